@@ -1,0 +1,60 @@
+# The words people, hooks and CI share. Everything is installed into .venv; nothing else on the machine is touched.
+PYTHON ?= python3.11
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export DO_NOT_TRACK = 1
+export MLFLOW_DISABLE_TELEMETRY = true
+export DVC_NO_ANALYTICS = 1
+
+.PHONY: help demo run install install-dev test test-all check lock clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: install ## install, then run everything on the digits that ship with scikit-learn: no download
+	@digits run --dataset digits
+
+run: install ## install, then run everything on MNIST (from MNIST_DIR if set, else downloaded)
+	@digits run --dataset mnist
+
+install: $(VENV)/.installed
+install-dev: $(VENV)/.installed-dev
+
+test: install-dev ## install, then pass the tests
+	pytest -m "not slow"
+
+test-all: install-dev ## the longer suite too
+	pytest
+
+check: install-dev ## lint and types
+	ruff check . && ruff format --check . && mypy
+
+lock: $(VENV)/bin/uv ## compile the lock files anew from pyproject.toml
+	uv pip compile $(LOCK) -o requirements.lock pyproject.toml
+	uv pip compile $(LOCK) --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+
+clean: ## forget every run: data, models, reports, registry (the environment stays)
+	rm -rf data/raw data/processed models reports mlflow.db mlruns .cache
+
+LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet
+
+# uv installs the locks: every file is checked against its hash, and bytecode is compiled once, here.
+INSTALL := uv pip install --require-hashes --compile-bytecode --quiet
+PROJECT := uv pip install --no-deps --no-build-isolation --quiet --editable .
+
+$(VENV)/bin/uv: bootstrap.lock
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) was not found: install Python 3.11 or call make PYTHON=/path/to/python3.11"; exit 2; }
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bootstrap.lock
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/bin/uv requirements.lock pyproject.toml
+	@echo "installing the locked packages into $(VENV) (a few minutes when they must be downloaded)"
+	@$(INSTALL) -r requirements.lock
+	@$(PROJECT)
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
+	@$(INSTALL) -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,178 @@
+"""The `digits` command: parses, calls one room, prints; nothing else."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+from pipeline import params as params_file
+from pipeline.errors import BadInput, one_line
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
+    with one_line():
+        arguments.command(arguments)
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="digits", description="Retrain, judge and use a digit classifier.")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    run = _add(commands, "run", run_pipeline, "run what changed (`dvc repro`), then put a new challenger to the gate")
+    run.add_argument(
+        "--dataset", choices=get_args(params_file.Dataset), help="put the workspace on this data set first"
+    )
+
+    predict = _add(commands, "predict", predict_files, "read the digit on each picture with the champion")
+    predict.add_argument("files", nargs="+", metavar="FILE", help="PNG or JPEG of one digit, any size and colours")
+
+    _add(commands, "champion", show_champion, "the model in use")
+    _add(commands, "history", show_history, "every promotion, refusal and rollback, oldest first")
+
+    why = _add(commands, "why", show_why, "where a version came from, what it measured, the verdict on it")
+    why.add_argument("version", metavar="VERSION", help="its number, or champion or challenger")
+
+    promote = _add(commands, "promote", promote_challenger, "put the challenger through the gate against the champion")
+    promote.add_argument("version", nargs="?", default="challenger", metavar="VERSION", help="judge this one instead")
+
+    _add(commands, "rollback", roll_back, "return to the previous champion, after proof that it still answers the same")
+    return top
+
+
+def _add(commands: Any, name: str, command: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+    added: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    added.set_defaults(command=command)
+    added.add_argument("--json", action="store_true", help="print JSON instead of text")
+    if name != "run":
+        added.add_argument("--model", metavar="NAME", help="a registered model other than the workspace's own")
+    return added
+
+
+def run_pipeline(arguments: argparse.Namespace) -> None:
+    from pipeline import run
+
+    if arguments.dataset:
+        params_file.set_dataset(arguments.dataset)
+    outcome = run.run(params_file.load())
+    _print(arguments, outcome, f"{_decision(outcome)}\n{_champion_line(outcome)}")
+
+
+def predict_files(arguments: argparse.Namespace) -> None:
+    from pipeline import framing, inference, registry
+
+    client, name = _registry(arguments)
+    images = [framing.frame(Path(path), path) for path in arguments.files]
+    champion = registry.champion(client, name)
+    model = inference.open_model(registry.onnx_file(client, champion))
+    answers = []
+    for path, image in zip(arguments.files, images, strict=True):
+        probabilities = inference.run(model, image[None])[0]
+        digit = int(probabilities.argmax())
+        answers.append({"file": path, "digit": digit, "probabilities": [round(float(p), 6) for p in probabilities]})
+    lines = [f"{a['file']}: {a['digit']} ({max(a['probabilities']):.1%})" for a in answers]
+    _print(arguments, {"model": name, "version": str(champion.version), "answers": answers}, "\n".join(lines))
+
+
+def show_champion(arguments: argparse.Namespace) -> None:
+    from pipeline import registry
+
+    client, name = _registry(arguments)
+    facts = registry.describe(client, registry.champion(client, name))
+    _print(arguments, facts, _champion_line({"champion": facts}))
+
+
+def show_history(arguments: argparse.Namespace) -> None:
+    from pipeline import registry
+
+    client, name = _registry(arguments)
+    events = registry.history(client, name)
+    lines = [_event_line(event) for event in events] or [f"{name}: nothing was decided yet"]
+    _print(arguments, events, "\n".join(lines))
+
+
+def show_why(arguments: argparse.Namespace) -> None:
+    from pipeline import registry
+
+    client, name = _registry(arguments)
+    facts = registry.describe(client, registry.version(client, name, arguments.version))
+    _print(arguments, facts, _why_text(facts))
+
+
+def promote_challenger(arguments: argparse.Namespace) -> None:
+    from pipeline.promote import promote
+
+    client, name = _registry(arguments)
+    event = promote(client, name, params_file.load(), arguments.version)
+    _print(arguments, event, _decision({"decision": event}))
+    if event["event"] == "refused":
+        sys.exit(1)
+
+
+def roll_back(arguments: argparse.Namespace) -> None:
+    from pipeline.promote import rollback
+
+    client, name = _registry(arguments)
+    event = rollback(client, name)
+    proof = event["proof"]
+    text = (
+        f"{name}: version {event['version']} is champion again instead of {event['previous']}; it answers its "
+        f"{proof['images']} pinned images as when it was registered (largest difference {proof['largest_difference']:.1g})"
+    )
+    _print(arguments, event, text)
+
+
+def _registry(arguments: argparse.Namespace) -> tuple[Any, str]:
+    """The registry's client and the model asked for: the workspace's own unless --model names another."""
+    from pipeline import registry
+
+    return registry.connect(), arguments.model or registry.model_name(params_file.load().dataset)
+
+
+def _print(arguments: argparse.Namespace, facts: Any, text: str) -> None:
+    print(json.dumps(facts, indent=2) if arguments.json else text)
+
+
+def _decision(outcome: dict) -> str:
+    event = outcome["decision"]
+    if event["event"] == "unchanged":
+        return f"gate: nothing to decide: {event['reason']}"
+    return f"gate: version {event['version']} {event['event']}: {event['verdict']['reason']}"
+
+
+def _champion_line(outcome: dict) -> str:
+    facts, report = outcome["champion"], outcome.get("report")
+    line = f"champion: {facts['model']} version {facts['version']}, test accuracy {facts['metrics']['accuracy']:.2%}"
+    return f"{line}, report {report}" if report else line
+
+
+def _event_line(event: dict) -> str:
+    number = event["version"]
+    text = f"{event['at']}  version {number} {event['event']} by {event['by']}"
+    if event["event"] == "rolled back":
+        return f"{text}: instead of {event['previous']}, same answers on {event['proof']['images']} pinned images"
+    against = f" against {event['previous']}" if event["previous"] else ""
+    return f"{text}{against}: {event['verdict']['reason']}"
+
+
+def _why_text(facts: dict) -> str:
+    metrics, lineage, verdict = facts["metrics"], facts["lineage"], facts["verdict"]
+    rows = [
+        ("made", f"{facts['created']}, run {facts['run_id']}"),
+        ("data", f"{lineage['dataset']}; " + ", ".join(f"{k[4:]} {v}" for k, v in lineage.items() if k[:4] == "dvc.")),
+        ("params", ", ".join(f"{key} {value}" for key, value in facts["params"].items() if key.startswith("train."))),
+        ("commit", lineage.get("git_commit", "none") + ("" if lineage.get("git_clean") == "true" else " (changed)")),
+        ("weights", facts["weights_sha256"]),
+        ("measured", ", ".join(f"{k} {v:.4g}" for k, v in metrics.items() if isinstance(v, (int, float)))),
+        ("verdict", verdict["reason"] if verdict else "not judged yet"),
+        *((f"  {c['name']}", f"{c['value']:.4g} (limit {c['limit']:.4g})") for c in (verdict or {}).get("checks", [])),
+        ("replaced", facts["replaced"] or "nothing"),
+        ("aliases", ", ".join(facts["aliases"]) or "none"),
+    ]
+    return "\n".join([f"{facts['model']} version {facts['version']}", *(f"  {key:<10} {value}" for key, value in rows)])
+
+
+if __name__ == "__main__":
+    main()

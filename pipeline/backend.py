@@ -1,0 +1,38 @@
+"""Keras on TensorFlow, imported without the start-up chatter of its native libraries.
+
+TensorFlow's C++ side writes a dozen lines to stderr before any of its log settings count (set TF_CPP_MIN_LOG_LEVEL
+yourself to see what it says later). Import keras from here, and only in rooms that train or export.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def _native_stderr_held_back() -> Iterator[None]:
+    """Hold back what is written to file descriptor 2; it is shown only if the block fails."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(saved, held.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["KERAS_BACKEND"] = "tensorflow"
+with _native_stderr_held_back():
+    import keras
+    import tensorflow
+
+__all__ = ["keras", "tensorflow"]

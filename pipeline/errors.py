@@ -1,0 +1,36 @@
+"""Which errors can a person mend, and how does a command end on them?"""
+
+import errno
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class BadInput(Exception):
+    """Wrong use or bad input: the message is one line that says what was wrong, where, and what to do."""
+
+
+@contextmanager
+def one_line() -> Iterator[None]:
+    """End the process with one line on stderr instead of a traceback, for what a person can mend.
+
+    Exit code 2 for :class:`BadInput` (a message of several lines is several findings) and for a full disk,
+    130 for Ctrl-C. Anything else is a defect and keeps its traceback.
+    """
+    try:
+        yield
+    except BadInput as error:
+        _end(str(error), 2)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" while writing {error.filename}" if error.filename else ""
+        _end(f"the disk is full{where}: free some space and run the same command again", 2)
+    except KeyboardInterrupt:
+        _end("stopped by Ctrl-C; the same command goes on from here", 130)
+
+
+def _end(message: str, code: int) -> None:
+    for line in message.splitlines():
+        print(f"error: {line}", file=sys.stderr, flush=True)
+    sys.exit(code)

@@ -1,0 +1,257 @@
+"""How good is the model, where is it wrong, and can its confidence be trusted? The stage after train.
+
+Reads models/model.onnx and data/processed; leaves reports/metrics.json (the numbers) and reports/evaluation/ (a table
+or picture a question). Every function above :func:`main` works on arrays: ``labels`` uint8 (N,), ``probabilities``
+float32 (N, 10), ``images`` uint8 (N, 28, 28).
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline import features, files, inference, params, splits
+from pipeline.errors import BadInput, one_line
+from pipeline.splits import CLASSES
+
+MODEL = Path("models/model.onnx")
+METRICS = Path("reports/metrics.json")
+EVALUATION = Path("reports/evaluation")
+
+DIGITS = np.arange(CLASSES)
+SEED = 0  # of the bootstrap: the interval is a number to compare between runs, so it must not wobble
+
+# The tails of the test split on which a model may be weaker than its average tells: slice, feature, which tail.
+SLICES = (
+    ("thin strokes", "stroke_width", "low"),
+    ("thick strokes", "stroke_width", "high"),
+    ("slanted left", "slant", "low"),
+    ("slanted right", "slant", "high"),
+    ("narrow", "box_width", "low"),
+    ("wide", "box_width", "high"),
+    ("small", "box_area", "low"),
+    ("little ink", "mean", "low"),
+    ("much ink", "mean", "high"),
+)
+TAIL = 0.1  # of the test split in each slice
+
+
+def overall(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Accuracy, loss (mean negative log-likelihood, nats) and the number of errors."""
+    from sklearn.metrics import log_loss
+
+    wrong = int(np.sum(probabilities.argmax(axis=1) != labels))
+    loss = log_loss(labels, probabilities, labels=DIGITS)
+    return {"accuracy": 1 - wrong / len(labels), "loss": float(loss), "errors": wrong}
+
+
+def accuracy_interval(right: int, n: int, resamples: int) -> tuple[float, float]:
+    """95 % percentile bootstrap interval on an accuracy of ``right`` in ``n``.
+
+    The number of right answers in a resample of n samples is binomial(n, right / n), so it is drawn as such. A sample
+    without a single error (or right answer) has only itself as resample; there the exact one-sided limit stands in
+    (Clopper and Pearson 1934: the accuracy at which as good a sample has a chance of 5 %).
+    """
+    drawn = np.random.default_rng(SEED).binomial(n, right / n, size=resamples) / n
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    if right == n:
+        low = 0.05 ** (1 / n)
+    if right == 0:
+        high = 1 - 0.05 ** (1 / n)
+    return float(low), float(high)
+
+
+def confusion(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """How many images of each class (row) were taken for each class (column): int64 (10, 10)."""
+    from sklearn.metrics import confusion_matrix
+
+    return confusion_matrix(labels, predicted, labels=DIGITS)
+
+
+def per_class(labels: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
+    """A row a class: digit, accuracy (of this class against the rest), precision, recall, f1, support (images)."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    matrix = confusion(labels, predicted)
+    wrong = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * matrix.diagonal()
+    scores = precision_recall_fscore_support(labels, predicted, labels=DIGITS, zero_division=0)
+    columns = dict(zip(("precision", "recall", "f1", "support"), scores, strict=True))
+    return pd.DataFrame({"digit": DIGITS, "accuracy": 1 - wrong / len(labels), **columns})
+
+
+def mistakes(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
+    """Every mistake, the most confident first: index (in the split), true, predicted, confidence."""
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    index = np.flatnonzero(predicted != labels)
+    index = index[np.argsort(-confidence[index], kind="stable")]
+    columns = {"index": index, "true": labels[index], "predicted": predicted[index], "confidence": confidence[index]}
+    return pd.DataFrame(columns)
+
+
+def confused_pairs(matrix: np.ndarray) -> pd.DataFrame:
+    """The confusions that occurred, the most frequent first: true, predicted, count, share (of the true class)."""
+    true, predicted = np.nonzero(matrix * (1 - np.eye(CLASSES, dtype=int)))
+    count = matrix[true, predicted]
+    share = count / matrix.sum(axis=1)[true]
+    table = pd.DataFrame({"true": true, "predicted": predicted, "count": count, "share": share})
+    return table.sort_values(["count", "share"], ascending=False, kind="stable", ignore_index=True)
+
+
+def suspected_labels(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
+    """Images whose label may be wrong, the clearest first: index, label, suggested, p_label, p_suggested.
+
+    Confident learning (Northcutt, Jiang and Chuang 2021, arXiv 1911.00068): a class's threshold is its mean
+    self-confidence, that is the mean probability of the class over the images that are labelled with it. A label is
+    suspected where another class is predicted with at least that class's threshold and the label's own probability is
+    below its. Ranked by the margin between the two probabilities. The probabilities must be those of images that
+    the model was not trained on.
+    """
+    rows = np.arange(len(labels))
+    own, predicted = probabilities[rows, labels], probabilities.argmax(axis=1)
+    support = np.bincount(labels, minlength=CLASSES)
+    threshold = np.bincount(labels, weights=own, minlength=CLASSES) / np.maximum(support, 1)
+    best = probabilities[rows, predicted]
+    suspected = (predicted != labels) & (best >= threshold[predicted]) & (own < threshold[labels])
+    index = np.flatnonzero(suspected & (support[predicted] > 0))  # a class without images has no threshold
+    index = index[np.argsort(own[index] - best[index], kind="stable")]
+    columns = {"index": index, "label": labels[index], "suggested": predicted[index]}
+    return pd.DataFrame({**columns, "p_label": own[index], "p_suggested": best[index]})
+
+
+def calibration(labels: np.ndarray, probabilities: np.ndarray, bins: int) -> pd.DataFrame:
+    """The reliability table, a row a bin of confidence (equal widths, empty ones left out).
+
+    Columns: low, high (the bin is low < confidence ≤ high), n, confidence and accuracy (means in the bin).
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = probabilities.argmax(axis=1) == labels
+    edges = np.linspace(0, 1, bins + 1)
+    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    n = np.bincount(place, minlength=bins)
+    sums = {"confidence": confidence, "accuracy": right}
+    means = {name: np.bincount(place, values, bins) / np.maximum(n, 1) for name, values in sums.items()}
+    table = pd.DataFrame({"low": edges[:-1], "high": edges[1:], "n": n, **means})
+    return table[table["n"] > 0].reset_index(drop=True)
+
+
+def calibration_error(table: pd.DataFrame) -> float:
+    """Expected calibration error: the mean of |accuracy − confidence| over the bins, weighted by their images.
+
+    Guo, Pleiss, Sun and Weinberger 2017, "On Calibration of Modern Neural Networks", equation 3.
+    """
+    gaps = (table["accuracy"] - table["confidence"]).abs()
+    return float(np.average(gaps, weights=table["n"]))
+
+
+def slices(described: pd.DataFrame, right: np.ndarray) -> pd.DataFrame:
+    """Accuracy on the tails of the features, the weakest first: slice, feature, edge, n, errors, accuracy, low, high.
+
+    ``described`` is :func:`pipeline.features.describe` of the images, ``right`` bool (N,). ``edge`` is the
+    feature's value at which the tail begins; low and high are Wilson's 95 % interval (1927). A tail of more than twice
+    its size is left out: so many images share the edge that it singles out nothing.
+    """
+    from scipy.stats import binomtest
+
+    area = described["box_width"] * described["box_height"]  # the framing makes one side of most boxes equally long
+    described = described.assign(box_area=area)
+    rows = []
+    for name, feature, side in SLICES:
+        values = described[feature].to_numpy()
+        edge = np.quantile(values, TAIL if side == "low" else 1 - TAIL)
+        inside = values <= edge if side == "low" else values >= edge
+        n, hits = int(inside.sum()), int(right[inside].sum())
+        if n <= 2 * TAIL * len(values):
+            interval = binomtest(hits, n).proportion_ci(method="wilson")
+            rows.append((name, feature, edge, n, n - hits, hits / n, interval.low, interval.high))
+    table = pd.DataFrame(rows, columns=["slice", "feature", "edge", "n", "errors", "accuracy", "low", "high"])
+    return table.sort_values("accuracy", kind="stable", ignore_index=True)
+
+
+def measure(answers: dict[str, np.ndarray], labels: dict[str, np.ndarray], ask: params.Evaluate) -> dict[str, float]:
+    """The flat numbers of reports/metrics.json from each split's probabilities and labels (train, val, test)."""
+    accuracy = {name: overall(labels[name], answers[name])["accuracy"] for name in ("train", "val")}
+    test = overall(labels["test"], answers["test"])
+    n = len(labels["test"])
+    low, high = accuracy_interval(n - int(test["errors"]), n, ask.bootstrap)
+    numbers = {
+        "accuracy": test["accuracy"],
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "loss": test["loss"],
+        "ece": calibration_error(calibration(labels["test"], answers["test"], ask.calibration_bins)),
+        "min_recall": per_class(labels["test"], answers["test"].argmax(axis=1))["recall"].min(),
+        "train_accuracy": accuracy["train"],
+        "val_accuracy": accuracy["val"],
+        "gap": accuracy["train"] - test["accuracy"],
+    }
+    return {name: round(float(value), 6) for name, value in numbers.items()} | {"errors": test["errors"], "n_test": n}
+
+
+def tables(test: splits.Split, probabilities: np.ndarray, bins: int) -> dict[str, pd.DataFrame]:
+    """Every table of reports/evaluation, by its file's name. ``confusion`` has a row an image, as DVC's plot wants."""
+    labels, predicted = np.asarray(test.labels), probabilities.argmax(axis=1)
+    return {
+        "per_class": per_class(labels, predicted),
+        "confusion": pd.DataFrame({"actual": labels, "predicted": predicted}),
+        "confused_pairs": confused_pairs(confusion(labels, predicted)),
+        "mistakes": mistakes(labels, probabilities),
+        "suspected_labels": suspected_labels(labels, probabilities),
+        "calibration": calibration(labels, probabilities, bins),
+        "slices": slices(features.describe(test.images), predicted == labels),
+    }
+
+
+def answer(model: Path, parts: dict[str, splits.Split]) -> dict[str, np.ndarray]:
+    """The model's probabilities on each split; :class:`BadInput` if they are no numbers."""
+    session = inference.open_model(model)
+    answers = {name: inference.run(session, split.images) for name, split in parts.items()}
+    for name, probabilities in answers.items():
+        broken = len(probabilities) - int(np.isfinite(probabilities).all(axis=1).sum())
+        if broken:
+            raise BadInput(f"{model} answers NaN to {broken} of {len(probabilities)} {name} images: train it again")
+    return answers
+
+
+def draw(test: splits.Split, probabilities: np.ndarray, found: dict[str, pd.DataFrame], gallery: int) -> None:
+    """Leave the pictures of reports/evaluation; ``gallery`` is how many images a gallery holds."""
+    from pipeline import figures
+
+    matrix = confusion(test.labels, probabilities.argmax(axis=1))
+    pictures = {
+        "confusion_matrix": figures.confusion_matrix(matrix),
+        "confusion_images": figures.confusion_images(test.images, test.labels, probabilities),
+        "mistakes": figures.mistakes(test.images, found["mistakes"], gallery),
+        "suspected_labels": figures.suspected_labels(test.images, found["suspected_labels"], gallery),
+        "per_class": figures.per_class(found["per_class"]),
+        "reliability": figures.reliability(found["calibration"], calibration_error(found["calibration"])),
+        "slices": figures.slices(found["slices"], matrix.trace() / matrix.sum()),
+    }
+    for name, picture in pictures.items():
+        figures.save(picture, EVALUATION / f"{name}.png")
+
+
+def leave(test: splits.Split, probabilities: np.ndarray, ask: params.Evaluate) -> None:
+    """Fill reports/evaluation: tables, pictures and the probabilities; the same bytes for the same input."""
+    found = tables(test, probabilities, ask.calibration_bins)
+    for name, table in found.items():
+        text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+        files.write_text(EVALUATION / f"{name}.csv", text)
+    files.write_npy(EVALUATION / "predictions.npy", probabilities)
+    draw(test, probabilities, found, ask.mistakes)
+
+
+def main() -> None:
+    ask = params.load().evaluate
+    parts = {name: splits.load(splits.PROCESSED / name) for name in ("train", "val", "test")}
+    answers = answer(MODEL, parts)
+    leave(parts["test"], answers["test"], ask)
+    numbers = measure(answers, {name: np.asarray(split.labels) for name, split in parts.items()}, ask)
+    files.write_json(METRICS, numbers)
+    interval = f"{numbers['accuracy_low']:.2%} to {numbers['accuracy_high']:.2%}"
+    errors = f"{numbers['errors']} errors in {numbers['n_test']:,} images"
+    print(f"evaluate: test accuracy {numbers['accuracy']:.2%} (95 %: {interval}), {errors}")
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()

@@ -1,0 +1,111 @@
+"""Is the challenger better than the champion? Rules in, verdict out; no files, no MLflow.
+
+Both models answer the same test images. Floors come first (accuracy, the worst class's recall, size, latency); then
+McNemar's exact test on the images where just one of the two is right says better, worse or indistinguishable.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy.stats import binomtest
+
+from pipeline.params import Gate
+from pipeline.splits import CLASSES
+
+Outcome = Literal["better", "worse", "indistinguishable"]
+
+
+class Candidate(NamedTuple):
+    """What the gate needs to know of a model."""
+
+    predicted: np.ndarray
+    """its answers on the test split: integer (N,)"""
+    size_mb: float
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class Check:
+    name: str
+    value: float
+    limit: float
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """McNemar's exact test (Q. McNemar, Psychometrika 12, 1947): are the disagreements split evenly?"""
+
+    champion_accuracy: float
+    only_challenger_right: int
+    only_champion_right: int
+    p_value: float
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Verdict:
+    promote: bool
+    reason: str
+    checks: tuple[Check, ...]
+    comparison: Comparison | None
+    rules: dict
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+def decide(labels: np.ndarray, challenger: Candidate, champion: Candidate | None, rules: Gate) -> Verdict:
+    """The verdict on a challenger; a first model (``champion`` None) has to pass the floors alone.
+
+    ``labels`` integer (N,) of the test split that both candidates' ``predicted`` answer.
+    """
+    checks = floors(labels, challenger, rules)
+    comparison = compare(labels, challenger, champion, rules.significance) if champion else None
+    failed = [f"{check.name} is {check.value:.4g}, allowed {check.limit:.4g}" for check in checks if not check.passed]
+    if failed:
+        promote, reason = False, "; ".join(failed)
+    elif comparison is None:
+        promote, reason = True, "the first model, and every floor is passed"
+    else:
+        promote, reason = _against_champion(comparison, rules)
+    return Verdict(promote, reason, tuple(checks), comparison, rules.model_dump())
+
+
+def floors(labels: np.ndarray, candidate: Candidate, rules: Gate) -> list[Check]:
+    """The checks a model must pass whoever it stands against."""
+    right = candidate.predicted == labels
+    recalls = [float(right[labels == digit].mean()) for digit in range(CLASSES) if (labels == digit).any()]
+    worst = int(np.argmin(recalls))
+    at_least = [("accuracy", float(right.mean()), rules.min_accuracy)]
+    at_least.append((f"recall of class {worst}, the lowest", recalls[worst], rules.min_recall))
+    at_most = [("size in MB", candidate.size_mb, rules.max_size_mb)]
+    at_most.append(("latency in ms", candidate.latency_ms, rules.max_latency_ms))
+    return [
+        *(Check(name, value, limit, bool(value >= limit)) for name, value, limit in at_least),
+        *(Check(name, value, limit, bool(value <= limit)) for name, value, limit in at_most),
+    ]
+
+
+def compare(labels: np.ndarray, challenger: Candidate, champion: Candidate, significance: float) -> Comparison:
+    """McNemar's exact, two-sided test on the images where exactly one of the two is right."""
+    challenger_right, champion_right = challenger.predicted == labels, champion.predicted == labels
+    gained = int((challenger_right & ~champion_right).sum())
+    lost = int((champion_right & ~challenger_right).sum())
+    p_value = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+    outcome: Outcome = "indistinguishable"
+    if p_value < significance:
+        outcome = "better" if gained > lost else "worse"
+    return Comparison(float(champion_right.mean()), gained, lost, p_value, outcome)
+
+
+def _against_champion(comparison: Comparison, rules: Gate) -> tuple[bool, str]:
+    evidence = (
+        f"{comparison.outcome}: alone right on {comparison.only_challenger_right}, the champion alone on "
+        f"{comparison.only_champion_right}, p = {comparison.p_value:.3g}"
+    )
+    if comparison.outcome == "indistinguishable":
+        rule = f"gate.when_indistinguishable is {rules.when_indistinguishable}"
+        return rules.when_indistinguishable == "promote", f"{evidence}; {rule}"
+    return comparison.outcome == "better", evidence

@@ -1,0 +1,60 @@
+"""Which samples are trained on, which are held out? Leaves data/processed/{train,val,test}, still uint8.
+
+The val split is decided by the hash of each sample's content, so that it is stable for ever; images of train that
+also stand in test are dropped from train, so that test stays unseen. Rescaling is the model's own first layer.
+"""
+
+import numpy as np
+
+from pipeline import params as params_file
+from pipeline import splits
+from pipeline.errors import BadInput, one_line
+from pipeline.params import Preprocess
+from pipeline.splits import Split
+
+
+def separate(train: Split, test_images: np.ndarray, params: Preprocess) -> tuple[Split, Split, int]:
+    """Split train into train and val; returns both and how many images were dropped because test holds them too."""
+    hashes = splits.content_hashes(train.images)
+    leaked = np.isin(hashes, splits.content_hashes(test_images))
+    held_out = splits.held_out(hashes, params.val_share, "val")
+    return (
+        Split(train.images[~leaked & ~held_out], train.labels[~leaked & ~held_out]),
+        Split(train.images[~leaked & held_out], train.labels[~leaked & held_out]),
+        int(leaked.sum()),
+    )
+
+
+def class_shares(labels: np.ndarray) -> np.ndarray:
+    """Each class's share of ``labels``: float64 (10,)."""
+    return np.bincount(labels, minlength=splits.CLASSES) / max(len(labels), 1)
+
+
+def check_alike(train: Split, val: Split, max_difference: float) -> float:
+    """The largest difference of a class's share between train and val; :class:`BadInput` above ``max_difference``."""
+    differences = np.abs(class_shares(train.labels) - class_shares(val.labels))
+    worst = int(differences.argmax())
+    if differences[worst] > max_difference:
+        raise BadInput(
+            f"preprocess: class {worst}'s share differs by {differences[worst]:.3f} between train ({len(train.labels)} "
+            f"images) and val ({len(val.labels)}), allowed {max_difference}: add images or change preprocess.val_share"
+        )
+    return float(differences[worst])
+
+
+def main() -> None:
+    params = params_file.load().preprocess
+    raw_train, test = splits.load(splits.RAW / "train"), splits.load(splits.RAW / "test")
+    train, val, leaked = separate(raw_train, test.images, params)
+    difference = check_alike(train, val, params.max_share_difference)
+    for name, split in {"train": train, "val": val, "test": test}.items():
+        splits.save(splits.PROCESSED / name, split)
+    print(
+        f"preprocess: {len(train.labels):,} train, {len(val.labels):,} val, {len(test.labels):,} test images; "
+        f"{leaked} of train dropped because test holds them; class shares differ by at most {difference:.3f}"
+    )
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()

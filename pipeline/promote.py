@@ -1,0 +1,107 @@
+"""Does the challenger become champion, and how is that undone? The gate's verdict, carried out in the registry."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+
+from pipeline import files, gate, inference, registry, splits
+from pipeline.errors import BadInput
+from pipeline.params import Params
+from pipeline.splits import Split
+
+PINNED = "extra_files/pinned.npz"  # in a version's files: a batch of images and what the model answered to it
+TOLERANCE = 1e-5  # of a pinned probability, as between Keras and ONNX
+TIMED_RUNS = 200
+
+
+def promote(client: MlflowClient, name: str, params: Params, number: str = registry.CHALLENGER) -> dict:
+    """Put the challenger (or version ``number``) through the gate against the champion; carry the verdict out.
+
+    Returns the event written to the history, or ``{"event": "unchanged", …}`` where there is nothing to judge.
+    :class:`BadInput` if there is no such version.
+    """
+    with registry.locked():
+        champion = registry.aliased(client, name, registry.CHAMPION)
+        challenger = registry.aliased(client, name, number) or (
+            None if number == registry.CHALLENGER else registry.version(client, name, number)
+        )
+        if challenger is None and champion is None:
+            raise BadInput(f"{name} has no version to judge: run `dvc repro` to train and register one")
+        if challenger is None or (champion and champion.version == challenger.version):
+            return _unchanged(champion, "no challenger waits" if challenger is None else "it is the champion already")
+        verdict = judge(client, challenger, champion, splits.load(splits.PROCESSED / "test"), params)
+        if verdict["promote"]:
+            return registry.crown(client, challenger, verdict)
+        previous = str(champion.version) if champion else None
+        return registry.record(client, challenger, registry.REFUSED, previous=previous, verdict=verdict)
+
+
+def promote_if_new(client: MlflowClient, name: str, params: Params) -> dict:
+    """As :func:`promote`, for a challenger that was never judged; a refusal or a rollback is not argued with."""
+    challenger = registry.aliased(client, name, registry.CHALLENGER)
+    if challenger is None or "gate" not in challenger.tags:
+        return promote(client, name, params)
+    verdict = json.loads(challenger.tags["gate"])["reason"]
+    reason = f"version {challenger.version} was judged before ({verdict}); `digits promote` judges it again"
+    return _unchanged(registry.aliased(client, name, registry.CHAMPION), reason)
+
+
+def _unchanged(champion: ModelVersion | None, reason: str) -> dict:
+    return {"event": "unchanged", "version": champion and str(champion.version), "reason": reason}
+
+
+def judge(
+    client: MlflowClient, challenger: ModelVersion, champion: ModelVersion | None, test: Split, params: Params
+) -> dict:
+    """The gate's verdict with every number, and the digest of the test split that it was reached on."""
+    candidates = [_candidate(registry.onnx_file(client, v), test.images) if v else None for v in (challenger, champion)]
+    assert candidates[0]
+    verdict = gate.decide(np.asarray(test.labels), candidates[0], candidates[1], params.gate)
+    digests = {part: files.sha256_array(array) for part, array in test._asdict().items()}
+    return {**verdict.as_dict(), "test_images": len(test.labels), "test_sha256": digests}
+
+
+def _candidate(onnx: Path, images: np.ndarray) -> gate.Candidate:
+    model = inference.open_model(onnx)
+    predicted = inference.run(model, images).argmax(axis=1)
+    one, durations = np.ascontiguousarray(images[:1]), []
+    for _ in range(TIMED_RUNS):
+        began = time.perf_counter()
+        inference.run(model, one)
+        durations.append(time.perf_counter() - began)
+    return gate.Candidate(predicted, onnx.stat().st_size / 1e6, 1000 * float(np.median(durations)))
+
+
+def rollback(client: MlflowClient, name: str) -> dict:
+    """Return to the previous champion and prove it: it must answer its pinned batch as on the day it was registered.
+
+    Returns the event that was written. :class:`BadInput` if there is no earlier champion, or it fails the proof; the
+    champion in use then stays.
+    """
+    with registry.locked():
+        champion = registry.champion(client, name)
+        number = registry.previous_champion(registry.history(client, name))
+        if number is None:
+            raise BadInput(f"{name} has had no champion before version {champion.version}: there is nothing to undo")
+        version = registry.version(client, name, number)
+        return registry.reinstate(client, version, str(champion.version), proof=prove(client, version))
+
+
+def prove(client: MlflowClient, version: ModelVersion) -> dict[str, Any]:
+    """Run a version on its pinned batch: image count, largest difference of a probability, equal answers."""
+    onnx = registry.onnx_file(client, version)
+    with np.load(registry.download(client, version) / PINNED, allow_pickle=False) as pinned:
+        images, recorded = pinned["images"], pinned["probabilities"]
+    answered = inference.probabilities(onnx, images)
+    difference = float(np.abs(answered - recorded).max())
+    if difference > TOLERANCE or (answered.argmax(axis=1) != recorded.argmax(axis=1)).any():
+        raise BadInput(
+            f"{version.name} version {version.version} no longer answers its pinned batch as it did when registered "
+            f"(largest difference {difference:.2g}): the champion stays; restore its files or retrain"
+        )
+    return {"images": len(images), "largest_difference": difference, "tolerance": TOLERANCE}

@@ -1,0 +1,174 @@
+"""How does a trained model enter the registry? An MLflow run with all that made it, and a version @challenger.
+
+Registering the same weights again finds the version that is there: a restored or repeated stage adds nothing.
+"""
+
+import json
+import subprocess
+import tempfile
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+
+from pipeline import evaluate, files, inference, registry, splits, validate
+from pipeline import params as params_file
+from pipeline.errors import one_line
+from pipeline.params import Params
+
+REGISTRATION = Path("reports/registration.json")
+MODELS = Path("models")
+REPORTS = Path("reports")
+RECORDED = ("params.yaml", "dvc.lock", "dvc.yaml", "data/raw/manifest.json")  # artifacts that lead back to the run
+PINNED_IMAGES = 256
+REQUIREMENTS = ("mlflow", "numpy", "onnx", "onnxruntime")  # what answering takes; TensorFlow is not among it
+
+
+def data_digests(lock: Path = Path("dvc.lock")) -> dict[str, str]:
+    """DVC's MD5 of each output of the stages before train, from dvc.lock: ``{"dvc.data/raw/train": …}``."""
+    if not lock.is_file():
+        return {}
+    stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
+    outs = [out for stage in ("ingest", "preprocess") for out in stages.get(stage, {}).get("outs", [])]
+    return {f"dvc.{out['path']}": out["md5"] for out in outs}
+
+
+def git_commit() -> dict[str, str]:
+    """The commit and whether the checkout differs from it; empty where there is no git or no commit."""
+    try:
+        ask = {"capture_output": True, "text": True, "check": True}
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], **ask).stdout.strip()  # type: ignore[call-overload]
+        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], **ask).stdout  # type: ignore[call-overload]
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"git_commit": commit, "git_clean": str(not changed.strip()).lower()}
+
+
+def model_card(params: Params, metrics: dict, manifest: dict) -> str:
+    """What a person should know before using the model, as Markdown."""
+    weakest = min(metrics["per_class"], key=lambda row: row["recall"]) if "per_class" in metrics else None
+    counts = manifest["counts"]
+    lines = [
+        f"# {registry.model_name(params.dataset)}",
+        f"Reads one handwritten digit: uint8 (N, {splits.SIDE}, {splits.SIDE}), 0 = paper and 255 = ink, in MNIST's "
+        "framing (20×20 box, centred by mass), to ten probabilities.",
+        f"- **Network** `{params.train.network}`, seed {params.train.seed}; rescaling is inside the model",
+        f"- **Data** `{manifest['dataset']}` ({manifest['source']}): {counts['train']:,} train, {counts['test']:,} test",
+        f"- **Test accuracy** {metrics['accuracy']:.2%} (95 % interval {metrics['accuracy_low']:.2%} to "
+        f"{metrics['accuracy_high']:.2%}), calibration error {metrics['ece']:.4f}",
+        f"- **Lowest recall of a class** {metrics['min_recall']:.2%}"
+        + (f" (digit {weakest['class']})" if weakest else ""),
+        "- **Limits** one digit an image; anything else (letters, several digits, blank paper) still gets a digit. "
+        "Not for decisions about people.",
+    ]
+    return "\n".join([lines[0], "", lines[1], "", *lines[2:]]) + "\n"
+
+
+def register(client: MlflowClient, params: Params) -> ModelVersion:
+    """Register the workspace's model unless these weights are registered already; it becomes the challenger,
+    or stays champion."""
+    name = registry.model_name(params.dataset)
+    digest = (MODELS / "weights.sha256").read_text().strip()
+    with registry.locked():
+        version = registry.with_weights(client, name, digest) or _new_version(client, name, digest, params)
+        champion = registry.aliased(client, name, registry.CHAMPION)
+        if champion is None or champion.version != version.version:
+            client.set_registered_model_alias(name, registry.CHALLENGER, version.version)
+    return version
+
+
+def _new_version(client: MlflowClient, name: str, digest: str, params: Params) -> ModelVersion:
+    import mlflow
+
+    metrics, manifest = files.read_json(evaluate.METRICS), files.read_json("data/raw/manifest.json")
+    lineage = {"dataset": params.dataset, "network": params.train.network, **git_commit(), **data_digests()}
+    mlflow.set_tracking_uri(registry.tracking_uri())
+    with mlflow.start_run(experiment_id=_experiment(client, name), tags=lineage) as run:
+        mlflow.log_params(_flat(params.model_dump(by_alias=True)))
+        mlflow.log_metrics({key: value for key, value in metrics.items() if isinstance(value, (int, float))})
+        for path in filter(Path.exists, map(Path, RECORDED)):
+            mlflow.log_artifact(str(path), artifact_path="lineage")
+        for path in (REPORTS / "evaluation", REPORTS / "curves.png", validate.REPORT, REPORTS / "drift.json"):
+            (mlflow.log_artifacts if path.is_dir() else mlflow.log_artifact)(str(path), f"reports/{path.stem}")
+        card = model_card(params, metrics, manifest)
+        model_uri = _log_model(card)
+        tags = {
+            **lineage,
+            "weights_sha256": digest,
+            "onnx_sha256": files.sha256_file(MODELS / "model.onnx"),
+            "metrics": json.dumps(metrics),
+        }
+        return client.create_model_version(name, model_uri, run.info.run_id, tags=tags, description=card)
+
+
+def _log_model(card: str) -> str:
+    """Log the ONNX model, with Keras' file, the card and the pinned batch beside it; returns the model's URI."""
+    import mlflow.onnx
+    import onnx
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    images = np.ascontiguousarray(splits.load(splits.PROCESSED / "test").images[:PINNED_IMAGES])
+    shape = (-1, splits.SIDE, splits.SIDE)
+    signature = ModelSignature(
+        Schema([TensorSpec(np.dtype("uint8"), shape, "images")]),
+        Schema([TensorSpec(np.dtype("float32"), (-1, splits.CLASSES), "probabilities")]),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        pinned, readme = Path(folder) / "pinned.npz", Path(folder) / "MODEL_CARD.md"
+        np.savez(pinned, images=images, probabilities=inference.probabilities(MODELS / "model.onnx", images))
+        readme.write_text(card, encoding="utf-8")
+        return mlflow.onnx.log_model(
+            onnx.load(MODELS / "model.onnx"),
+            name="model",
+            signature=signature,
+            input_example=images[:2],
+            pip_requirements=[f"{package}=={installed(package)}" for package in REQUIREMENTS],
+            onnx_execution_providers=["CPUExecutionProvider"],
+            extra_files=[str(MODELS / "model.keras"), str(pinned), str(readme)],
+            metadata={package: installed(package) for package in ("keras", "tensorflow")},
+            save_as_external_data=False,
+        ).model_uri
+
+
+def _experiment(client: MlflowClient, name: str) -> str:
+    """The experiment's id; its artifacts lie in the workspace unless a tracking server has a place for them."""
+    found = client.get_experiment_by_name(name)
+    if found:
+        return found.experiment_id
+    local = registry.tracking_uri().startswith("sqlite:")
+    return client.create_experiment(name, artifact_location=str(registry.ARTIFACTS.resolve()) if local else None)
+
+
+def _flat(section: dict, prefix: str = "") -> dict[str, Any]:
+    """``{"train": {"seed": 7}}`` → ``{"train.seed": 7}``"""
+    flat: dict[str, Any] = {}
+    for key, value in section.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def main() -> None:
+    params = params_file.load()
+    client = registry.connect()
+    version = register(client, params)
+    files.write_json(
+        REGISTRATION,
+        {
+            "model": version.name,
+            "version": str(version.version),
+            "run_id": version.run_id,
+            "weights_sha256": version.tags["weights_sha256"],
+            "card": version.description,
+        },
+    )
+    print(f"register: {version.name} version {version.version} holds weights {version.tags['weights_sha256'][:12]}")
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()

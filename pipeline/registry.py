@@ -1,0 +1,219 @@
+"""Which model is in use, which was, and why? The MLflow registry: versions, aliases, promotion, rollback, history.
+
+A registered model ``<dataset>-cnn`` has at most one ``champion`` (in use) and one ``challenger`` (to be judged).
+Aliases keep no history in MLflow, so each change is also an event in a tag of the registered model.
+"""
+
+import getpass
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from pipeline import files
+from pipeline.errors import BadInput
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+DATABASE = Path("mlflow.db")
+ARTIFACTS = Path("mlartifacts")  # not mlruns: a folder of that name flips MLflow's default back to its file store
+LOCK = Path(".cache/registry.lock")
+LOCK_SECONDS = 60.0
+PROMOTED, REFUSED, ROLLED_BACK = "promoted", "refused", "rolled back"
+_EVENT = "event."  # tag keys: event.<UTC time>, so that they sort by time
+
+
+def model_name(dataset: str) -> str:
+    return f"{dataset}-cnn"
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI if set, else the workspace's own SQLite file."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DATABASE.resolve()}"
+
+
+def connect() -> MlflowClient:
+    """The registry's client. MLflow's telemetry is off unless the environment says otherwise."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    return MlflowClient(tracking_uri())
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """One change of the registry at a time on this machine; :class:`BadInput` if another one does not end."""
+    LOCK.parent.mkdir(exist_ok=True)
+    try:
+        with FileLock(LOCK, timeout=LOCK_SECONDS):
+            yield
+    except Timeout:
+        raise BadInput(f"{LOCK} is held by another promotion or registration: wait for it and try again") from None
+
+
+def aliased(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    """The version that ``alias`` points to; None if the model or the alias does not exist."""
+    try:
+        version = client.get_registered_model(name).aliases.get(alias)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+    return client.get_model_version(name, str(version)) if version else None
+
+
+def champion(client: MlflowClient, name: str) -> ModelVersion:
+    """The champion; :class:`BadInput` if there is none yet."""
+    version = aliased(client, name, CHAMPION)
+    if version is None:
+        raise BadInput(f"{name} has no champion yet: run `dvc repro`, then `digits promote`")
+    return version
+
+
+def version(client: MlflowClient, name: str, number: str) -> ModelVersion:
+    """The version of that number, or the one an alias of that name points to; :class:`BadInput` if there is none."""
+    found = aliased(client, name, number)
+    if found is None and number.isdecimal():
+        try:
+            found = client.get_model_version(name, number)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+    if found is None:
+        raise BadInput(f"{name} has no version {number}: `digits history` lists what there is")
+    return found
+
+
+def with_weights(client: MlflowClient, name: str, digest: str) -> ModelVersion | None:
+    """The version that holds these weights, if they were registered before."""
+    found = client.search_model_versions(f"name='{name}' and tag.weights_sha256='{digest}'")
+    return found[0] if found else None
+
+
+def describe(client: MlflowClient, version: ModelVersion) -> dict:
+    """Where a version came from, what it measured, the verdict on it, and whom it replaced."""
+    run = client.get_run(str(version.run_id))
+    promotions = [
+        e for e in history(client, version.name) if e["event"] == PROMOTED and e["version"] == str(version.version)
+    ]
+    lineage = ("dataset", "network", "git_commit", "git_clean")
+    return {
+        "model": version.name,
+        "version": str(version.version),
+        "aliases": [alias for alias in (CHAMPION, CHALLENGER) if _points_to(client, alias, version)],
+        "created": datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
+        "run_id": version.run_id,
+        "lineage": {key: value for key, value in version.tags.items() if key in lineage or key.startswith("dvc.")},
+        "params": run.data.params,
+        "weights_sha256": version.tags["weights_sha256"],
+        "metrics": json.loads(version.tags["metrics"]),
+        "verdict": json.loads(version.tags.get("gate", "null")),
+        "replaced": promotions[-1]["previous"] if promotions else None,
+    }
+
+
+def _points_to(client: MlflowClient, alias: str, version: ModelVersion) -> bool:
+    found = aliased(client, version.name, alias)
+    return found is not None and found.version == version.version
+
+
+def onnx_file(client: MlflowClient, version: ModelVersion) -> Path:
+    """The version's ONNX model on this disk, its digest checked against the one it was registered with."""
+    path = download(client, version) / "model.onnx"
+    if not path.is_file() or files.sha256_file(path) != version.tags["onnx_sha256"]:
+        raise BadInput(
+            f"the ONNX file of {version.name} version {version.version} is missing or not the one that was registered "
+            f"({path}): restore it from a backup, or `digits rollback`"
+        )
+    return path
+
+
+def download(client: MlflowClient, version: ModelVersion) -> Path:
+    """The folder with the version's files: the artifact store's own where that is local, else a copy."""
+    from mlflow.artifacts import download_artifacts
+
+    try:
+        folder = download_artifacts(f"models:/{version.name}/{version.version}", tracking_uri=tracking_uri())
+    except (MlflowException, OSError) as error:
+        raise BadInput(f"the files of {version.name} version {version.version} cannot be read: {error}") from None
+    return Path(folder)
+
+
+def crown(client: MlflowClient, version: ModelVersion, verdict: dict) -> dict:
+    """Make ``version`` champion, write the event down and return it. The alias moves after it, in one call."""
+    previous = aliased(client, version.name, CHAMPION)
+    event = record(client, version, PROMOTED, previous=previous.version if previous else None, verdict=verdict)
+    client.set_registered_model_alias(version.name, CHAMPION, version.version)
+    challenger = aliased(client, version.name, CHALLENGER)
+    if challenger and challenger.version == version.version:
+        client.delete_registered_model_alias(version.name, CHALLENGER)
+    return event
+
+
+def reinstate(client: MlflowClient, version: ModelVersion, replaced: str, proof: dict) -> dict:
+    """Give the champion's alias back to ``version``, write the event down and return it."""
+    event = record(client, version, ROLLED_BACK, previous=replaced, proof=proof)
+    client.set_registered_model_alias(version.name, CHAMPION, version.version)
+    return event
+
+
+def record(client: MlflowClient, version: ModelVersion, event: str, previous: str | None, **details: Any) -> dict:
+    """Append to the model's history: what happened to which version, when, by whom, and every number behind it."""
+    now = datetime.now(UTC)
+    entry = {
+        "at": now.isoformat(timespec="seconds"),
+        "event": event,
+        "version": str(version.version),
+        "previous": previous and str(previous),
+        "by": getpass.getuser(),
+        **details,
+    }
+    client.set_registered_model_tag(version.name, f"{_EVENT}{now:%Y%m%dT%H%M%S%fZ}", json.dumps(entry))
+    if "verdict" in details:
+        client.set_model_version_tag(version.name, version.version, "gate", json.dumps(details["verdict"]))
+    return entry
+
+
+def history(client: MlflowClient, name: str) -> list[dict]:
+    """Every decision on the model's versions, oldest first."""
+    try:
+        model = client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return []
+        raise
+    events = [json.loads(model.tags[key]) for key in sorted(model.tags) if key.startswith(_EVENT)]
+    in_use = model.aliases.get(CHAMPION)
+    return _took_effect(events, in_use and str(in_use))
+
+
+def _took_effect(events: list[dict], in_use: str | None) -> list[dict]:
+    """Leave out changes that were cut off between writing the event and moving the alias.
+
+    Read backwards from the champion in use: such an event is one whose ``previous`` is still the champion after it.
+    """
+    kept = []
+    for event in reversed(events):
+        if event["event"] in (PROMOTED, ROLLED_BACK):
+            if event["version"] != in_use == event["previous"]:
+                continue
+            in_use = event["previous"]
+        kept.append(event)
+    return kept[::-1]
+
+
+def previous_champion(events: list[dict]) -> str | None:
+    """Whom a rollback returns to: the champion before the one in use; a second rollback goes one further back."""
+    reigns: list[str] = []
+    for event in events:
+        if event["event"] == PROMOTED:
+            reigns.append(event["version"])
+        elif event["event"] == ROLLED_BACK:
+            reigns.pop()
+    return reigns[-2] if len(reigns) > 1 else None

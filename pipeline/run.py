@@ -1,0 +1,39 @@
+"""The main job in one call: `dvc repro`, then the gate for a new challenger."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from pipeline import files, promote, register, registry
+from pipeline.errors import BadInput
+from pipeline.params import Params
+
+REPORT = Path("reports/index.html")
+
+
+def run(params: Params) -> dict:
+    """Run what changed and judge what is new: ``{"decision": event, "champion": facts, "report": path}``.
+
+    :class:`BadInput` if a stage fails (it has said why on stderr), or if no model ever passed the gate.
+    """
+    repro()
+    client, name = registry.connect(), registry.model_name(params.dataset)
+    if registry.with_weights(client, name, files.read_json(register.REGISTRATION)["weights_sha256"]) is None:
+        # DVC restored or kept the stage's output, but this registry never saw the model.
+        repro("--force", "--single-item", "--no-run-cache", "register")
+    decision = promote.promote_if_new(client, name, params)
+    champion = registry.aliased(client, name, registry.CHAMPION)
+    if champion is None:
+        raise BadInput(f"{name} has no champion: version {decision['version']} was refused: {_reason(decision)}")
+    return {"decision": decision, "champion": registry.describe(client, champion), "report": str(REPORT)}
+
+
+def repro(*options: str) -> None:
+    """`dvc repro` in this environment; :class:`BadInput` if it fails."""
+    code = subprocess.run([sys.executable, "-m", "dvc", "repro", *options], check=False).returncode
+    if code:
+        raise BadInput("the pipeline stopped at the stage named above; mend that and run the same command again")
+
+
+def _reason(decision: dict) -> str:
+    return decision["verdict"]["reason"] if "verdict" in decision else decision["reason"]

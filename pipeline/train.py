@@ -1,0 +1,297 @@
+"""How is the network fitted? Leaves the best epoch's model as Keras and ONNX, its weights digest and its curves.
+
+The same params and data give the same weights on one machine: every draw is keyed by (seed, epoch, step) and none by
+what ran before. An interrupted run therefore goes on from the checkpoint of its last finished epoch and ends with
+the very weights of an uninterrupted one.
+"""
+
+import hashlib
+import json
+import math
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from pipeline import augment, figures, files, inference, models, splits
+from pipeline import params as params_file
+from pipeline.backend import keras, tensorflow
+from pipeline.errors import one_line
+from pipeline.params import Train
+from pipeline.splits import Split
+
+KERAS = Path("models/model.keras")
+ONNX = Path("models/model.onnx")
+DIGEST = Path("models/weights.sha256")
+CHECKPOINT = Path("models/checkpoint.npz")  # no DVC output: DVC removes those before a stage runs
+HISTORY = Path("reports/history.csv")
+CURVES = Path("reports/curves.png")
+ONNX_TOLERANCE = 1e-5
+
+
+class AugmentedBatches(keras.utils.PyDataset):
+    """Batches of augmented images, made on a thread ahead of the training step.
+
+    Every batch is full: the last passes over the end into the next permutation. A small data set is passed over as
+    often as ``min_steps_per_epoch`` asks.
+    """
+
+    def __init__(self, split: Split, params: Train) -> None:
+        super().__init__()
+        self.split, self.params = split, params
+        self.steps = max(math.ceil(len(split.labels) / params.batch_size), params.min_steps_per_epoch)
+        self.start(epoch=0)
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """images uint8 (batch, 28, 28), labels uint8 (batch,)"""
+        chosen = self.order[step * self.params.batch_size : (step + 1) * self.params.batch_size]
+        rng = np.random.default_rng([self.params.seed, self.epoch, step])
+        return augment.affine(self.split.images[chosen], self.params.augment, rng), self.split.labels[chosen]
+
+    def start(self, epoch: int) -> None:
+        """Shuffle for this epoch. Told by a callback: Keras calls a dataset's own hooks once more than there are epochs."""
+        self.epoch = epoch
+        rng = np.random.default_rng([self.params.seed, epoch])
+        count = len(self.split.labels)
+        passes = math.ceil(self.steps * self.params.batch_size / count)
+        self.order = np.concatenate([rng.permutation(count) for _ in range(passes)])
+
+
+class EarlyStopping(keras.callbacks.EarlyStopping):
+    """Keras' early stopping that can take up where an interrupted run left off, and ends on the best weights."""
+
+    def __init__(self, patience: int) -> None:
+        super().__init__(monitor="val_loss", mode="min", patience=patience, restore_best_weights=True)
+
+    def state(self) -> dict:
+        return {"best": self.best, "wait": self.wait, "best_epoch": self.best_epoch}
+
+    def resume(self, state: dict, best_weights: list[np.ndarray]) -> None:
+        self.restored = (state, best_weights)
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        super().on_train_begin(logs)
+        if restored := getattr(self, "restored", None):
+            self.best, self.wait, self.best_epoch = (restored[0][k] for k in ("best", "wait", "best_epoch"))
+            self.best_weights = restored[1]
+
+
+class History(keras.callbacks.Callback):
+    """A row an epoch, with the seconds it took; it survives an interruption through the checkpoint."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[dict] = []
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.began = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        figures_of_epoch = {
+            name: float((logs or {})[name]) for name in ("accuracy", "loss", "val_accuracy", "val_loss")
+        }
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        seconds = round(time.perf_counter() - self.began, 2)
+        self.rows.append({"epoch": epoch + 1, **figures_of_epoch, "learning_rate": rate, "seconds": seconds})
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """After each epoch, all that the rest of the run depends on, in one atomic file.
+
+    Keras' BackupAndRestore leaves out the dropout layers' random state and early stopping's best weights, without
+    which a resumed run ends elsewhere than an uninterrupted one.
+    """
+
+    def __init__(self, key: str, stopping: EarlyStopping, history: History) -> None:
+        super().__init__()
+        self.key, self.stopping, self.history = key, stopping, history
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        facts = {"key": self.key, "epoch": epoch + 1, "stopping": self.stopping.state(), "history": self.history.rows}
+        arrays = {f"variable{i}": value for i, value in enumerate(_values(_variables(self.model)))}
+        arrays |= {f"best{i}": value for i, value in enumerate(self.stopping.best_weights)}
+        with files.atomic(CHECKPOINT) as part:
+            np.savez(part, allow_pickle=False, facts=np.array(json.dumps(facts)), **arrays)
+
+    def restore(self, model: keras.Model) -> int:
+        """Bring everything back to the end of the last finished epoch; returns how many are finished.
+
+        A checkpoint of other params, data or library versions, or an unreadable one, counts as none.
+        """
+        try:
+            with np.load(CHECKPOINT, allow_pickle=False) as saved:
+                facts = json.loads(str(saved["facts"]))
+                if facts["key"] != self.key:
+                    return 0
+                for i, variable in enumerate(_variables(model)):
+                    variable.assign(saved[f"variable{i}"])
+                best = [saved[f"best{i}"] for i in range(len(model.weights))]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            return 0
+        self.stopping.resume(facts["stopping"], best)
+        self.history.rows = facts["history"]
+        return int(facts["epoch"])
+
+
+class Progress(keras.callbacks.Callback):
+    """One bar over the whole run with the time left, and a line for each finished epoch."""
+
+    def __init__(self, epochs: int, finished: int, steps: int) -> None:
+        super().__init__()
+        self.epochs = epochs
+        form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left{postfix}"
+        self.bar = tqdm(total=epochs * steps, initial=finished * steps, disable=None, leave=False, bar_format=form)
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.bar.set_description(f"train: epoch {epoch + 1}/{self.epochs}")
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self.bar.update()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        logs = logs or {}
+        tqdm.write(
+            f"train: epoch {epoch + 1:>2}/{self.epochs}  loss {logs['loss']:.4f}  accuracy {logs['accuracy']:.2%}  "
+            f"val loss {logs['val_loss']:.4f}  val accuracy {logs['val_accuracy']:.2%}",
+            file=sys.stdout,
+        )
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        self.bar.close()
+
+
+def compiled(params: Train, steps_per_epoch: int) -> keras.Model:
+    """The network with Adam, its rate warmed up over the first epoch and then led to zero along a cosine."""
+    model = models.build(params.network, params.dropout)
+    warmup = steps_per_epoch
+    rate = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0,
+        warmup_target=params.learning_rate,
+        warmup_steps=warmup,
+        decay_steps=max(params.epochs * steps_per_epoch - warmup, 1),
+    )
+    model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.optimizer.build(model.trainable_variables)  # so that a checkpoint finds the moments in place
+    return model
+
+
+def fit(train: Split, val: Split, params: Train, key: str) -> tuple[keras.Model, pd.DataFrame]:
+    """Train from the start or from the checkpoint of the same ``key``; the best epoch's model and a row an epoch."""
+    keras.utils.set_random_seed(params.seed)
+    tensorflow.config.experimental.enable_op_determinism()
+    cv2.setNumThreads(1)  # a 28×28 warp is too small to share out, and the cores are the training step's
+    batches = AugmentedBatches(train, params)
+    model = compiled(params, len(batches))
+    stopping, history = EarlyStopping(params.patience), History()
+    checkpoint = Checkpoint(key, stopping, history)
+    finished = checkpoint.restore(model)
+    if finished:
+        print(f"train: goes on after epoch {finished} of an interrupted run")
+    if finished and stopping.restored[0]["wait"] >= params.patience:
+        finished = params.epochs  # it was killed between stopping early and writing its files
+    model.fit(
+        batches,
+        epochs=params.epochs,
+        initial_epoch=finished,
+        validation_data=(np.asarray(val.images), np.asarray(val.labels)),
+        validation_batch_size=1000,
+        verbose=0,
+        shuffle=False,  # the batches are shuffled themselves; Keras would draw their order from a global generator
+        callbacks=[
+            keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.start(epoch)),
+            stopping,
+            history,
+            checkpoint,
+            Progress(params.epochs, finished, len(batches)),
+        ],
+    )
+    return model, pd.DataFrame(history.rows)
+
+
+def weights_digest(model: keras.Model) -> str:
+    """SHA-256 over the weights in the model's order; a saved file's own bytes differ each time, as it holds a date."""
+    digest = hashlib.sha256()
+    for value in model.get_weights():
+        digest.update(files.sha256_array(np.atleast_1d(value)).encode())
+    return digest.hexdigest()
+
+
+def export_onnx(model: keras.Model, path: Path, probe: np.ndarray) -> float:
+    """Write the model as ONNX and prove it: the largest difference of a probability on ``probe``, uint8 (N, 28, 28).
+
+    Input ``images`` uint8 (N, 28, 28), output ``probabilities`` float32 (N, 10). RuntimeError above ONNX_TOLERANCE.
+    """
+    import onnx
+
+    expected = model.predict(probe, batch_size=1000, verbose=0)
+    with files.atomic(path) as part:
+        model.export(str(part), format="onnx", verbose=False)
+        graph = onnx.load(part)
+        _name_output(graph.graph, "probabilities")
+        onnx.checker.check_model(graph)
+        onnx.save(graph, part)
+        difference = np.abs(
+            inference.probabilities(part, probe) - model.predict(probe, batch_size=1000, verbose=0)
+        ).max()
+        if not difference <= ONNX_TOLERANCE:
+            raise RuntimeError(f"the ONNX model's probabilities differ from Keras' by {difference:.2g}")
+    return float(difference)
+
+
+def _name_output(graph, name: str) -> None:  # type: ignore[no-untyped-def]  # an onnx.GraphProto
+    output = graph.output[0]
+    for node in graph.node:
+        node.output[:] = [name if value == output.name else value for value in node.output]
+        node.input[:] = [name if value == output.name else value for value in node.input]
+    output.name = name
+    for value in (*graph.input, output):
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
+
+
+def _variables(model: keras.Model) -> list:
+    """Weights, dropout's random state, and Adam's moments and step count."""
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _values(variables: list) -> list[np.ndarray]:
+    return [keras.ops.convert_to_numpy(variable) for variable in variables]
+
+
+def _checkpoint_key(train: Split, val: Split, params: Train) -> str:
+    facts = [params.model_dump(), keras.version(), tensorflow.version.VERSION]
+    data = [files.sha256_array(array) for split in (train, val) for array in split]
+    return hashlib.sha256(json.dumps([*facts, *data]).encode()).hexdigest()
+
+
+def main() -> None:
+    params = params_file.load().train
+    train, val = (Split(*map(np.asarray, splits.load(splits.PROCESSED / name))) for name in ("train", "val"))
+    model, history = fit(train, val, params, _checkpoint_key(train, val, params))
+    with files.atomic(KERAS) as part:
+        model.save(part)
+    difference = export_onnx(model, ONNX, val.images[:1000])
+    digest = weights_digest(model)
+    files.write_text(DIGEST, digest + "\n")
+    with files.atomic(HISTORY) as part:
+        history.to_csv(part, index=False)
+    figures.save(figures.curves(history), CURVES)
+    CHECKPOINT.unlink(missing_ok=True)
+    best = history.loc[history["val_loss"].idxmin()]
+    print(
+        f"train: {params.network}, {model.count_params():,} weights, {len(history)} epochs in "
+        f"{history['seconds'].sum():.0f} s; best is epoch {best['epoch']:.0f} with val accuracy "
+        f"{best['val_accuracy']:.2%}; ONNX equals Keras to {difference:.1g}; weights {digest[:12]}"
+    )
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()

@@ -1,0 +1,28 @@
+"""A small model file that keeps the contract of pipeline/inference.py: softmax(images / 255 · weights + bias)."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+
+def write(path: Path, weights: np.ndarray, bias: np.ndarray, images: str = "images") -> None:
+    """``weights`` (784, 10) and ``bias`` (10,); ``images`` is the input's name."""
+    nodes = [
+        helper.make_node("Cast", [images], ["grey"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["grey", "scale"], ["ink"]),
+        helper.make_node("Flatten", ["ink"], ["rows"]),
+        helper.make_node("Gemm", ["rows", "weights", "bias"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"]),
+    ]
+    constants = {"scale": np.array(1 / 255), "weights": weights, "bias": bias}
+    graph = helper.make_graph(
+        nodes,
+        "linear",
+        [helper.make_tensor_value_info(images, TensorProto.UINT8, ["N", 28, 28])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 10])],
+        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in constants.items()],
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)

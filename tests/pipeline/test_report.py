@@ -1,0 +1,242 @@
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import evaluate, figures, files, params, report, splits
+from pipeline.errors import BadInput
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+SECTIONS = {
+    *("training", "confusions", "mistakes", "classes", "slices", "calibration"),
+    *("labels", "data", "validation", "drift", "files"),
+}
+CHECKS = [
+    {"name": "class share", "observed": [0.09, 0.11], "expected": [0.05, 0.16], "severity": "critical", "passed": True},
+    {"name": "duplicates", "observed": 0.02, "expected": None, "severity": "warning", "passed": False},
+]
+
+
+class Page(HTMLParser):
+    """What a browser would find: elements with their attributes, text, and whether every tag is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which every stage before the report has run."""
+    folder = tmp_path_factory.mktemp("workspace")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        shutil.copy(PARAMS, folder)
+        rng = np.random.default_rng(0)
+        labels = np.tile(np.arange(10, dtype=np.uint8), 30)
+        images = rng.integers(0, 256, (300, 28, 28), dtype=np.uint8)
+        logits = rng.normal(size=(300, 10)) + 4 * np.eye(10)[labels]
+        probabilities = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).astype(np.float32)
+        for name in report.PARTS:
+            splits.save(splits.PROCESSED / name, splits.Split(images, labels))
+        ask = params.load().evaluate
+        evaluate.leave(splits.Split(images, labels), probabilities, ask)
+        every = dict.fromkeys(report.PARTS, probabilities)
+        files.write_json(evaluate.METRICS, evaluate.measure(every, dict.fromkeys(report.PARTS, labels), ask))
+        leave_other_stages()
+    return folder
+
+
+def leave_other_stages() -> None:
+    counts = {"train": 1234, "test": 300}
+    files.write_json(report.MANIFEST, {"dataset": "sketches", "source": "a <folder>", "counts": counts, "files": {}})
+    message = "2 % are duplicates: look at <b>them</b>"
+    checks = [{**check, "split": "train", "message": message} for check in CHECKS]
+    files.write_json("reports/validation.json", {"checks": checks})
+    columns = [{"name": name, "distance": 0.04, "threshold": 0.1, "drifted": False} for name in ("slant", "label")]
+    files.write_json("reports/drift.json", {"verdict": "no drift", "drifted_share": 0.0, "columns": columns})
+    for page in ("drift.html", "validation/index.html", "validation/expectations/deep/index.html"):
+        files.write_text(f"reports/{page}", "<html></html>")
+    history = pd.DataFrame({"epoch": [1, 2], "loss": [0.5, 0.2], "val_loss": [0.4, 0.3], "accuracy": [0.8, 0.9]})
+    history = history.assign(val_accuracy=[0.81, 0.91], learning_rate=0.001, seconds=[3.0, 3.5])
+    history.to_csv("reports/history.csv", index=False)
+    figures.save(figures.curves(history), "reports/curves.png")
+
+
+@pytest.fixture
+def workspace(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def page(workspace: Path) -> Page:
+    report.main()
+    return Page(report.PAGE.read_text(encoding="utf-8"))
+
+
+def test_every_section_is_there_and_the_navigation_reaches_it(page: Page):
+    assert {section["id"] for section in page.all("section")} == SECTIONS
+    targets = {link["href"] for link in page.all("a") if str(link["href"]).startswith("#")}
+    assert targets == {f"#{name}" for name in SECTIONS}
+
+
+def test_it_is_one_whole_document(page: Page):
+    assert page.open == []
+    assert [tag for tag, _ in page.elements].count("h1") == 1
+    identifiers = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+    assert page.all("html")[0]["lang"] == "en"
+    assert "{{" not in page.text and "{%" not in page.text
+
+
+def test_it_asks_nothing_of_the_network(page: Page):
+    addresses = [a[key] for _, a in page.elements for key in ("src", "href") if key in a]
+    assert not [address for address in addresses if re.match(r"(?i)\s*(https?:)?//", str(address))]
+    text = report.PAGE.read_text(encoding="utf-8")
+    assert "<script" not in text and "@import" not in text and "url(" not in text
+
+
+def test_every_picture_is_inside_and_has_words_for_who_cannot_see_it(page: Page):
+    pictures = page.all("img")
+    assert len(pictures) == len(report.PICTURES) + 1
+    assert all(str(picture["src"]).startswith("data:image/png;base64,iVBOR") for picture in pictures)
+    assert all(len(str(picture["alt"])) > 15 for picture in pictures)
+
+
+def test_every_link_leads_to_a_file_that_is_there(page: Page, workspace: Path):
+    links = {str(link["href"]) for link in page.all("a")}
+    outside = {link for link in links if not link.startswith("#")}
+    assert {"drift.html", "validation/index.html", "evaluation/mistakes.csv", "evaluation/confusion.csv"} <= outside
+    assert all((workspace / "reports" / link).is_file() for link in outside)
+
+
+def test_tables_have_headers_with_a_scope(page: Page):
+    assert len(page.all("table")) == 7
+    assert all(header["scope"] in ("row", "col") for header in page.all("th"))
+
+
+def test_it_shows_the_numbers_that_the_stages_left(page: Page):
+    metrics = json.loads(evaluate.METRICS.read_text())
+    text = " ".join(page.text.split())
+    assert f"{metrics['accuracy']:.2%} of unseen digits read correctly" in text
+    assert f"{metrics['accuracy_low']:.2%} to {metrics['accuracy_high']:.2%}" in text
+    assert "dataset sketches · network" in text and "1,234 images to train on" in text
+    assert "2 epochs in 6 seconds" in text and "those of epoch 2" in text
+    assert "1 of 2 checks passed" in text and "0.09, 0.11" in text
+    assert "0 of 2 columns drifted" in text and "no drift" in text
+    assert "calibration_bins:" in text
+
+
+def test_what_comes_from_data_is_escaped(page: Page):
+    assert "look at <b>them</b>" in page.text and "a <folder>" in page.text
+    assert not page.all("b") and not page.all("folder")
+
+
+def test_the_same_run_gives_the_same_page(page: Page):
+    before = report.PAGE.read_bytes()
+    report.main()
+    assert report.PAGE.read_bytes() == before
+
+
+def test_what_is_missing_is_named_a_line_each(workspace: Path):
+    (workspace / "reports/drift.json").unlink()
+    (workspace / "reports/evaluation/slices.png").unlink()
+    with pytest.raises(BadInput) as refusal:
+        report.main()
+    assert str(refusal.value).splitlines() == [
+        "there is no reports/drift.json: run `dvc repro`",
+        "there is no reports/evaluation/slices.png: run `dvc repro`",
+    ]
+    assert not report.PAGE.exists()
+
+
+def test_missing_data_docs_are_refused(workspace: Path):
+    shutil.rmtree(report.DOCS)
+    with pytest.raises(BadInput, match=r"there is no index.html in reports/validation: run `dvc repro`"):
+        report.main()
+
+
+def gate(min_accuracy: float, min_recall: float) -> params.Gate:
+    return params.load(PARAMS).gate.model_copy(update={"min_accuracy": min_accuracy, "min_recall": min_recall})
+
+
+METRICS = {"n_test": 10_000, "errors": 45, "accuracy": 0.9955, "min_recall": 0.985}
+PAIRS = pd.DataFrame({"true": [4, 7], "predicted": [9, 2], "count": [8, 1], "share": [0.01, 0.001]})
+
+
+def test_the_verdict_names_the_commonest_mistake():
+    assert report.verdict(METRICS, PAIRS, gate(0.98, 0.93)) == (
+        "It reads 9,955 of 10,000 unseen digits correctly, which clears the floors of the gate; "
+        "the commonest mistake is a 4 taken for a 9 (8 times)."
+    )
+    assert report.verdict(METRICS, PAIRS[1:], gate(0.98, 0.93)).endswith("a 7 taken for a 2 (once).")
+
+
+def test_the_verdict_names_the_floors_that_were_missed():
+    words = report.verdict(METRICS, PAIRS, gate(0.998, 0.99))
+    assert (
+        "but its accuracy is below the floor of 99.8% and its weakest class's recall is below the floor of 99%" in words
+    )
+
+
+def test_the_verdict_on_a_perfect_model():
+    metrics = {"n_test": 360, "errors": 0, "accuracy": 1.0, "min_recall": 1.0}
+    words = report.verdict(metrics, PAIRS[:0], gate(0.98, 0.93))
+    assert words == "It reads all 360 unseen digits correctly, which clears the floors of the gate."
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (0.123456, "0.1235"),
+        (60000, "60,000"),
+        (True, "True"),
+        ([0.05, 16], "0.05, 16"),
+        (None, "–"),
+        (float("nan"), "–"),
+        ({"low": 1}, '{"low": 1}'),
+        ("0–9", "0–9"),
+    ],
+)
+def test_values_are_written_plainly(value: object, written: str):
+    assert report.plain(value) == written
+
+
+def test_class_shares_by_hand():
+    rows = report.class_shares({"train": np.array([0, 0, 0, 9]), "test": np.array([9])})
+    assert rows[0] == {"digit": 0, "splits": [(3, 0.75), (0, 0.0)]}
+    assert rows[9] == {"digit": 9, "splits": [(1, 0.25), (1, 1.0)]}
+
+
+def test_calibration_says_which_way_it_errs():
+    table = pd.DataFrame({"confidence": [0.9, 0.5], "accuracy": [0.8, 0.6], "n": [300, 100]})
+    assert report.calibration_sentence(table) == "On the whole it is overconfident by 5.00 points."
+    table["accuracy"] = [1.0, 0.5]
+    assert report.calibration_sentence(table) == "On the whole it is underconfident by 7.50 points."
