@@ -79,7 +79,7 @@ def confusion_matrix(matrix: np.ndarray) -> Figure:
     figure, (axes,) = _canvas(7.2, 7.2)
     errors = matrix * (1 - np.eye(CLASSES, dtype=int))
     shade = np.ma.masked_equal(np.sqrt(errors), 0)
-    axes.imshow(shade, cmap="Oranges", vmin=0, vmax=1.7 * max(1.0, shade.max(fill_value=0)) if errors.any() else 1)
+    axes.imshow(shade, cmap="Oranges", vmin=0, vmax=1.7 * np.sqrt(max(1, errors.max())))  # light enough for dark digits
     for true, predicted in zip(*np.nonzero(matrix), strict=True):
         colour = FADED if true == predicted else INK
         axes.text(predicted, true, f"{matrix[true, predicted]:,}", ha="center", va="center", color=colour, fontsize=13)

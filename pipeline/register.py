@@ -74,6 +74,7 @@ def register(client: MlflowClient, params: Params) -> ModelVersion:
     name = registry.model_name(params.dataset)
     digest = (MODELS / "weights.sha256").read_text().strip()
     with registry.locked():
+        registry.create(client, name)
         version = registry.with_weights(client, name, digest) or _new_version(client, name, digest, params)
         champion = registry.aliased(client, name, registry.CHAMPION)
         if champion is None or champion.version != version.version:

@@ -6,9 +6,10 @@ Aliases keep no history in MLflow, so each change is also an event in a tag of t
 
 import getpass
 import json
+import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -41,9 +42,19 @@ def tracking_uri() -> str:
 
 
 def connect() -> MlflowClient:
-    """The registry's client. MLflow's telemetry is off unless the environment says otherwise."""
+    """The registry's client. MLflow's telemetry and its bars for local copies are off unless the environment sets them."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    logging.getLogger("mlflow.store.db").setLevel(logging.WARNING)  # it tells of each table it creates
     return MlflowClient(tracking_uri())
+
+
+def create(client: MlflowClient, name: str) -> None:
+    """The registered model of that name, made if it is not there."""
+    with suppress(MlflowException):
+        client.get_registered_model(name)
+        return
+    client.create_registered_model(name, description="Reads handwritten digits; see each version's model card.")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import json
 import math
 import sys
 import time
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -232,7 +233,8 @@ def export_onnx(model: keras.Model, path: Path, probe: np.ndarray) -> float:
     import onnx
 
     expected = model.predict(probe, batch_size=1000, verbose=0)
-    with files.atomic(path) as part:
+    with files.atomic(path) as part, warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of NumPy, about Keras' exporter
         model.export(str(part), format="onnx", verbose=False)
         graph = onnx.load(part)
         _name_output(graph.graph, "probabilities")
