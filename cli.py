@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pipeline import params as params_file
-from pipeline.errors import BadInput, one_line
+from pipeline.errors import one_line
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -119,7 +119,7 @@ def roll_back(arguments: argparse.Namespace) -> None:
     proof = event["proof"]
     text = (
         f"{name}: version {event['version']} is champion again instead of {event['previous']}; it answers its "
-        f"{proof['images']} pinned images as when it was registered (largest difference {proof['largest_difference']:.1g})"
+        f"{proof['images']} pinned images as when it was registered (to {proof['largest_difference']:.1g})"
     )
     _print(arguments, event, text)
 

@@ -53,7 +53,8 @@ class Verdict:
     rules: dict
 
     def as_dict(self) -> dict:
-        return asdict(self)
+        """As JSON holds it, which knows no tuples."""
+        return {**asdict(self), "checks": [asdict(check) for check in self.checks]}
 
 
 def decide(labels: np.ndarray, challenger: Candidate, champion: Candidate | None, rules: Gate) -> Verdict:

@@ -59,9 +59,9 @@ def judge(
     client: MlflowClient, challenger: ModelVersion, champion: ModelVersion | None, test: Split, params: Params
 ) -> dict:
     """The gate's verdict with every number, and the digest of the test split that it was reached on."""
-    candidates = [_candidate(registry.onnx_file(client, v), test.images) if v else None for v in (challenger, champion)]
-    assert candidates[0]
-    verdict = gate.decide(np.asarray(test.labels), candidates[0], candidates[1], params.gate)
+    rival = _candidate(registry.onnx_file(client, champion), test.images) if champion else None
+    candidate = _candidate(registry.onnx_file(client, challenger), test.images)
+    verdict = gate.decide(np.asarray(test.labels), candidate, rival, params.gate)
     digests = {part: files.sha256_array(array) for part, array in test._asdict().items()}
     return {**verdict.as_dict(), "test_images": len(test.labels), "test_sha256": digests}
 

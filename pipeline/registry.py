@@ -42,7 +42,7 @@ def tracking_uri() -> str:
 
 
 def connect() -> MlflowClient:
-    """The registry's client. MLflow's telemetry and its bars for local copies are off unless the environment sets them."""
+    """The registry's client, with MLflow's telemetry and bars off unless the environment says otherwise."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("mlflow.store.db").setLevel(logging.WARNING)  # it tells of each table it creates

@@ -1,4 +1,4 @@
-"""How is the network fitted? Leaves the best epoch's model as Keras and ONNX, its weights digest and its curves.
+"""How is the network fitted? Leaves the model as Keras and ONNX, its weights digest and its curves.
 
 The same params and data give the same weights on one machine: every draw is keyed by (seed, epoch, step) and none by
 what ran before. An interrupted run therefore goes on from the checkpoint of its last finished epoch and ends with
@@ -58,7 +58,7 @@ class AugmentedBatches(keras.utils.PyDataset):
         return augment.affine(self.split.images[chosen], self.params.augment, rng), self.split.labels[chosen]
 
     def start(self, epoch: int) -> None:
-        """Shuffle for this epoch. Told by a callback: Keras calls a dataset's own hooks once more than there are epochs."""
+        """Shuffle for this epoch. A callback calls it: Keras calls a dataset's own hooks once too often."""
         self.epoch = epoch
         rng = np.random.default_rng([self.params.seed, epoch])
         count = len(self.split.labels)
@@ -67,22 +67,31 @@ class AugmentedBatches(keras.utils.PyDataset):
 
 
 class EarlyStopping(keras.callbacks.EarlyStopping):
-    """Keras' early stopping that can take up where an interrupted run left off, and ends on the best weights."""
+    """Keras' early stopping that can take up where an interrupted run left off.
+
+    A run that was stopped ends on its best epoch's weights; one that ran to the end keeps its last, where the rate is
+    lowest: the best of a noisy validation curve is often an early, luckier epoch.
+    """
+
+    STATE = ("best", "wait", "best_epoch", "stopped_epoch")
 
     def __init__(self, patience: int) -> None:
         super().__init__(monitor="val_loss", mode="min", patience=patience, restore_best_weights=True)
+        self.restored: tuple[dict, list[np.ndarray]] | None = None
 
     def state(self) -> dict:
-        return {"best": self.best, "wait": self.wait, "best_epoch": self.best_epoch}
-
-    def resume(self, state: dict, best_weights: list[np.ndarray]) -> None:
-        self.restored = (state, best_weights)
+        return {name: getattr(self, name) for name in self.STATE}
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         super().on_train_begin(logs)
-        if restored := getattr(self, "restored", None):
-            self.best, self.wait, self.best_epoch = (restored[0][k] for k in ("best", "wait", "best_epoch"))
-            self.best_weights = restored[1]
+        if self.restored:
+            state, self.best_weights = self.restored
+            for name in self.STATE:
+                setattr(self, name, state[name])
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        if self.stopped_epoch:
+            super().on_train_end(logs)
 
 
 class History(keras.callbacks.Callback):
@@ -137,7 +146,7 @@ class Checkpoint(keras.callbacks.Callback):
                 best = [saved[f"best{i}"] for i in range(len(model.weights))]
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             return 0
-        self.stopping.resume(facts["stopping"], best)
+        self.stopping.restored = (facts["stopping"], best)
         self.history.rows = facts["history"]
         return int(facts["epoch"])
 
@@ -185,7 +194,7 @@ def compiled(params: Train, steps_per_epoch: int) -> keras.Model:
 
 
 def fit(train: Split, val: Split, params: Train, key: str) -> tuple[keras.Model, pd.DataFrame]:
-    """Train from the start or from the checkpoint of the same ``key``; the best epoch's model and a row an epoch."""
+    """Train from the start or from the checkpoint of the same ``key``; the model and a row an epoch."""
     keras.utils.set_random_seed(params.seed)
     tensorflow.config.experimental.enable_op_determinism()
     cv2.setNumThreads(1)  # a 28×28 warp is too small to share out, and the cores are the training step's
@@ -196,8 +205,8 @@ def fit(train: Split, val: Split, params: Train, key: str) -> tuple[keras.Model,
     finished = checkpoint.restore(model)
     if finished:
         print(f"train: goes on after epoch {finished} of an interrupted run")
-    if finished and stopping.restored[0]["wait"] >= params.patience:
-        finished = params.epochs  # it was killed between stopping early and writing its files
+    if stopping.restored and stopping.restored[0]["stopped_epoch"]:
+        finished = params.epochs  # it was cut off between stopping early and writing its files
     model.fit(
         batches,
         epochs=params.epochs,
@@ -240,9 +249,7 @@ def export_onnx(model: keras.Model, path: Path, probe: np.ndarray) -> float:
         _name_output(graph.graph, "probabilities")
         onnx.checker.check_model(graph)
         onnx.save(graph, part)
-        difference = np.abs(
-            inference.probabilities(part, probe) - model.predict(probe, batch_size=1000, verbose=0)
-        ).max()
+        difference = np.abs(inference.probabilities(part, probe) - expected).max()
         if not difference <= ONNX_TOLERANCE:
             raise RuntimeError(f"the ONNX model's probabilities differ from Keras' by {difference:.2g}")
     return float(difference)
@@ -286,11 +293,11 @@ def main() -> None:
         history.to_csv(part, index=False)
     figures.save(figures.curves(history), CURVES)
     CHECKPOINT.unlink(missing_ok=True)
-    best = history.loc[history["val_loss"].idxmin()]
+    kept = history.loc[history["val_loss"].idxmin() if len(history) < params.epochs else history.index[-1]]
     print(
         f"train: {params.network}, {model.count_params():,} weights, {len(history)} epochs in "
-        f"{history['seconds'].sum():.0f} s; best is epoch {best['epoch']:.0f} with val accuracy "
-        f"{best['val_accuracy']:.2%}; ONNX equals Keras to {difference:.1g}; weights {digest[:12]}"
+        f"{history['seconds'].sum():.0f} s; epoch {kept['epoch']:.0f}'s is kept, val accuracy "
+        f"{kept['val_accuracy']:.2%}; ONNX equals Keras to {difference:.1g}; weights {digest[:12]}"
     )
 
 

@@ -46,5 +46,5 @@ def test_val_must_have_the_classes_of_train():
     labels = (np.arange(1000) % 10).astype(np.uint8)
     alike = Split(np.empty(0), labels)
     assert preprocess.check_alike(alike, alike, 0.01) == 0
-    with pytest.raises(BadInput, match=r"class 3's share differs by 0\.\d+ between train .* change preprocess.val_share"):
+    with pytest.raises(BadInput, match=r"class 3's share differs by 0\.\d+ between train .*: add images"):
         preprocess.check_alike(alike, Split(np.empty(0), np.full(100, 3, np.uint8)), 0.06)

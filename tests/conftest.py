@@ -1,0 +1,19 @@
+"""Fixtures that several rooms' tests share."""
+
+from collections.abc import Callable
+
+import pytest
+from workspace import Workspace
+
+
+@pytest.fixture(scope="session")
+def new_workspace(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Workspace]:
+    return lambda: Workspace(tmp_path_factory.mktemp("workspace"))
+
+
+@pytest.fixture(scope="session")
+def trained(new_workspace: Callable[[], Workspace]) -> Workspace:
+    """A workspace in which `digits run` was typed once, never interrupted."""
+    workspace = new_workspace()
+    workspace.digits("run")
+    return workspace

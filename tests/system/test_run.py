@@ -1,0 +1,190 @@
+"""Whole runs: what a person types, on real DVC, Great Expectations, Keras, Evidently and MLflow."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from PIL import Image, ImageDraw
+from workspace import ROOT, Workspace
+
+STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
+DVC = (sys.executable, "-m", "dvc")
+
+
+def everything_in(folder: Path) -> dict[str, int]:
+    """Each file a run leaves behind and when it was last written."""
+    kept = ("data", "models", "reports", "mlartifacts", "mlflow.db", "dvc.lock")
+    paths = [p for name in kept for p in [folder / name, *(folder / name).rglob("*")] if p.is_file()]
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in paths}
+
+
+def test_a_run_leaves_what_the_design_names(trained: Workspace):
+    left = everything_in(trained.folder)
+    for path in (
+        "data/raw/manifest.json",
+        "data/processed/val/images.npy",
+        "models/model.keras",
+        "models/model.onnx",
+        "models/weights.sha256",
+        "reports/validation.json",
+        "reports/validation/index.html",
+        "reports/history.csv",
+        "reports/curves.png",
+        "reports/metrics.json",
+        "reports/evaluation/confusion_images.png",
+        "reports/drift.html",
+        "reports/index.html",
+        "reports/registration.json",
+    ):
+        assert path in left
+    assert not [path for path in left if "checkpoint" in path or ".part" in path]
+
+
+def test_the_second_run_does_nothing(trained: Workspace):
+    before = everything_in(trained.folder)
+    done = trained.digits("run", "--dataset", "digits")
+    assert "Running stage" not in done.stdout
+    assert done.stdout.count("didn't change, skipping") == len(STAGES)
+    assert "nothing to decide" in done.stdout
+    assert everything_in(trained.folder) == before  # no file, no MLflow run, no version
+
+
+def test_the_run_ends_with_the_champion_its_accuracy_and_the_report(trained: Workspace):
+    accuracy = json.loads((trained.folder / "reports/metrics.json").read_text())["accuracy"]
+    last = trained.digits("run").stdout.splitlines()[-1]
+    assert last == f"champion: digits-cnn version 1, test accuracy {accuracy:.2%}, report reports/index.html"
+
+
+def test_every_command_says_the_same_in_text_and_json(trained: Workspace):
+    champion = json.loads(trained.digits("champion", "--json").stdout)
+    assert champion["version"] == "1" and champion["aliases"] == ["champion"]
+    assert champion["weights_sha256"] == (trained.folder / "models/weights.sha256").read_text().strip()
+    (event,) = json.loads(trained.digits("history", "--json").stdout)
+    assert event["event"] == "promoted" and event["verdict"]["comparison"] is None
+    assert "version 1 promoted by" in trained.digits("history").stdout
+    why = trained.digits("why", "1").stdout
+    for part in ("digits", "train.network", champion["lineage"]["git_commit"], "accuracy", "the first model"):
+        assert part in why
+    assert json.loads(trained.digits("promote", "--json").stdout)["event"] == "unchanged"
+
+
+def test_dvc_shows_metrics_and_plots(trained: Workspace):
+    metrics = json.loads(trained.run(*DVC, "metrics", "show", "--json").stdout)
+    assert metrics[""]["data"]["reports/metrics.json"]["data"]["accuracy"] > 0.3
+    trained.run(*DVC, "plots", "show", "-o", "plots")
+    page = (trained.folder / "plots/index.html").read_text()
+    assert all(title in page for title in ("Confusion matrix", "Loss", "Accuracy"))
+
+
+def draw_a_one(path: Path) -> None:
+    page = Image.new("RGB", (300, 200), (240, 235, 220))
+    ImageDraw.Draw(page).line([(190, 30), (195, 160)], fill=(20, 30, 90), width=14)
+    page.save(path)
+
+
+def test_predict_reads_a_picture_without_tensorflow(trained: Workspace):
+    draw_a_one(trained.folder / "one.png")
+    answer = json.loads(trained.digits("predict", "one.png", "--json").stdout)["answers"][0]
+    assert len(answer["probabilities"]) == 10 and sum(answer["probabilities"]) == pytest.approx(1, abs=1e-4)
+    assert answer["digit"] == int(np.argmax(answer["probabilities"]))
+    imported = trained.run(sys.executable, "-X", "importtime", "-m", "cli", "predict", "one.png").stderr
+    modules = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in imported.splitlines()}
+    assert "onnxruntime" in modules and "tensorflow" not in modules
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("predict", "absent.png"), "error: absent.png: there is no such file"),
+        (("predict", "empty.png"), "error: empty.png: is not a picture"),
+        (("why", "99"), "error: digits-cnn has no version 99: `digits history` lists what there is"),
+        (("champion", "--model", "svhn-cnn"), "error: svhn-cnn has no champion yet"),
+        (("rollback",), "error: digits-cnn has had no champion before version 1: there is nothing to undo"),
+        (("run", "--dataset", "svhn"), "argument --dataset: invalid choice: 'svhn'"),
+        (("frobnicate",), "invalid choice: 'frobnicate'"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_code_2(trained: Workspace, arguments: tuple[str, ...], line: str):
+    (trained.folder / "empty.png").touch()
+    before = everything_in(trained.folder)
+    done = trained.digits(*arguments, code=2)
+    assert line in done.stderr and "Traceback" not in done.stderr
+    assert everything_in(trained.folder) == before
+
+
+def test_wrong_params_stop_the_run_before_anything_is_touched(trained: Workspace):
+    params, before = (trained.folder / "params.yaml").read_text(), everything_in(trained.folder)
+    (trained.folder / "params.yaml").write_text(params.replace("  patience:", "  patiense:"))
+    try:
+        done = trained.digits("run", code=2)
+    finally:
+        (trained.folder / "params.yaml").write_text(params)
+    assert "error: params.yaml: unknown key train.patiense: remove it or correct its spelling" in done.stderr
+    assert everything_in(trained.folder) == before
+
+
+def test_refused_data_stops_the_pipeline_and_the_champion_still_answers(trained: Workspace):
+    """Inverted images: ingest takes them, validate stops them; going back to the good data set trains nothing again."""
+    rng = np.random.default_rng(0)
+    labels = np.tile(np.arange(10, dtype=np.uint8), 200)
+    inked = np.stack([cv2.circle(np.zeros((28, 28), np.uint8), (14, 14), 5 + i % 4, 255, 2) for i in range(2000)])
+    images = 255 - np.maximum(inked, rng.integers(0, 9, inked.shape, dtype=np.uint8))
+    np.savez(trained.folder / "data/incoming/mine.npz", images=images, labels=labels)
+    champion = trained.digits("champion", "--json").stdout
+
+    done = trained.digits("run", "--dataset", "npz", code=2)
+    said = [line for line in done.stderr.splitlines() if line.startswith("error: validate: train:")]
+    assert any("the images look inverted: 0 must be paper and 255 ink" in line for line in said)
+    assert "Traceback" not in done.stderr
+    assert (trained.folder / "reports/validation/index.html").exists()
+    assert trained.digits("champion", "--model", "digits-cnn", "--json").stdout == champion
+
+    (trained.folder / "data/incoming/mine.npz").unlink()
+    back = trained.digits("run", "--dataset", "digits")
+    assert "train: epoch" not in back.stdout
+    assert trained.digits("champion", "--json").stdout == champion
+
+
+def test_a_registry_that_was_lost_is_filled_again_though_no_stage_has_changed(trained: Workspace):
+    (trained.folder / "mlflow.db").rename(trained.folder / "lost.db")
+    try:
+        done = trained.digits("run")
+        assert "Running stage 'train'" not in done.stdout and "gate: version 1 promoted" in done.stdout
+    finally:
+        (trained.folder / "lost.db").replace(trained.folder / "mlflow.db")
+
+
+def kill_in(workspace: Workspace, stage: str) -> None:
+    """Start `dvc repro` and kill -9 its whole process group once ``stage`` is at work."""
+    # train is killed between two epochs, the others as soon as they run
+    sign = "train: epoch  1/" if stage == "train" else f"> python -m pipeline.{stage}"
+    process = workspace.start(*DVC, "repro")
+    said = []
+    for line in process.stdout or ():
+        said.append(line)
+        if sign in line:
+            break
+    else:
+        pytest.fail(f"{stage} never ran:\n{''.join(said)}")
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_killed_in_each_stage_the_pipeline_ends_with_the_weights_of_an_uninterrupted_run(
+    trained: Workspace, new_workspace: Callable[[], Workspace]
+):
+    workspace = new_workspace()
+    for stage in STAGES:
+        kill_in(workspace, stage)
+    done = workspace.digits("run")
+    assert "gate: version 1 promoted" in done.stdout
+    for name in ("models/weights.sha256", "reports/metrics.json", "data/raw/manifest.json"):
+        assert (workspace.folder / name).read_text() == (trained.folder / name).read_text()
+    assert len(json.loads(workspace.digits("history", "--json").stdout)) == 1

@@ -1,0 +1,64 @@
+"""A workspace as a person has it: the project's files in a folder of their own, under git, on the embedded data set."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PARTS = (".dvc/config", ".dvcignore", ".gitignore", "cli.py", "data/incoming/README.md", "dvc.yaml", "params.yaml")
+# A short training: these tests are about the pipeline, tests/behaviour is about the model.
+SHORT = {"epochs": "2", "min_steps_per_epoch": "20", "min_accuracy": "0.3", "min_recall": "0.0"}
+
+
+class Workspace:
+    """A folder and the commands typed in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for part in PARTS:
+            (folder / part).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / part, folder / part)
+        shutil.copytree(ROOT / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+        self.edit("dataset", "digits", **SHORT)
+        author = ("-c", "user.name=t", "-c", "user.email=t@localhost")
+        for command in (["init", "-q"], ["add", "-A"], [*author, "commit", "-qm", "a clone"]):
+            subprocess.run(["git", *command], cwd=folder, check=True)
+
+    def edit(self, key: str = "", value: str = "", **more: str) -> None:
+        """Set keys of params.yaml, each by its last name."""
+        path = self.folder / "params.yaml"
+        text = path.read_text()
+        for name, to in {**({key: value} if key else {}), **more}.items():
+            text, count = re.subn(rf"(?m)^( *{name}: )\S+", rf"\g<1>{to}", text)
+            assert count == 1, f"params.yaml should hold {name} once"
+        path.write_text(text)
+
+    def environment(self) -> dict[str, str]:
+        # The workspace's own pipeline/ and cli.py come first, as in a clone.
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        inherited = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "MNIST_DIR")}
+        return {**inherited, "PATH": path, "PYTHONPATH": str(self.folder)}
+
+    def run(self, *command: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run to the end and expect this exit code."""
+        done = subprocess.run(command, cwd=self.folder, env=self.environment(), capture_output=True, text=True)
+        assert done.returncode == code, f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def digits(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, "-m", "cli", *arguments, code=code)
+
+    def start(self, *command: str) -> "subprocess.Popen[str]":
+        """Start in a process group of its own, with its output to be read line by line."""
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
