@@ -63,17 +63,17 @@ def run_pipeline(arguments: argparse.Namespace) -> None:
 def predict_files(arguments: argparse.Namespace) -> None:
     from pipeline import framing, inference, registry
 
-    client, name = _registry(arguments)
+    name = _model_name(arguments)
     images = [framing.frame(Path(path), path) for path in arguments.files]
-    champion = registry.champion(client, name)
-    model = inference.open_model(registry.onnx_file(client, champion))
+    version, onnx = registry.champion_file(name)
+    model = inference.open_model(onnx)
     answers = []
     for path, image in zip(arguments.files, images, strict=True):
         probabilities = inference.run(model, image[None])[0]
         digit = int(probabilities.argmax())
         answers.append({"file": path, "digit": digit, "probabilities": [round(float(p), 6) for p in probabilities]})
     lines = [f"{a['file']}: {a['digit']} ({max(a['probabilities']):.1%})" for a in answers]
-    _print(arguments, {"model": name, "version": str(champion.version), "answers": answers}, "\n".join(lines))
+    _print(arguments, {"model": name, "version": version, "answers": answers}, "\n".join(lines))
 
 
 def show_champion(arguments: argparse.Namespace) -> None:
@@ -125,10 +125,16 @@ def roll_back(arguments: argparse.Namespace) -> None:
 
 
 def _registry(arguments: argparse.Namespace) -> tuple[Any, str]:
-    """The registry's client and the model asked for: the workspace's own unless --model names another."""
     from pipeline import registry
 
-    return registry.connect(), arguments.model or registry.model_name(params_file.load().dataset)
+    return registry.connect(), _model_name(arguments)
+
+
+def _model_name(arguments: argparse.Namespace) -> str:
+    """The model asked for: the workspace's own unless --model names another."""
+    from pipeline import registry
+
+    return arguments.model or registry.model_name(params_file.load().dataset)
 
 
 def _print(arguments: argparse.Namespace, facts: Any, text: str) -> None:

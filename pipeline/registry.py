@@ -4,31 +4,35 @@ A registered model ``<dataset>-cnn`` has at most one ``champion`` (in use) and o
 Aliases keep no history in MLflow, so each change is also an event in a tag of the registered model.
 """
 
+from __future__ import annotations
+
 import getpass
 import json
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock, Timeout
-from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
+from typing import TYPE_CHECKING, Any
 
 from pipeline import files
 from pipeline.errors import BadInput
+
+if TYPE_CHECKING:  # MLflow takes a second to import, and `digits predict` does without it where it can
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 DATABASE = Path("mlflow.db")
 ARTIFACTS = Path("mlartifacts")  # not mlruns: a folder of that name flips MLflow's default back to its file store
+CACHE = Path(".cache/champion.json")
 LOCK = Path(".cache/registry.lock")
 LOCK_SECONDS = 60.0
 PROMOTED, REFUSED, ROLLED_BACK = "promoted", "refused", "rolled back"
+_SETTLED_NS = 1_000_000_000  # a file younger than this may change again without its time of change telling
 _EVENT = "event."  # tag keys: event.<UTC time>, so that they sort by time
 
 
@@ -46,20 +50,33 @@ def connect() -> MlflowClient:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("mlflow.store.db").setLevel(logging.WARNING)  # it tells of each table it creates
+    from mlflow import MlflowClient
+
     return MlflowClient(tracking_uri())
 
 
 def create(client: MlflowClient, name: str) -> None:
     """The registered model of that name, made if it is not there."""
-    with suppress(MlflowException):
-        client.get_registered_model(name)
-        return
-    client.create_registered_model(name, description="Reads handwritten digits; see each version's model card.")
+    if _model(client, name) is None:
+        client.create_registered_model(name, description="Reads handwritten digits; see each version's model card.")
+
+
+def _model(client: MlflowClient, name: str) -> RegisteredModel | None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
 
 
 @contextmanager
 def locked() -> Iterator[None]:
     """One change of the registry at a time on this machine; :class:`BadInput` if another one does not end."""
+    from filelock import FileLock, Timeout
+
     LOCK.parent.mkdir(exist_ok=True)
     try:
         with FileLock(LOCK, timeout=LOCK_SECONDS):
@@ -70,13 +87,9 @@ def locked() -> Iterator[None]:
 
 def aliased(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
     """The version that ``alias`` points to; None if the model or the alias does not exist."""
-    try:
-        version = client.get_registered_model(name).aliases.get(alias)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return None
-        raise
-    return client.get_model_version(name, str(version)) if version else None
+    model = _model(client, name)
+    number = model and model.aliases.get(alias)
+    return client.get_model_version(name, str(number)) if number else None
 
 
 def champion(client: MlflowClient, name: str) -> ModelVersion:
@@ -91,11 +104,8 @@ def version(client: MlflowClient, name: str, number: str) -> ModelVersion:
     """The version of that number, or the one an alias of that name points to; :class:`BadInput` if there is none."""
     found = aliased(client, name, number)
     if found is None and number.isdecimal():
-        try:
-            found = client.get_model_version(name, number)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
+        numbered = client.search_model_versions(f"name='{name}' and version_number={number}")
+        found = numbered[0] if numbered else None
     if found is None:
         raise BadInput(f"{name} has no version {number}: `digits history` lists what there is")
     return found
@@ -145,9 +155,40 @@ def onnx_file(client: MlflowClient, version: ModelVersion) -> Path:
     return path
 
 
+def champion_file(name: str) -> tuple[str, Path]:
+    """The champion's number and its ONNX file, digest checked; :class:`BadInput` if there is none.
+
+    Asking MLflow takes two seconds, most of them imports. A registry that is an SQLite file is not asked again while
+    the file is the very one of the last answer: no alias can have moved.
+    """
+    database = _database_state()
+    with suppress(OSError, ValueError, KeyError):
+        known = files.read_json(CACHE)
+        path = Path(known["onnx"])
+        if [known["name"], known["database"]] == [name, database] and files.sha256_file(path) == known["sha256"]:
+            return known["version"], path
+    client = connect()
+    version = champion(client, name)
+    path = onnx_file(client, version)
+    if database and time.time_ns() - max(state[1] for state in database) > _SETTLED_NS:
+        facts = {"name": name, "database": database, "version": str(version.version), "onnx": str(path)}
+        files.write_json(CACHE, {**facts, "sha256": files.sha256_file(path)})
+    return str(version.version), path
+
+
+def _database_state() -> list[list]:
+    """Path, time of the last change and size of the registry's SQLite file and its journals; empty for any other."""
+    uri = tracking_uri()
+    if not uri.startswith("sqlite:///"):
+        return []
+    paths = [Path(uri.removeprefix("sqlite:///") + suffix) for suffix in ("", "-wal", "-journal")]
+    return [[str(path), path.stat().st_mtime_ns, path.stat().st_size] for path in paths if path.is_file()]
+
+
 def download(client: MlflowClient, version: ModelVersion) -> Path:
     """The folder with the version's files: the artifact store's own where that is local, else a copy."""
     from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
 
     try:
         folder = download_artifacts(f"models:/{version.name}/{version.version}", tracking_uri=tracking_uri())
@@ -193,12 +234,9 @@ def record(client: MlflowClient, version: ModelVersion, event: str, previous: st
 
 def history(client: MlflowClient, name: str) -> list[dict]:
     """Every decision on the model's versions, oldest first."""
-    try:
-        model = client.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return []
-        raise
+    model = _model(client, name)
+    if model is None:
+        return []
     events = [json.loads(model.tags[key]) for key in sorted(model.tags) if key.startswith(_EVENT)]
     in_use = model.aliases.get(CHAMPION)
     return _took_effect(events, in_use and str(in_use))

@@ -1,6 +1,7 @@
 """The registry and what moves in it, on a real MLflow store: registration, the gate carried out, rollback, history."""
 
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -204,7 +205,7 @@ def test_a_model_that_answers_its_pinned_batch_differently_is_refused(client: Ml
     pinned = registry.download(client, registry.version(client, NAME, "2")) / promote.PINNED
     with np.load(pinned) as saved:
         np.savez(pinned, images=saved["images"], probabilities=saved["probabilities"] * 0.9)
-    with pytest.raises(BadInput, match="no longer answers its pinned batch .* the champion stays"):
+    with pytest.raises(BadInput, match=r"no longer answers its pinned batch .* the champion stays"):
         promote.rollback(client, NAME)
     assert champion(client) == "3"
 
@@ -233,6 +234,36 @@ def test_a_promotion_cut_off_before_its_alias_moved_never_happened(
     assert promote.promote(client, NAME, PARAMS)["event"] == "promoted"
     assert [e["version"] for e in registry.history(client, NAME)] == ["1", "2"]
     assert promote.rollback(client, NAME)["version"] == "1"
+
+
+def settle_database() -> None:
+    """Make the registry's file look as if it was last written a while ago."""
+    os.utime("mlflow.db", ns=(0, Path("mlflow.db").stat().st_mtime_ns - 10**10))
+
+
+def test_the_champions_file_is_found_again_without_mlflow_until_the_registry_changes(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+):
+    three_champions(client)
+    settle_database()
+    assert registry.champion_file(NAME)[0] == "3"
+    with monkeypatch.context() as patch:
+        patch.delattr(registry, "connect")
+        version, path = registry.champion_file(NAME)
+        assert version == "3" and path == registry.onnx_file(client, registry.version(client, NAME, "3"))
+    promote.rollback(client, NAME)
+    assert registry.champion_file(NAME)[0] == "2"
+    client.set_registered_model_alias(NAME, "champion", "1")  # by hand, in MLflow's own page
+    assert registry.champion_file(NAME)[0] == "1"
+
+
+def test_a_remembered_champion_whose_file_was_changed_is_not_used(client: MlflowClient):
+    three_champions(client)
+    settle_database()
+    _, path = registry.champion_file(NAME)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(BadInput, match="version 3 is missing or not the one that was registered"):
+        registry.champion_file(NAME)
 
 
 def test_two_promotions_at_once_leave_one_winner(client: MlflowClient):
