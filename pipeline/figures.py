@@ -45,21 +45,21 @@ def save(figure: Figure, path: Path | str) -> None:
 
 
 def curves(history: pd.DataFrame) -> Figure:
-    """Loss and accuracy, for train and validation, by epoch; the epoch of the lowest validation loss is marked.
+    """Loss and accuracy, for train and validation, by epoch; the epoch whose weights were kept is marked.
 
-    ``history`` has the columns epoch, loss, val_loss, accuracy, val_accuracy.
+    ``history`` has the columns epoch, loss, val_loss, accuracy, val_accuracy, kept.
     """
     from matplotlib.ticker import LogLocator, MaxNLocator
 
     figure, panels = _canvas(10, 4, columns=2)
-    best = history.loc[history["val_loss"].idxmin()].to_dict()
+    kept = history[history["kept"]].iloc[0]
     line: dict[str, Any] = {"linewidth": 2, "marker": "o", "markersize": 4}
     for axes, name in zip(panels, ("loss", "accuracy"), strict=True):
-        axes.axvline(best["epoch"], color=ORANGE, linewidth=1)
+        axes.axvline(kept["epoch"], color=ORANGE, linewidth=1)
         axes.plot(history["epoch"], history[name], color=FADED, label="train", **line)
         axes.plot(history["epoch"], history[f"val_{name}"], color=BLUE, label="validation", **line)
-        label = f"lowest validation loss: epoch {best['epoch']:.0f}"
-        axes.plot(best["epoch"], best[f"val_{name}"], "o", color=ORANGE, markersize=9, label=label)
+        label = f"kept: epoch {kept['epoch']:.0f}"
+        axes.plot(kept["epoch"], kept[f"val_{name}"], "o", color=ORANGE, markersize=9, label=label)
         axes.set_title(name.capitalize(), loc="left")
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -123,7 +123,7 @@ def gather() -> dict[str, Any]:
         "verdict": verdict(found["metrics"], read["confused_pairs"], settings.gate),
         "calibration_sentence": calibration_sentence(read["calibration"]),
         "tables": {name: table.to_dict("records") for name, table in read.items()},
-        "best": read["history"].loc[read["history"]["val_loss"].idxmin()].to_dict(),
+        "kept": read["history"].query("kept").iloc[0].to_dict(),
         "pictures": {name: data_uri(path) for name, path in pictures.items()},
         "parts": PARTS,
         "classes": class_shares({name: splits.load(splits.PROCESSED / name).labels for name in PARTS}),
@@ -269,10 +269,10 @@ footer { color: var(--soft); font-size: .88rem; padding-bottom: 40px; }
 <section id="training">
 <h2>How did it learn?</h2>
 <p>{{ tables.history | length }} epochs in {{ tables.history | sum(attribute="seconds") | count }} seconds. The weights
-kept are those of epoch {{ best.epoch | count }}, which had the lowest validation loss and read
-{{ best.val_accuracy | percent }} of the validation images. Training images are augmented, which makes
+kept are those of epoch {{ kept.epoch | count }}, which read {{ kept.val_accuracy | percent }} of the validation images
+right{% if kept.epoch < tables.history | length %}; no later one had a lower validation loss{% endif %}. Training images are augmented, which makes
 them the harder ones.</p>
-{{ picture("curves", "Loss and accuracy by epoch, for train and validation; the best epoch is marked", wide=true) }}
+{{ picture("curves", "Loss and accuracy by epoch, for train and validation; the epoch that was kept is marked", wide=true) }}
 </section>
 
 <section id="confusions">

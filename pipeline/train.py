@@ -194,7 +194,8 @@ def compiled(params: Train, steps_per_epoch: int) -> keras.Model:
 
 
 def fit(train: Split, val: Split, params: Train, key: str) -> tuple[keras.Model, pd.DataFrame]:
-    """Train from the start or from the checkpoint of the same ``key``; the model and a row an epoch."""
+    """Train from the start or from the checkpoint of the same ``key``; the model and a row an epoch, with
+    the one whose weights it has marked as kept."""
     keras.utils.set_random_seed(params.seed)
     tensorflow.config.experimental.enable_op_determinism()
     cv2.setNumThreads(1)  # a 28×28 warp is too small to share out, and the cores are the training step's
@@ -223,7 +224,8 @@ def fit(train: Split, val: Split, params: Train, key: str) -> tuple[keras.Model,
             Progress(params.epochs, finished, len(batches)),
         ],
     )
-    return model, pd.DataFrame(history.rows)
+    rows = pd.DataFrame(history.rows)
+    return model, rows.assign(kept=rows["epoch"] == (stopping.best_epoch + 1 if stopping.stopped_epoch else len(rows)))
 
 
 def weights_digest(model: keras.Model) -> str:
@@ -293,7 +295,7 @@ def main() -> None:
         history.to_csv(part, index=False)
     figures.save(figures.curves(history), CURVES)
     CHECKPOINT.unlink(missing_ok=True)
-    kept = history.loc[history["val_loss"].idxmin() if len(history) < params.epochs else history.index[-1]]
+    kept = history[history["kept"]].iloc[0]
     print(
         f"train: {params.network}, {model.count_params():,} weights, {len(history)} epochs in "
         f"{history['seconds'].sum():.0f} s; epoch {kept['epoch']:.0f}'s is kept, val accuracy "

@@ -30,14 +30,14 @@ def test_the_shipped_file_is_read():
 @pytest.mark.parametrize(
     ("old", "new", "line"),
     [
-        (r"  epochs: 10", "  epocs: 10", r"unknown key train\.epocs: remove it or correct its spelling"),
-        (r"  epochs: 10", "", r"the key train\.epochs is missing: add it"),
-        (r"  epochs: 10", "  epochs: ten", r"train\.epochs is 'ten': input should be a valid integer"),
-        (r"  epochs: 10", "  epochs: '10'", r"train\.epochs is '10': input should be a valid integer"),
-        (r"  epochs: 10", "  epochs: 0", r"train\.epochs is 0: .*greater than or equal to 1"),
+        (r"  epochs: \d+", "  epocs: 10", r"unknown key train\.epocs: remove it or correct its spelling"),
+        (r"  epochs: \d+", "", r"the key train\.epochs is missing: add it"),
+        (r"  epochs: \d+", "  epochs: ten", r"train\.epochs is 'ten': input should be a valid integer"),
+        (r"  epochs: \d+", "  epochs: '10'", r"train\.epochs is '10': input should be a valid integer"),
+        (r"  epochs: \d+", "  epochs: 0", r"train\.epochs is 0: .*greater than or equal to 1"),
         (r"dataset: \w+", "dataset: svhn", r"dataset is 'svhn': input should be 'digits', 'mnist'"),
-        (r"class_share: \[0.05, 0.16\]", "class_share: [0.3, 0.1]", r"validate\.class_share is .*above"),
-        (r"when_indistinguishable: promote", "when_indistinguishable: maybe", r"when_indistinguishable is 'maybe'"),
+        (r"class_share: \[.*\]", "class_share: [0.3, 0.1]", r"validate\.class_share is .*above"),
+        (r"when_indistinguishable: \w+", "when_indistinguishable: maybe", r"when_indistinguishable is 'maybe'"),
         (r"\ntrain:", "\ntrain: [", r"is not YAML"),
     ],
 )
@@ -49,7 +49,7 @@ def test_a_wrong_key_is_one_line_that_names_it(path: Path, old: str, new: str, l
 
 
 def test_every_wrong_key_has_its_line(path: Path):
-    edit(path, r"  epochs: 10", "  epocs: 10")
+    edit(path, r"  epochs: \d+", "  epocs: 10")
     with pytest.raises(BadInput) as error:
         params.load(path)
     assert len(str(error.value).splitlines()) == 2  # the unknown one and the missing one

@@ -83,7 +83,7 @@ def leave_other_stages() -> None:
     for page in ("drift.html", "validation/index.html", "validation/expectations/deep/index.html"):
         files.write_text(f"reports/{page}", "<html></html>")
     history = pd.DataFrame({"epoch": [1, 2], "loss": [0.5, 0.2], "val_loss": [0.4, 0.3], "accuracy": [0.8, 0.9]})
-    history = history.assign(val_accuracy=[0.81, 0.91], learning_rate=0.001, seconds=[3.0, 3.5])
+    history = history.assign(val_accuracy=[0.81, 0.91], learning_rate=0.001, seconds=[3.0, 3.5], kept=[False, True])
     history.to_csv("reports/history.csv", index=False)
     figures.save(figures.curves(history), "reports/curves.png")
 

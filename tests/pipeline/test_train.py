@@ -110,13 +110,14 @@ def loss_of(model: keras.Model) -> float:
 
 def test_a_whole_run_keeps_its_last_epoch():
     model, history = train.fit(TRAIN, VAL, PARAMS, "key")
+    assert history["kept"].tolist() == [False, False, True]
     assert loss_of(model) == pytest.approx(history["val_loss"].iloc[-1], rel=1e-3)
 
 
 def test_training_stops_early_and_ends_on_the_best_epoch():
     params = PARAMS.model_copy(update={"epochs": 30, "patience": 1, "learning_rate": 0.05})
     model, history = train.fit(TRAIN, VAL, params, "key")
-    assert len(history) < 30
+    assert len(history) < 30 and history["val_loss"].idxmin() == history["kept"].idxmax()
     assert loss_of(model) == pytest.approx(history["val_loss"].min(), rel=1e-3)
     again, _ = train.fit(TRAIN, VAL, params, "key")  # as if it was cut off before it wrote its files
     assert train.weights_digest(again) == train.weights_digest(model)
