@@ -12,10 +12,10 @@ def affine(images: np.ndarray, bands: Augment, rng: np.random.Generator) -> np.n
     One warp an image with linear interpolation; what comes in from outside is paper (0).
     """
     count, height, width = images.shape
-    angles = rng.uniform(-bands.rotate, bands.rotate, count)
-    scales = rng.uniform(1 - bands.zoom, 1 + bands.zoom, count)
+    radians = np.deg2rad(rng.uniform(-bands.rotate, bands.rotate, (count,)))
+    scales = rng.uniform(1 - bands.zoom, 1 + bands.zoom, (count,))
     shifts = rng.uniform(-bands.shift, bands.shift, (count, 2))
-    matrices = _matrices(np.deg2rad(angles), scales, shifts, centre=((width - 1) / 2, (height - 1) / 2))
+    matrices = _matrices(radians, scales, shifts, centre=((width - 1) / 2, (height - 1) / 2))
     moved = np.empty_like(images)
     for image, matrix, out in zip(images, matrices, moved, strict=True):
         cv2.warpAffine(image, matrix, (width, height), dst=out, flags=cv2.INTER_LINEAR)

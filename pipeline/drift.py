@@ -31,7 +31,8 @@ def compare(reference: pd.DataFrame, current: pd.DataFrame, params: Drift) -> tu
     """The verdict on ``current`` against ``reference``, and Evidently's snapshot, which saves itself as HTML.
 
     Both frames hold the same columns: numbers, compared by the Wasserstein distance in units of the reference's
-    standard deviation, and text, compared by the Jensen-Shannon distance (0 to 1).
+    standard deviation, and text, compared by the Jensen-Shannon distance (natural
+    logarithm: 0 to 0.83).
     """
     os.environ.setdefault("DO_NOT_TRACK", "1")
     from evidently import DataDefinition, Dataset, Report

@@ -35,7 +35,7 @@ def describe(images: np.ndarray) -> pd.DataFrame:
 
 def _describe(images: np.ndarray) -> np.ndarray:
     ink = images.astype(np.float32) / 255  # (N, 28, 28)
-    dark = images >= INK
+    dark = np.asarray(images) >= INK
     centroid_x, centroid_y, slant, elongation = _moments(ink)
     rim = np.ones((SIDE, SIDE), bool)
     rim[1:-1, 1:-1] = False
@@ -46,8 +46,8 @@ def _describe(images: np.ndarray) -> np.ndarray:
         images[:, rim].mean(axis=1),
         centroid_x,
         centroid_y,
-        _extent(dark.any(axis=1)),
-        _extent(dark.any(axis=2)),
+        _extent(np.any(dark, axis=1)),
+        _extent(np.any(dark, axis=2)),
         slant,
         elongation,
         _stroke_width(ink),

@@ -54,7 +54,7 @@ def to_mnist(ink: np.ndarray) -> np.ndarray:
 
 
 def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
-    rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
+    rows, columns = (np.flatnonzero(np.any(mask, axis=axis)) for axis in (1, 0))
     return rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
 
 
@@ -160,8 +160,8 @@ def _paper(pixels: np.ndarray) -> np.ndarray:
 
 def _surface(height: int, width: int) -> np.ndarray:
     """The six terms of a quadratic surface at each pixel: float32 (height × width, 6), places from -1 to 1."""
-    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
-    y, x = y.ravel(), x.ravel()
+    grid = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    y, x = (axis.ravel() for axis in grid)
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1).astype(np.float32)
 
 

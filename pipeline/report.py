@@ -270,9 +270,9 @@ footer { color: var(--soft); font-size: .88rem; padding-bottom: 40px; }
 <h2>How did it learn?</h2>
 <p>{{ tables.history | length }} epochs in {{ tables.history | sum(attribute="seconds") | count }} seconds. The weights
 kept are those of epoch {{ kept.epoch | count }}, which read {{ kept.val_accuracy | percent }} of the validation images
-right{% if kept.epoch < tables.history | length %}; no later one had a lower validation loss{% endif %}. Training images are augmented, which makes
-them the harder ones.</p>
-{{ picture("curves", "Loss and accuracy by epoch, for train and validation; the epoch that was kept is marked", wide=true) }}
+right{% if kept.epoch < tables.history | length %}; no later one had a lower validation loss{% endif %}. Training
+images are augmented, which makes them the harder ones.</p>
+{{ picture("curves", "Loss and accuracy by epoch, for train and validation; the kept epoch is marked", wide=true) }}
 </section>
 
 <section id="confusions">

@@ -89,8 +89,12 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
             for name in self.STATE:
                 setattr(self, name, state[name])
 
+    @property
+    def stopped_early(self) -> bool:
+        return 0 < self.stopped_epoch < self.params["epochs"] - 1
+
     def on_train_end(self, logs: dict | None = None) -> None:
-        if self.stopped_epoch:
+        if self.stopped_early:
             super().on_train_end(logs)
 
 
@@ -225,7 +229,7 @@ def fit(train: Split, val: Split, params: Train, key: str) -> tuple[keras.Model,
         ],
     )
     rows = pd.DataFrame(history.rows)
-    return model, rows.assign(kept=rows["epoch"] == (stopping.best_epoch + 1 if stopping.stopped_epoch else len(rows)))
+    return model, rows.assign(kept=rows["epoch"] == (stopping.best_epoch + 1 if stopping.stopped_early else len(rows)))
 
 
 def weights_digest(model: keras.Model) -> str:

@@ -80,7 +80,9 @@ def class_rows(train: Split, test: Split) -> pd.DataFrame:
 def image_rules(split: str, params: Validate) -> list[Rule]:
     """What is expected of a split's images. ``split`` is "train" or "test"."""
     from great_expectations import expectations as gxe
+    from great_expectations.expectations.metadata_types import FailureSeverity
 
+    warning = FailureSeverity.WARNING
     low, high = params.mean_pixel
     least, most = params.ink_share
     rules = [
@@ -133,14 +135,12 @@ def image_rules(split: str, params: Validate) -> list[Rule]:
         ),
         Rule(
             "few exact duplicates",
-            gxe.ExpectColumnMeanToBeBetween(
-                column="duplicate", max_value=params.max_duplicate_share, severity="warning"
-            ),
+            gxe.ExpectColumnMeanToBeBetween(column="duplicate", max_value=params.max_duplicate_share, severity=warning),
             "remove the copies: they count twice in training",
         ),
         Rule(
             "equal images have equal labels",
-            gxe.ExpectColumnMaxToBeBetween(column="contradicting", max_value=0, severity="warning"),
+            gxe.ExpectColumnMaxToBeBetween(column="contradicting", max_value=0, severity=warning),
             "correct their labels",
         ),
     ]
@@ -150,6 +150,7 @@ def image_rules(split: str, params: Validate) -> list[Rule]:
 def leak_rules(params: Validate) -> list[Rule]:
     """What is expected of test images that stand in train too."""
     from great_expectations import expectations as gxe
+    from great_expectations.expectations.metadata_types import FailureSeverity
 
     return [
         Rule(
@@ -159,7 +160,7 @@ def leak_rules(params: Validate) -> list[Rule]:
         ),
         Rule(
             "no test image in train",
-            gxe.ExpectColumnMaxToBeBetween(column="in_other_split", max_value=0, severity="warning"),
+            gxe.ExpectColumnMaxToBeBetween(column="in_other_split", max_value=0, severity=FailureSeverity.WARNING),
             "preprocess drops these images from train",
         ),
     ]
@@ -208,17 +209,21 @@ def _uniformity(labels: np.ndarray) -> dict[str, float]:
 
 
 def _run(tables: dict[str, tuple[pd.DataFrame, list[Rule]]], docs: Path) -> list[dict]:
-    """Validate each table by its rules with Great Expectations; a row a check, and the Data Docs written to ``docs``."""
+    """Validate each table by its rules with Great Expectations; a row a check, and the Data Docs in ``docs``."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
     from great_expectations.checkpoint import UpdateDataDocsAction
+    from great_expectations.data_context.types.base import ProgressBarsConfig
 
     context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
-    for site in list(context.get_site_names()):
-        context.delete_data_docs_site(site)
-    backend = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs.resolve())}
-    context.add_data_docs_site("validation", {"class_name": "SiteBuilder", "store_backend": backend})
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    for default in list(context.get_site_names()):
+        context.delete_data_docs_site(default)
+    backend: Any = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs.resolve())}
+    index: Any = {"class_name": "DefaultSiteIndexBuilder"}
+    context.add_data_docs_site(
+        "validation", {"class_name": "SiteBuilder", "site_index_builder": index, "store_backend": backend}
+    )
     source = context.data_sources.add_pandas("data")
     checks = []
     for name, (rows, rules) in tables.items():
@@ -305,7 +310,7 @@ def main() -> None:
             print(f"warning: validate: {check['message']}")
     if not report["success"]:
         raise BadInput("\n".join(f"validate: {c['message']}" for c in failed if c["severity"] == "critical"))
-    print(f"validate: {len(report['checks'])} checks, {len(failed)} warnings; see {DOCS}/index.html")
+    print(f"validate: {len(report['checks'])} checks, warnings: {len(failed)}; see {DOCS}/index.html")
 
 
 if __name__ == "__main__":

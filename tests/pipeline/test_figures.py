@@ -17,7 +17,13 @@ def history(epochs: int = 5) -> pd.DataFrame:
     loss = 0.4 / epoch
     columns = {"loss": loss, "val_loss": 0.05 + 0.01 * (epoch - 3) ** 2}
     return pd.DataFrame(
-        {"epoch": epoch, **columns, "accuracy": 1 - loss / 4, "val_accuracy": 1 - loss / 5, "kept": epoch == min(3, epochs)}
+        {
+            "epoch": epoch,
+            **columns,
+            "accuracy": 1 - loss / 4,
+            "val_accuracy": 1 - loss / 5,
+            "kept": epoch == min(3, epochs),
+        }
     )
 
 

@@ -1,0 +1,173 @@
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import chisquare
+from workspace import ROOT
+
+from pipeline import datasets, files, splits, validate
+from pipeline import params as params_file
+from pipeline.errors import BadInput
+from pipeline.splits import Split
+
+PARAMS = params_file.load(ROOT / "params.yaml").model_copy(update={"dataset": "digits"})
+
+
+@pytest.fixture(scope="module")
+def clean() -> tuple[Split, Split]:
+    loaded = datasets.load(PARAMS)
+    return loaded.train, loaded.test
+
+
+@pytest.fixture
+def copies(clean: tuple[Split, Split]) -> tuple[Split, Split]:
+    """The clean splits, to be spoilt."""
+    train, test = (Split(*map(np.copy, split)) for split in clean)
+    return train, test
+
+
+def findings(train: Split, test: Split, docs: Path) -> dict[str, dict]:
+    """The checks that were not passed, by split and name."""
+    checks = validate.validate(train, test, PARAMS.validate_, docs)["checks"]
+    return {f"{check['split']}: {check['name']}": check for check in checks if not check["passed"]}
+
+
+def test_clean_data_passes_every_check(clean: tuple[Split, Split], tmp_path: Path):
+    report = validate.validate(*clean, PARAMS.validate_, tmp_path / "docs")
+    assert report["success"] and all(check["passed"] for check in report["checks"])
+    assert report["counts"] == {"train": len(clean[0].labels), "test": len(clean[1].labels)}
+    assert sum(report["class_shares"]["train"]) == pytest.approx(1, abs=1e-4)
+    expected = chisquare(np.bincount(clean[0].labels))
+    assert report["chi_square"]["train"]["statistic"] == pytest.approx(expected.statistic, abs=1e-3)
+    assert report["chi_square"]["train"]["p_value"] == pytest.approx(expected.pvalue)
+    pages = [path.read_text() for path in (tmp_path / "docs").rglob("*.html")]
+    assert (tmp_path / "docs/index.html").is_file() and len(pages) >= 7
+    assert not any(str(tmp_path) in page for page in pages)
+
+
+def label_10(train: Split, test: Split) -> None:
+    train.labels[5] = 10
+
+
+def class_missing(train: Split, test: Split) -> None:
+    test.labels[test.labels == 4] = 9
+
+
+def inverted(train: Split, test: Split) -> None:
+    train.images[:] = 255 - train.images
+
+
+def scaled_to_one(train: Split, test: Split) -> None:
+    train.images[:] = train.images > 127
+
+
+def never_paper(train: Split, test: Split) -> None:
+    test.images[:] = np.maximum(test.images, 1)
+
+
+def one_constant(train: Split, test: Split) -> None:
+    train.images[7] = 0
+
+
+def leaked(train: Split, test: Split) -> None:
+    test.images[:10] = train.images[:10]
+
+
+def unbalanced(train: Split, test: Split) -> None:
+    train.labels[np.flatnonzero(train.labels == 2)[:130]] = 3
+
+
+def repeated(train: Split, test: Split) -> None:
+    train.images[:40], train.labels[:40] = train.images[40:80], train.labels[40:80]
+
+
+def contradicting(train: Split, test: Split) -> None:
+    train.images[0], train.labels[0] = train.images[1], (train.labels[1] + 1) % 10
+
+
+def one_leaked(train: Split, test: Split) -> None:
+    test.images[0], test.labels[0] = train.images[0], train.labels[0]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "severity", "name", "words"),
+    [
+        (label_10, "critical", "train: labels are 0 to 9", "1 of 1,440 images, the first at index 5"),
+        (class_missing, "critical", "test: every class is present", "none of 4"),
+        (class_missing, "critical", "classes: class balance of test", "0.000 for 4"),
+        (inverted, "critical", "train: paper is 0, ink is 255", "the images look inverted: 0 must be paper"),
+        (inverted, "critical", "train: mean grey level", "expected 15 to 60"),
+        (scaled_to_one, "critical", "train: ink reaches 255", "found 1, expected 255: bring the pixels to 0–255"),
+        (never_paper, "critical", "test: paper reaches 0", "found 1, expected 0"),
+        (one_constant, "critical", "train: no blank or constant image", "1 of 1,440 images, the first at index 7"),
+        (leaked, "critical", "test: no leakage from test to train", "test images stand in train"),
+        (unbalanced, "critical", "classes: class balance of train", "for 2"),
+        (unbalanced, "critical", "classes: train and test are balanced alike", "expected at most 0.06"),
+        (repeated, "warning", "train: few exact duplicates", "found 0.02778, expected at most 0.01"),
+        (contradicting, "warning", "train: equal images have equal labels", "correct their labels"),
+        (one_leaked, "warning", "test: no test image in train", "preprocess drops these images"),
+    ],
+)
+def test_a_finding_names_what_where_and_what_to_do(
+    copies: tuple[Split, Split],
+    tmp_path: Path,
+    spoil: Callable[[Split, Split], None],
+    severity: str,
+    name: str,
+    words: str,
+):
+    spoil(*copies)
+    found = findings(*copies, tmp_path / "docs")
+    assert found[name]["severity"] == severity
+    assert found[name]["message"].startswith(name) and words in found[name]["message"]
+    assert severity == "critical" or all(check["severity"] == "warning" for check in found.values())
+
+
+def test_too_few_images_are_a_finding(clean: tuple[Split, Split], tmp_path: Path):
+    train, test = clean
+    found = findings(Split(train.images[:900], train.labels[:900]), test, tmp_path / "docs")
+    assert "found 900, expected at least 1,000" in found["train: enough images"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda s: Split(s.images.astype(np.float32), s.labels), "train: pixels are float32, labels uint8: both"),
+        (lambda s: Split(s.images[:, 1:], s.labels), r"train: the images' shape is \(1440, 27, 28\)"),
+        (lambda s: Split(s.images, s.labels[:-1]), r"train: 1440 images but \(1439,\) labels: each needs one"),
+    ],
+)
+def test_arrays_of_another_kind_are_refused(clean: tuple[Split, Split], change: Callable[[Split], Split], line: str):
+    with pytest.raises(BadInput, match=f"^validate: {line}"):
+        validate.check_arrays(change(clean[0]), clean[1])
+
+
+def run_stage(folder: Path, train: Split, test: Split) -> subprocess.CompletedProcess[str]:
+    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    for name, split in {"train": train, "test": test}.items():
+        splits.save(folder / splits.RAW / name, split)
+    command = [sys.executable, "-m", "pipeline.validate"]
+    return subprocess.run(command, cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+
+
+def test_the_stage_stops_on_critical_findings_and_leaves_its_reports(copies: tuple[Split, Split], tmp_path: Path):
+    inverted(*copies)
+    repeated(*copies)
+    done = run_stage(tmp_path, *copies)
+    lines = done.stderr.splitlines()
+    assert done.returncode == 2 and len(lines) >= 3
+    assert all(line.startswith("error: validate: train: ") for line in lines)
+    assert "warning: validate: train: few exact duplicates" in done.stdout
+    assert not files.read_json(tmp_path / validate.REPORT)["success"]
+    assert (tmp_path / validate.DOCS / "index.html").is_file()
+
+
+def test_the_stage_goes_on_after_warnings(copies: tuple[Split, Split], tmp_path: Path):
+    one_leaked(*copies)
+    done = run_stage(tmp_path, *copies)
+    assert done.returncode == 0 and not done.stderr
+    assert "warning: validate: test: no test image in train" in done.stdout and "27 checks, warnings: 1;" in done.stdout
+    assert [path.name for path in (tmp_path / "reports").iterdir() if "." not in path.name] == ["validation"]
