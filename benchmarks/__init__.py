@@ -1,0 +1,1 @@
+"""How fast, how large, how accurate? Each module prints a table: `python -m benchmarks.<name>`."""
