@@ -1,5 +1,6 @@
 """The main job in one call: `dvc repro`, then the gate for a new challenger."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,8 +30,13 @@ def run(params: Params) -> dict:
 
 
 def repro(*options: str) -> None:
-    """`dvc repro` in this environment; :class:`BadInput` if it fails."""
-    code = subprocess.run([sys.executable, "-m", "dvc", "repro", *options], check=False).returncode
+    """`dvc repro` in this environment, its output on stderr; :class:`BadInput` if it fails.
+
+    The stages call `python`: this one comes first on their path, whether or not the environment is activated.
+    """
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    command = [sys.executable, "-m", "dvc", "repro", *options]
+    code = subprocess.run(command, stdout=sys.stderr, env={**os.environ, "PATH": path}, check=False).returncode
     if code:
         raise BadInput("the pipeline stopped at the stage named above; mend that and run the same command again")
 

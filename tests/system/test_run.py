@@ -50,8 +50,8 @@ def test_a_run_leaves_what_the_design_names(trained: Workspace):
 def test_the_second_run_does_nothing(trained: Workspace):
     before = everything_in(trained.folder)
     done = trained.digits("run", "--dataset", "digits")
-    assert "Running stage" not in done.stdout
-    assert done.stdout.count("didn't change, skipping") == len(STAGES)
+    assert "Running stage" not in done.stderr
+    assert done.stderr.count("didn't change, skipping") == len(STAGES)
     assert "nothing to decide" in done.stdout
     assert everything_in(trained.folder) == before  # no file, no MLflow run, no version
 
@@ -130,6 +130,19 @@ def test_wrong_params_stop_the_run_before_anything_is_touched(trained: Workspace
     assert everything_in(trained.folder) == before
 
 
+def test_a_data_set_that_cannot_be_read_leaves_everything_as_it_was(trained: Workspace):
+    before = everything_in(trained.folder)
+    header = ",".join(["label", *(f"pixel{i}" for i in range(784))])
+    csv = trained.folder / "data/incoming/train.csv"
+    csv.write_text(f"{header}\n{','.join(['7', *['0'] * 783, 'dark'])}\n")
+    done = trained.digits("run", "--dataset", "csv", code=2)
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ") and "pixel783" in line]
+    assert "train.csv" in line and "dark" in line and "Traceback" not in done.stderr
+    csv.unlink()
+    trained.edit("dataset", "digits")
+    assert everything_in(trained.folder) == before
+
+
 def test_refused_data_stops_the_pipeline_and_the_champion_still_answers(trained: Workspace):
     """Inverted images: ingest takes them, validate stops them; going back to the good data set trains nothing again."""
     rng = np.random.default_rng(0)
@@ -148,7 +161,7 @@ def test_refused_data_stops_the_pipeline_and_the_champion_still_answers(trained:
 
     (trained.folder / "data/incoming/mine.npz").unlink()
     back = trained.digits("run", "--dataset", "digits")
-    assert "train: epoch" not in back.stdout
+    assert "train: epoch" not in back.stderr
     assert trained.digits("champion", "--json").stdout == champion
 
 
@@ -156,7 +169,7 @@ def test_a_registry_that_was_lost_is_filled_again_though_no_stage_has_changed(tr
     (trained.folder / "mlflow.db").rename(trained.folder / "lost.db")
     try:
         done = trained.digits("run")
-        assert "Running stage 'train'" not in done.stdout and "gate: version 1 promoted" in done.stdout
+        assert "Running stage 'train'" not in done.stderr and "gate: version 1 promoted" in done.stdout
     finally:
         (trained.folder / "lost.db").replace(trained.folder / "mlflow.db")
 
