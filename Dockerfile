@@ -21,7 +21,7 @@ ENV PATH=/venv/bin:$PATH \
     DVC_SITE_CACHE_DIR=/workspace/.dvc/site MPLCONFIGDIR=/workspace/.cache/matplotlib HOME=/workspace
 RUN useradd --uid 1000 --no-create-home --home-dir /workspace digits \
     && mkdir /workspace && chown digits:digits /workspace
-USER digits
+USER 1000
 WORKDIR /workspace
 COPY --chown=digits:digits . .
 # There is no git here: DVC keeps its cache and its lock without it.
