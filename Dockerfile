@@ -17,7 +17,7 @@ FROM python:3.11-slim
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
-    DO_NOT_TRACK=1 DVC_NO_ANALYTICS=1 MLFLOW_DISABLE_TELEMETRY=true \
+    DO_NOT_TRACK=1 DVC_NO_ANALYTICS=1 MLFLOW_DISABLE_TELEMETRY=true ORT_DISABLE_TELEMETRY=1 GIT_PYTHON_REFRESH=quiet \
     DVC_SITE_CACHE_DIR=/workspace/.dvc/site MPLCONFIGDIR=/workspace/.cache/matplotlib HOME=/workspace
 RUN useradd --uid 1000 --no-create-home --home-dir /workspace digits \
     && mkdir /workspace && chown digits:digits /workspace

@@ -2,9 +2,6 @@
 PYTHON ?= python3.11
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
-export DO_NOT_TRACK = 1
-export MLFLOW_DISABLE_TELEMETRY = true
-export DVC_NO_ANALYTICS = 1
 
 .PHONY: help demo run install install-dev test test-all check lock clean
 .DEFAULT_GOAL := help

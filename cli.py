@@ -169,7 +169,7 @@ def _why_text(facts: dict) -> str:
         ("made", f"{facts['created']}, run {facts['run_id']}"),
         ("data", f"{lineage['dataset']}; " + ", ".join(f"{k[4:]} {v}" for k, v in lineage.items() if k[:4] == "dvc.")),
         ("params", ", ".join(f"{key} {value}" for key, value in facts["params"].items() if key.startswith("train."))),
-        ("commit", lineage.get("git_commit", "none") + ("" if lineage.get("git_clean") == "true" else " (changed)")),
+        ("commit", lineage.get("git_commit", "none") + (" (changed)" if lineage.get("git_clean") == "false" else "")),
         ("weights", facts["weights_sha256"]),
         ("measured", ", ".join(f"{k} {v:.4g}" for k, v in metrics.items() if isinstance(v, (int, float)))),
         ("verdict", verdict["reason"] if verdict else "not judged yet"),

@@ -4,7 +4,6 @@ Distances rather than p-values: with tens of thousands of rows a test finds sign
 Drift between train and test is a warning, not a failure. Leaves reports/drift.html and reports/drift.json.
 """
 
-import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,6 @@ def compare(reference: pd.DataFrame, current: pd.DataFrame, params: Drift) -> tu
     standard deviation, and text, compared by the Jensen-Shannon distance (natural
     logarithm: 0 to 0.83).
     """
-    os.environ.setdefault("DO_NOT_TRACK", "1")
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 

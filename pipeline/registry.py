@@ -46,8 +46,7 @@ def tracking_uri() -> str:
 
 
 def connect() -> MlflowClient:
-    """The registry's client, with MLflow's telemetry and bars off unless the environment says otherwise."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    """The registry's client, with MLflow's bars for local copies off unless the environment says otherwise."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     logging.getLogger("mlflow.store.db").setLevel(logging.WARNING)  # it tells of each table it creates
     from mlflow import MlflowClient

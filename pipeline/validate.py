@@ -4,7 +4,6 @@ Leaves reports/validation.json and the Data Docs in reports/validation/, then st
 critical finding. Warnings are printed and go on. The bands are params.yaml's section `validate`.
 """
 
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -210,7 +209,6 @@ def _uniformity(labels: np.ndarray) -> dict[str, float]:
 
 def _run(tables: dict[str, tuple[pd.DataFrame, list[Rule]]], docs: Path) -> list[dict]:
     """Validate each table by its rules with Great Expectations; a row a check, and the Data Docs in ``docs``."""
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     import great_expectations as gx
     from great_expectations.checkpoint import UpdateDataDocsAction
     from great_expectations.data_context.types.base import ProgressBarsConfig

@@ -1,9 +1,12 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import linear_model
 import numpy as np
 import pytest
 from scipy.special import softmax
+from workspace import ROOT
 
 from pipeline import inference
 from pipeline.errors import BadInput
@@ -53,3 +56,12 @@ def test_a_missing_a_broken_and_a_foreign_model_are_refused(model, tmp_path: Pat
     with pytest.raises(BadInput, match="does not take uint8 `images`") as refusal:
         inference.open_model(tmp_path / "foreign.onnx")
     assert "\n" not in str(refusal.value)
+
+
+def test_a_model_is_run_without_reporting_home(model, tmp_path: Path):
+    """ONNX Runtime keeps a device id and a queue of events in the home folder where its telemetry is on."""
+    home = tmp_path / "home"
+    home.mkdir()
+    code = f"from pipeline import inference; inference.open_model({str(model[0])!r})"
+    subprocess.run([sys.executable, "-c", code], env={"HOME": str(home), "PYTHONPATH": str(ROOT)}, check=True)
+    assert not [path for path in home.rglob("*") if path.is_file()]
