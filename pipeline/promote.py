@@ -34,7 +34,7 @@ def promote(client: MlflowClient, name: str, params: Params, number: str = regis
             raise BadInput(f"{name} has no version to judge: run `dvc repro` to train and register one")
         if challenger is None or (champion and champion.version == challenger.version):
             return _unchanged(champion, "no challenger waits" if challenger is None else "it is the champion already")
-        verdict = judge(client, challenger, champion, splits.load(splits.PROCESSED / "test"), params)
+        verdict = judge(client, challenger, champion, _test_split(name), params)
         if verdict["promote"]:
             return registry.crown(client, challenger, verdict)
         previous = str(champion.version) if champion else None
@@ -53,6 +53,15 @@ def promote_if_new(client: MlflowClient, name: str, params: Params) -> dict:
 
 def _unchanged(champion: ModelVersion | None, reason: str) -> dict:
     return {"event": "unchanged", "version": champion and str(champion.version), "reason": reason}
+
+
+def _test_split(name: str) -> Split:
+    """The workspace's test split; :class:`BadInput` if it is another data set's than the model's."""
+    manifest = splits.RAW / "manifest.json"
+    held = files.read_json(manifest)["dataset"] if manifest.is_file() else "no data"
+    if registry.model_name(held) != name:
+        raise BadInput(f"data/ holds {held}, which cannot judge {name}: put the workspace on its data set, `dvc repro`")
+    return splits.load(splits.PROCESSED / "test")
 
 
 def judge(

@@ -97,7 +97,7 @@ def test_chunks_give_the_same_as_the_whole(monkeypatch: pytest.MonkeyPatch):
     assert features.describe(images[:0]).shape == (0, len(FEATURES))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(arrays(np.uint8, (2, 28, 28)))
 def test_every_number_is_finite_whatever_the_image(images: np.ndarray):
     assert np.isfinite(features.describe(images)).all(axis=None)

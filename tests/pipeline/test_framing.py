@@ -56,7 +56,7 @@ def test_mnists_framing_is_kept_as_it_is():
     assert np.abs(again.astype(int) - digits).mean() < 1.5
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(x=st.floats(15, 300), y=st.floats(15, 200), height=st.floats(60, 170), margin=st.integers(0, 200))
 def test_place_and_size_on_the_page_do_not_matter(x: float, y: float, height: float, margin: int):
     size = (int(x + height) + 15 + margin, int(y + height) + 15)
@@ -67,7 +67,7 @@ def test_place_and_size_on_the_page_do_not_matter(x: float, y: float, height: fl
 colours = st.tuples(*[st.integers(0, 255)] * 3)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(ink=colours, paper=colours)
 def test_colours_and_polarity_do_not_matter(ink: tuple[int, int, int], paper: tuple[int, int, int]):
     if np.linalg.norm(np.subtract(ink, paper)) < 60:
@@ -208,7 +208,7 @@ def test_a_missing_file_and_a_folder_are_one_line(tmp_path: Path):
 WHOLE = [saved(GREY).getvalue(), saved(GREY, "JPEG").getvalue(), saved(GREY, "GIF").getvalue()]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.sampled_from(WHOLE), st.floats(0, 1), st.binary(max_size=8))
 def test_damaged_files_are_read_or_refused_but_never_crash(whole: bytes, place: float, patch: bytes):
     at = int(place * len(whole))

@@ -274,6 +274,15 @@ def test_two_promotions_at_once_leave_one_winner(client: MlflowClient):
     assert len(registry.history(client, NAME)) == 1
 
 
+def test_a_model_is_not_judged_on_another_data_set(client: MlflowClient):
+    challenge(client)
+    facts = files.read_json("data/raw/manifest.json")
+    files.write_json("data/raw/manifest.json", {**facts, "dataset": "mnist"})
+    with pytest.raises(BadInput, match="data/ holds mnist, which cannot judge digits-cnn"):
+        promote.promote(client, NAME, PARAMS)
+    assert registry.history(client, NAME) == []
+
+
 def test_what_is_not_there_is_one_line(client: MlflowClient):
     with pytest.raises(BadInput, match="digits-cnn has no version to judge: run `dvc repro`"):
         promote.promote(client, NAME, PARAMS)
