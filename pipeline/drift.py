@@ -30,8 +30,7 @@ def compare(reference: pd.DataFrame, current: pd.DataFrame, params: Drift) -> tu
     """The verdict on ``current`` against ``reference``, and Evidently's snapshot, which saves itself as HTML.
 
     Both frames hold the same columns: numbers, compared by the Wasserstein distance in units of the reference's
-    standard deviation, and text, compared by the Jensen-Shannon distance (natural
-    logarithm: 0 to 0.83).
+    standard deviation, and text, compared by the Jensen-Shannon distance (natural logarithm: 0 to 0.83).
     """
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
@@ -83,8 +82,9 @@ def _distances(snapshot: Any, threshold: float) -> list[dict]:
 
 def main() -> None:
     params = params_file.load().drift
-    train, test = rows(splits.load(splits.RAW / "train")), rows(splits.load(splits.RAW / "test"))
-    summary, snapshot = compare(train, test, params)
+    train, test = splits.load(splits.RAW / "train"), splits.load(splits.RAW / "test")
+    splits.check_arrays(train, test, "drift")
+    summary, snapshot = compare(rows(train), rows(test), params)
     with files.atomic(PAGE) as part:
         snapshot.save_html(str(part))
     files.write_json(REPORT, summary)

@@ -45,6 +45,22 @@ def load(folder: Path | str) -> Split:
     return Split(*arrays)
 
 
+def check_arrays(train: Split, test: Split, stage: str) -> None:
+    """What every stage takes for granted of the arrays; :class:`BadInput` with a line for each finding of ``stage``."""
+    findings = []
+    for name, split in {"train": train, "test": test}.items():
+        if split.images.dtype != np.uint8 or split.labels.dtype != np.uint8:
+            findings.append(f"{name}: pixels are {split.images.dtype}, labels {split.labels.dtype}: both must be uint8")
+        if split.images.shape[1:] != (SIDE, SIDE):
+            findings.append(f"{name}: the images' shape is {split.images.shape}: (N, {SIDE}, {SIDE}) is needed")
+        if split.labels.shape != split.images.shape[:1]:
+            findings.append(f"{name}: {len(split.images)} images but {split.labels.shape} labels: each needs one")
+        elif not split.labels.size:
+            findings.append(f"{name}: there are no images: add some to the data set")
+    if findings:
+        raise BadInput("\n".join(f"{stage}: {finding}" for finding in findings))
+
+
 def content_hashes(images: np.ndarray) -> np.ndarray:
     """A 64-bit BLAKE2b hash of each image's bytes: uint64 (N,). Equal images have equal hashes, on every machine."""
     digests = (hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=8).digest() for image in images)

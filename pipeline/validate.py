@@ -17,7 +17,7 @@ from pipeline import features, files, splits
 from pipeline import params as params_file
 from pipeline.errors import BadInput, one_line
 from pipeline.params import Validate
-from pipeline.splits import CLASSES, SIDE, Split
+from pipeline.splits import CLASSES, Split
 
 REPORT = Path("reports/validation.json")
 DOCS = Path("reports/validation")
@@ -31,20 +31,6 @@ class Rule(NamedTuple):
     name: str
     expectation: Any
     advice: str
-
-
-def check_arrays(train: Split, test: Split) -> None:
-    """What must hold before a row an image can be made; :class:`BadInput` with a line for each finding."""
-    findings = []
-    for name, split in {"train": train, "test": test}.items():
-        if split.images.dtype != np.uint8 or split.labels.dtype != np.uint8:
-            findings.append(f"{name}: pixels are {split.images.dtype}, labels {split.labels.dtype}: both must be uint8")
-        if split.images.shape[1:] != (SIDE, SIDE):
-            findings.append(f"{name}: the images' shape is {split.images.shape}: (N, {SIDE}, {SIDE}) is needed")
-        if split.labels.shape != split.images.shape[:1]:
-            findings.append(f"{name}: {len(split.images)} images but {split.labels.shape} labels: each needs one")
-    if findings:
-        raise BadInput("\n".join(f"validate: {finding}" for finding in findings))
 
 
 def image_rows(split: Split, hashes: np.ndarray, other: np.ndarray) -> pd.DataFrame:
@@ -183,7 +169,7 @@ def class_rules(params: Validate) -> list[Rule]:
 
 
 def validate(train: Split, test: Split, params: Validate, docs: Path) -> dict:
-    """Run every expectation; the report, and the Data Docs in ``docs``. Arrays must have passed `check_arrays`."""
+    """Run every expectation; the report, and the Data Docs in ``docs``. `splits.check_arrays` comes first."""
     hashes = {"train": splits.content_hashes(train.images), "test": splits.content_hashes(test.images)}
     tables = {
         "train": (image_rows(train, hashes["train"], hashes["test"]), image_rules("train", params)),
@@ -192,18 +178,23 @@ def validate(train: Split, test: Split, params: Validate, docs: Path) -> dict:
     }
     checks = _run(tables, docs)
     classes = tables["classes"][0]
+    copies = {name: int(tables[name][0]["duplicate"].sum()) for name in ("train", "test")}
     return {
         "success": not any(c["severity"] == "critical" and not c["passed"] for c in checks),
         "counts": {"train": len(train.labels), "test": len(test.labels)},
+        "duplicates": {**copies, "test_in_train": int(tables["test"][0]["in_other_split"].sum())},
         "class_shares": {name: classes[f"{name}_share"].round(6).tolist() for name in ("train", "test")},
         "chi_square": {"train": _uniformity(train.labels), "test": _uniformity(test.labels)},
         "checks": checks,
     }
 
 
-def _uniformity(labels: np.ndarray) -> dict[str, float]:
+def _uniformity(labels: np.ndarray) -> dict[str, float | None]:
     """Pearson's chi-square of the class counts against equal ones; reported, because large sets always differ."""
-    result = chisquare(np.bincount(labels, minlength=256)[:CLASSES])
+    counts = np.bincount(labels, minlength=256)[:CLASSES]
+    if not counts.any():  # no label is a digit: the statistic would be NaN, which JSON does not have
+        return {"statistic": None, "p_value": None}
+    result = chisquare(counts)
     return {"statistic": round(float(result.statistic), 4), "p_value": float(result.pvalue)}
 
 
@@ -225,6 +216,8 @@ def _run(tables: dict[str, tuple[pd.DataFrame, list[Rule]]], docs: Path) -> list
     source = context.data_sources.add_pandas("data")
     checks = []
     for name, (rows, rules) in tables.items():
+        for rule in rules:
+            rule.expectation.notes = rule.advice  # shown beside the expectation in the Data Docs
         suite = context.suites.add(gx.ExpectationSuite(name, expectations=[rule.expectation for rule in rules]))
         batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("whole")
         definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
@@ -286,7 +279,8 @@ def _expected(kwargs: dict) -> str:
         return "ink and paper in each"
     low, high = kwargs.get("min_value"), kwargs.get("max_value")
     if low is None:
-        return f"at most {high:g}"
+        mostly = kwargs.get("mostly", 1)
+        return f"at most {high:g}" + (f" in {mostly:.1%} of the images" if mostly < 1 else "")
     if high is None:
         return f"at least {low:,}"
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
@@ -295,7 +289,7 @@ def _expected(kwargs: dict) -> str:
 def main() -> None:
     params = params_file.load().validate_
     train, test = splits.load(splits.RAW / "train"), splits.load(splits.RAW / "test")
-    check_arrays(train, test)
+    splits.check_arrays(train, test, "validate")
     DOCS.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=DOCS.parent) as folder:
         report = validate(train, test, params, Path(folder) / "docs")

@@ -9,8 +9,9 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 from workspace import ROOT
 
-from pipeline import datasets, drift
+from pipeline import datasets, drift, files, splits
 from pipeline import params as params_file
+from pipeline.errors import BadInput
 from pipeline.features import FEATURES
 from pipeline.splits import Split
 
@@ -92,3 +93,40 @@ def test_the_verdict_hangs_on_the_share_in_params(halves, train: Split, share: f
     rules = PARAMS.drift.model_copy(update={"max_drifted_share": share})
     current = drift.rows(Split(shifted(train.images[1::2]), train.labels[1::2]))
     assert drift.compare(halves[0], current, rules)[0]["verdict"] == expected
+
+
+@pytest.fixture
+def workspace(train: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the halves of one population as train and test, entered."""
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    for start, name in enumerate(("train", "test")):
+        splits.save(tmp_path / splits.RAW / name, Split(train.images[start::2], train.labels[start::2]))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_stage_goes_on_after_drift_with_a_warning(workspace: Path, capsys: pytest.CaptureFixture[str]):
+    half = splits.load(splits.RAW / "test")
+    splits.save(splits.RAW / "test", Split(inverted(np.array(half.images)), np.array(half.labels)))
+    drift.main()
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("warning: drift: train and test are not alike; largest distance ")
+    assert files.read_json(drift.REPORT)["verdict"] == "drift"
+    assert drift.PAGE.stat().st_size < 6_000_000
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda s: Split((s.images / 255).astype(np.float32), s.labels), "test: pixels are float32"),
+        (lambda s: Split(s.images[:, 1:], s.labels), r"test: the images' shape is \(720, 27, 28\)"),
+        (lambda s: Split(s.images, s.labels[:-1]), r"test: 720 images but \(719,\) labels"),
+        (lambda s: Split(s.images[:0], s.labels[:0]), "test: there are no images"),
+    ],
+)
+def test_the_stage_stops_on_bad_arrays(workspace: Path, change, line: str):
+    half = Split(*map(np.array, splits.load(splits.RAW / "test")))
+    splits.save(splits.RAW / "test", change(half))
+    with pytest.raises(BadInput, match=f"^drift: {line}"):
+        drift.main()
+    assert not drift.REPORT.exists() and not drift.PAGE.exists()

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -43,7 +44,9 @@ def test_clean_data_passes_every_check(clean: tuple[Split, Split], tmp_path: Pat
     expected = chisquare(np.bincount(clean[0].labels))
     assert report["chi_square"]["train"]["statistic"] == pytest.approx(expected.statistic, abs=1e-3)
     assert report["chi_square"]["train"]["p_value"] == pytest.approx(expected.pvalue)
+    assert report["duplicates"] == {"train": 0, "test": 0, "test_in_train": 0}
     pages = [path.read_text() for path in (tmp_path / "docs").rglob("*.html")]
+    assert any("correct or remove these labels" in page for page in pages)
     assert (tmp_path / "docs/index.html").is_file() and len(pages) >= 7
     assert not any(str(tmp_path) in page for page in pages)
 
@@ -93,22 +96,41 @@ def one_leaked(train: Split, test: Split) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "severity", "name", "words"),
+    ("spoil", "severity", "expected"),
     [
-        (label_10, "critical", "train: labels are 0 to 9", "1 of 1,440 images, the first at index 5"),
-        (class_missing, "critical", "test: every class is present", "none of 4"),
-        (class_missing, "critical", "classes: class balance of test", "0.000 for 4"),
-        (inverted, "critical", "train: paper is 0, ink is 255", "the images look inverted: 0 must be paper"),
-        (inverted, "critical", "train: mean grey level", "expected 15 to 60"),
-        (scaled_to_one, "critical", "train: ink reaches 255", "found 1, expected 255: bring the pixels to 0–255"),
-        (never_paper, "critical", "test: paper reaches 0", "found 1, expected 0"),
-        (one_constant, "critical", "train: no blank or constant image", "1 of 1,440 images, the first at index 7"),
-        (leaked, "critical", "test: no leakage from test to train", "test images stand in train"),
-        (unbalanced, "critical", "classes: class balance of train", "for 2"),
-        (unbalanced, "critical", "classes: train and test are balanced alike", "expected at most 0.06"),
-        (repeated, "warning", "train: few exact duplicates", "found 0.02778, expected at most 0.01"),
-        (contradicting, "warning", "train: equal images have equal labels", "correct their labels"),
-        (one_leaked, "warning", "test: no test image in train", "preprocess drops these images"),
+        (label_10, "critical", {"train: labels are 0 to 9": "1 of 1,440 images, the first at index 5"}),
+        (
+            class_missing,
+            "critical",
+            {"test: every class is present": "none of 4", "classes: class balance of test": "0.000 for 4"},
+        ),
+        (
+            inverted,
+            "critical",
+            {
+                "train: paper is 0, ink is 255": "the images look inverted: 0 must be paper",
+                "train: mean grey level": "expected 15 to 60",
+            },
+        ),
+        (
+            scaled_to_one,
+            "critical",
+            {"train: ink reaches 255": "found 1, expected 255: bring the pixels to 0–255"},
+        ),
+        (never_paper, "critical", {"test: paper reaches 0": "found 1, expected 0"}),
+        (one_constant, "critical", {"train: no blank or constant image": "1 of 1,440 images, the first at index 7"}),
+        (leaked, "critical", {"test: no leakage from test to train": "test images stand in train"}),
+        (
+            unbalanced,
+            "critical",
+            {
+                "classes: class balance of train": "for 2",
+                "classes: train and test are balanced alike": "expected at most 0.06",
+            },
+        ),
+        (repeated, "warning", {"train: few exact duplicates": "found 0.02778, expected at most 0.01"}),
+        (contradicting, "warning", {"train: equal images have equal labels": "correct their labels"}),
+        (one_leaked, "warning", {"test: no test image in train": "preprocess drops these images"}),
     ],
 )
 def test_a_finding_names_what_where_and_what_to_do(
@@ -116,14 +138,30 @@ def test_a_finding_names_what_where_and_what_to_do(
     tmp_path: Path,
     spoil: Callable[[Split, Split], None],
     severity: str,
-    name: str,
-    words: str,
+    expected: dict[str, str],
 ):
     spoil(*copies)
     found = findings(*copies, tmp_path / "docs")
-    assert found[name]["severity"] == severity
-    assert found[name]["message"].startswith(name) and words in found[name]["message"]
+    for name, words in expected.items():
+        assert found[name]["severity"] == severity
+        assert found[name]["message"].startswith(name) and words in found[name]["message"]
     assert severity == "critical" or all(check["severity"] == "warning" for check in found.values())
+
+
+def test_a_split_without_any_digit_is_reported_in_strict_json(copies: tuple[Split, Split], tmp_path: Path):
+    copies[0].labels[:] = 10
+    report = validate.validate(*copies, PARAMS.validate_, tmp_path / "docs")
+    assert not report["success"] and report["chi_square"]["train"] == {"statistic": None, "p_value": None}
+    json.dumps(report, allow_nan=False)
+
+
+def test_a_few_images_that_touch_the_rim_are_let_in(copies: tuple[Split, Split], tmp_path: Path):
+    train, test = copies
+    train.images[:7] = 255 - train.images[:7]  # 0.49 % of 1,440
+    assert "train: paper is 0, ink is 255" not in findings(train, test, tmp_path / "few")
+    train.images[7] = 255 - train.images[7]
+    message = findings(train, test, tmp_path / "more")["train: paper is 0, ink is 255"]["message"]
+    assert "8 of 1,440 images" in message and "expected at most 128 in 99.5% of the images" in message
 
 
 def test_too_few_images_are_a_finding(clean: tuple[Split, Split], tmp_path: Path):
@@ -137,12 +175,13 @@ def test_too_few_images_are_a_finding(clean: tuple[Split, Split], tmp_path: Path
     [
         (lambda s: Split(s.images.astype(np.float32), s.labels), "train: pixels are float32, labels uint8: both"),
         (lambda s: Split(s.images[:, 1:], s.labels), r"train: the images' shape is \(1440, 27, 28\)"),
+        (lambda s: Split(s.images[:0], s.labels[:0]), "train: there are no images: add some"),
         (lambda s: Split(s.images, s.labels[:-1]), r"train: 1440 images but \(1439,\) labels: each needs one"),
     ],
 )
 def test_arrays_of_another_kind_are_refused(clean: tuple[Split, Split], change: Callable[[Split], Split], line: str):
     with pytest.raises(BadInput, match=f"^validate: {line}"):
-        validate.check_arrays(change(clean[0]), clean[1])
+        splits.check_arrays(change(clean[0]), clean[1], "validate")
 
 
 def run_stage(folder: Path, train: Split, test: Split) -> subprocess.CompletedProcess[str]:
@@ -161,7 +200,8 @@ def test_the_stage_stops_on_critical_findings_and_leaves_its_reports(copies: tup
     assert done.returncode == 2 and len(lines) >= 3
     assert all(line.startswith("error: validate: train: ") for line in lines)
     assert "warning: validate: train: few exact duplicates" in done.stdout
-    assert not files.read_json(tmp_path / validate.REPORT)["success"]
+    report = files.read_json(tmp_path / validate.REPORT)
+    assert not report["success"] and report["duplicates"] == {"train": 40, "test": 0, "test_in_train": 0}
     assert (tmp_path / validate.DOCS / "index.html").is_file()
 
 
@@ -170,4 +210,5 @@ def test_the_stage_goes_on_after_warnings(copies: tuple[Split, Split], tmp_path:
     done = run_stage(tmp_path, *copies)
     assert done.returncode == 0 and not done.stderr
     assert "warning: validate: test: no test image in train" in done.stdout and "27 checks, warnings: 1;" in done.stdout
+    assert files.read_json(tmp_path / validate.REPORT)["duplicates"] == {"train": 0, "test": 0, "test_in_train": 1}
     assert [path.name for path in (tmp_path / "reports").iterdir() if "." not in path.name] == ["validation"]
