@@ -26,6 +26,13 @@ def parser() -> argparse.ArgumentParser:
         "--dataset", choices=get_args(params_file.Dataset), help="put the workspace on this data set first"
     )
 
+    run.add_argument("--recipe", metavar="NAME", help="train with this recipe of params.yaml from now on")
+
+    study = _add(commands, "study", run_study, "run a grid of trials on Dask and say what it found, with intervals")
+    study.add_argument("name", metavar="NAME", help="a study of params.yaml")
+    study.add_argument("--file", type=Path, metavar="FILE", help="read it from this YAML file of studies instead")
+    study.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, as tcp://host:8786; else this machine")
+
     predict = _add(commands, "predict", predict_files, "read the digit on each picture with the champion")
     predict.add_argument("files", nargs="+", metavar="FILE", help="PNG or JPEG of one digit, any size and colours")
 
@@ -46,7 +53,7 @@ def _add(commands: Any, name: str, command: Callable[[argparse.Namespace], None]
     added: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     added.set_defaults(command=command)
     added.add_argument("--json", action="store_true", help="print JSON instead of text")
-    if name != "run":
+    if name not in ("run", "study"):
         added.add_argument("--model", metavar="NAME", help="a registered model other than the workspace's own")
     return added
 
@@ -54,10 +61,18 @@ def _add(commands: Any, name: str, command: Callable[[argparse.Namespace], None]
 def run_pipeline(arguments: argparse.Namespace) -> None:
     from pipeline import run
 
-    if arguments.dataset:
-        params_file.set_dataset(arguments.dataset)
+    if arguments.dataset or arguments.recipe:
+        params_file.choose(dataset=arguments.dataset, recipe=arguments.recipe)
     outcome = run.run(params_file.load())
     _print(arguments, outcome, f"{_decision(outcome)}\n{_champion_line(outcome)}")
+
+
+def run_study(arguments: argparse.Namespace) -> None:
+    from pipeline import study
+
+    params = params_file.load()
+    found = study.run(arguments.name, study.read(arguments.name, params, arguments.file), params, arguments.scheduler)
+    _print(arguments, found, f"{found['findings']}\nthe table, the plot and every trial: {found['report']}")
 
 
 def predict_files(arguments: argparse.Namespace) -> None:
@@ -168,7 +183,12 @@ def _why_text(facts: dict) -> str:
     rows = [
         ("made", f"{facts['created']}, run {facts['run_id']}"),
         ("data", f"{lineage['dataset']}; " + ", ".join(f"{k[4:]} {v}" for k, v in lineage.items() if k[:4] == "dvc.")),
-        ("params", ", ".join(f"{key} {value}" for key, value in facts["params"].items() if key.startswith("train."))),
+        (
+            "params",
+            ", ".join(
+                f"{key} {value}" for key, value in facts["params"].items() if key.startswith(("train.", "recipe."))
+            ),
+        ),
         ("commit", lineage.get("git_commit", "none") + (" (changed)" if lineage.get("git_clean") == "false" else "")),
         ("weights", facts["weights_sha256"]),
         ("measured", ", ".join(f"{k} {v:.4g}" for k, v in metrics.items() if isinstance(v, (int, float)))),

@@ -221,6 +221,7 @@ def draw(test: splits.Split, probabilities: np.ndarray, found: dict[str, pd.Data
         "confusion_matrix": figures.confusion_matrix(matrix),
         "confusion_images": figures.confusion_images(test.images, test.labels, probabilities),
         "mistakes": figures.mistakes(test.images, found["mistakes"], gallery),
+        "confused_pairs": figures.confused_pairs(test.images, found["mistakes"]),
         "suspected_labels": figures.suspected_labels(test.images, found["suspected_labels"], gallery),
         "per_class": figures.per_class(found["per_class"]),
         "reliability": figures.reliability(found["calibration"], calibration_error(found["calibration"])),

@@ -27,6 +27,8 @@ BLUE = "#2563eb"
 ORANGE = "#e8590c"
 PAPER, GREEN_PAPER, ORANGE_PAPER = np.array([[244, 245, 247], [223, 243, 228], [255, 190, 140]])  # RGB
 
+PAIRS, PAIR_IMAGES = 8, 6  # how many pairs of confused digits are shown, and how many images of each
+
 DPI = 130
 CELL = SIDE + 6  # pixels of a digit's cell in a mosaic, rim included
 
@@ -44,22 +46,22 @@ def save(figure: Figure, path: Path | str) -> None:
         picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(part)
 
 
-def curves(history: pd.DataFrame) -> Figure:
+def curves(history: pd.DataFrame, overfits_from: int | None = None) -> Figure:
     """Loss and accuracy, for train and validation, by epoch; the epoch whose weights were kept is marked.
 
-    ``history`` has the columns epoch, loss, val_loss, accuracy, val_accuracy, kept.
+    ``history`` has the columns member, epoch, loss, val_loss, accuracy, val_accuracy and kept. Of several members the
+    first one's lines are bold. The epochs from ``overfits_from`` on are shaded.
     """
     from matplotlib.ticker import LogLocator, MaxNLocator
 
     figure, panels = _canvas(10, 4, columns=2)
-    kept = history[history["kept"]].iloc[0]
-    line: dict[str, Any] = {"linewidth": 2, "marker": "o", "markersize": 4}
+    members = [rows for _, rows in history.groupby("member")]
     for axes, name in zip(panels, ("loss", "accuracy"), strict=True):
-        axes.axvline(kept["epoch"], color=ORANGE, linewidth=1)
-        axes.plot(history["epoch"], history[name], color=FADED, label="train", **line)
-        axes.plot(history["epoch"], history[f"val_{name}"], color=BLUE, label="validation", **line)
-        label = f"kept: epoch {kept['epoch']:.0f}"
-        axes.plot(kept["epoch"], kept[f"val_{name}"], "o", color=ORANGE, markersize=9, label=label)
+        if overfits_from:
+            words = f"overfits from epoch {overfits_from}"
+            axes.axvspan(overfits_from - 0.5, history["epoch"].max() + 0.5, color="#fff1e6", zorder=0, label=words)
+        for number, rows in enumerate(members):
+            _learning(axes, rows, name, first=number == 0)
         axes.set_title(name.capitalize(), loc="left")
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -69,9 +71,21 @@ def curves(history: pd.DataFrame) -> Figure:
     panels[0].yaxis.set_minor_locator(LogLocator(subs=()))
     panels[1].yaxis.set_major_formatter(_percent)
     figure.legend(
-        *panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=3, frameon=False, fontsize=11
+        *panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=4, frameon=False, fontsize=11
     )
     return figure
+
+
+def _learning(axes: Axes, rows: pd.DataFrame, name: str, first: bool) -> None:
+    """One network's curves of ``name``; only the first one's are in the legend and drawn boldly."""
+    kept = rows[rows["kept"]].iloc[0]
+    bold: dict[str, Any] = {"linewidth": 2, "marker": "o", "markersize": 4}
+    line = bold if first else {"linewidth": 1, "alpha": 0.6}
+    labels = ("train", "validation", f"kept: epoch {kept['epoch']:.0f}") if first else (None, None, None)
+    axes.plot(rows["epoch"], rows[name], color=FADED, label=labels[0], **line)
+    axes.plot(rows["epoch"], rows[f"val_{name}"], color=BLUE, label=labels[1], **line)
+    size = 9 if first else 5
+    axes.plot(kept["epoch"], kept[f"val_{name}"], "o", color=ORANGE, markersize=size, label=labels[2])
 
 
 def confusion_matrix(matrix: np.ndarray) -> Figure:
@@ -125,6 +139,40 @@ def mistakes(images: np.ndarray, table: pd.DataFrame, count: int) -> Figure:
     ]
     title = f"The {len(rows)} most confident of {len(table):,} mistakes: label → prediction, confidence"
     return _gallery(images[rows["index"].to_numpy()], captions, title, "No mistakes")
+
+
+def confused_pairs(images: np.ndarray, table: pd.DataFrame) -> Figure:
+    """The pairs of digits that are most often taken for one another, and the most confident mistakes of each pair.
+
+    ``table`` is :func:`pipeline.evaluate.mistakes`. A bar's dark part is the first digit taken for the second, its
+    light part the other way round.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    pairs = table.assign(low=table[["true", "predicted"]].min(axis=1), high=table[["true", "predicted"]].max(axis=1))
+    ranked = [(pair, rows) for pair, rows in pairs.groupby(["low", "high"])]
+    ranked = sorted(ranked, key=lambda item: (-len(item[1]), item[0]))[:PAIRS]
+    if not ranked:
+        return _gallery(images[:0], [], "", "No mistakes")
+    figure, (bars, gallery) = _canvas(10, 0.62 * len(ranked) + 1.1, columns=2)
+    places = np.arange(len(ranked))
+    forth = np.array([(rows["true"] == low).sum() for (low, _), rows in ranked])
+    total = np.array([len(rows) for _, rows in ranked])
+    bars.barh(places, forth, color=BLUE, height=0.62)
+    bars.barh(places, total - forth, left=forth, color="#a9c4f7", height=0.62)
+    bars.set_yticks(places, [f"{low} and {high}" for (low, high), _ in ranked])
+    bars.xaxis.set_major_locator(MaxNLocator(integer=True))
+    bars.invert_yaxis()
+    bars.set_title("Mistakes; dark: the first taken for the second", loc="left", fontsize=12)
+    shown = np.zeros((len(ranked), PAIR_IMAGES, SIDE, SIDE), np.uint8)
+    for row, (_, rows) in enumerate(ranked):
+        chosen = images[rows["index"].to_numpy()[:PAIR_IMAGES]]
+        shown[row, : len(chosen)] = chosen
+    paper = np.where(shown.any(axis=(2, 3)).reshape(-1, 1), PAPER, 255.0)
+    gallery.imshow(_mosaic(shown.reshape(-1, SIDE, SIDE), paper, PAIR_IMAGES), interpolation="bilinear", aspect="auto")
+    gallery.set_axis_off()
+    gallery.set_title("The most confident of them", loc="left", fontsize=12)
+    return figure
 
 
 def suspected_labels(images: np.ndarray, table: pd.DataFrame, count: int) -> Figure:
@@ -183,6 +231,64 @@ def slices(table: pd.DataFrame, accuracy: float) -> Figure:
     axes.set_yticks(places, [f"{name} ({n:,})" for name, n in zip(table["slice"], table["n"], strict=True)])
     _shares_up_to_one(axes, min(accuracy, table["low"].min()))
     axes.set_title(f"Accuracy (images); dashed: all of test, {accuracy:.2%}", loc="left")
+    return figure
+
+
+def study(summary: pd.DataFrame, each: pd.DataFrame, losses: list[tuple[str, list[float]]]) -> Figure:
+    """Left, a row a setting: its trials as dots, their mean with its 95 % interval. Right, validation loss by epoch.
+
+    ``summary`` and ``each`` as :mod:`pipeline.study` makes them; ``losses`` has each trial's setting and its curve.
+    """
+    from matplotlib import colormaps
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    figure, (dots, curves) = _canvas(12, max(4.2, 0.5 * len(summary) + 1.4), columns=2)
+    colours = colormaps["viridis"](np.linspace(0, 0.9, len(summary)))
+    for place, (row, colour) in enumerate(zip(summary.to_dict("records"), colours, strict=True)):
+        own = each.loc[each["setting"] == row["setting"], "val_accuracy"]
+        dots.hlines(place, row["low"], min(row["high"], 1), color=colour, linewidth=3, alpha=0.45)
+        dots.plot(own, np.full(len(own), place), "o", color=colour, markersize=5, alpha=0.8)
+        dots.plot(row["val_accuracy"], place, "|", color=colour, markersize=20, markeredgewidth=2.5)
+        for number, loss in enumerate(loss for setting, loss in losses if setting == row["setting"]):
+            label = row["setting"] if number == 0 else None
+            curves.plot(np.arange(1, len(loss) + 1), loss, color=colour, linewidth=1.5, label=label)
+    dots.set_yticks(np.arange(len(summary)), summary["setting"])
+    dots.invert_yaxis()
+    dots.xaxis.set_major_formatter(_percent)
+    dots.xaxis.set_major_locator(MaxNLocator(5))
+    dots.grid(axis="x", color=GRID)
+    dots.set_title("Validation accuracy: trials, mean, 95 % interval", loc="left", fontsize=12)
+    curves.set_yscale("log")
+    curves.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    curves.yaxis.set_major_formatter(lambda loss, _place: f"{loss:g}")
+    curves.yaxis.set_minor_locator(LogLocator(subs=()))
+    curves.xaxis.set_major_locator(MaxNLocator(integer=True))
+    curves.set_xlabel("epoch")
+    curves.set_title("Validation loss", loc="left", fontsize=12)
+    curves.legend(frameon=False, fontsize=10)
+    return figure
+
+
+def accuracy_by_seconds(table: pd.DataFrame) -> Figure:
+    """Errors against training time, both on log scales: a dot a run, a labelled ring at a recipe's mean.
+
+    ``table`` has the columns recipe, accuracies (a list of shares) and train_seconds.
+    """
+    figure, (axes,) = _canvas(9, 5.6)
+    for row in table.to_dict("records"):
+        errors = 100 * (1 - np.array(row["accuracies"]))
+        axes.plot(np.full(len(errors), row["train_seconds"]), errors, "o", color=BLUE, alpha=0.35, markersize=5)
+        axes.plot(row["train_seconds"], errors.mean(), "o", color=ORANGE, markersize=9)
+        place: dict[str, Any] = {"xytext": (9, 4), "textcoords": "offset points"}
+        axes.annotate(row["recipe"], (row["train_seconds"], errors.mean()), **place, fontsize=11, color=INK)
+    axes.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel="test errors")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _place: f"{value:g}")
+        axis.set_minor_formatter(lambda value, _place: "")
+    axes.set_yticks([0.15, 0.2, 0.3, 0.5, 0.7, 1, 1.5], [f"{e} %" for e in (0.15, 0.2, 0.3, 0.5, 0.7, 1, 1.5)])
+    axes.grid(color=GRID)
+    axes.set_xmargin(0.15)
+    axes.set_title("Test errors against training time (orange: mean of a recipe's seeds)", loc="left", fontsize=12)
     return figure
 
 

@@ -1,6 +1,7 @@
 """Is the challenger better than the champion? Rules in, verdict out; no files, no MLflow.
 
-Both models answer the same test images. Floors come first (accuracy, the worst class's recall, size, latency); then
+Both models answer the same test images. Floors come first (accuracy, the worst class's recall, size, latency,
+the gap between train and test); then
 McNemar's exact test on the images where just one of the two is right says better, worse or indistinguishable.
 """
 
@@ -23,6 +24,8 @@ class Candidate(NamedTuple):
     """its answers on the test split: integer (N,)"""
     size_mb: float
     latency_ms: float
+    gap: float
+    """its accuracy on train less that on test, as measured when it was registered"""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def floors(labels: np.ndarray, candidate: Candidate, rules: Gate) -> list[Check]
     at_least.append((f"recall of class {worst}, the lowest", recalls[worst], rules.min_recall))
     at_most = [("size in MB", candidate.size_mb, rules.max_size_mb)]
     at_most.append(("latency in ms", candidate.latency_ms, rules.max_latency_ms))
+    at_most.append(("gap between train and test accuracy", candidate.gap, rules.max_gap))
     return [
         *(Check(name, value, limit, bool(value >= limit)) for name, value, limit in at_least),
         *(Check(name, value, limit, bool(value <= limit)) for name, value, limit in at_most),

@@ -2,10 +2,10 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from pipeline import files
@@ -13,7 +13,7 @@ from pipeline.errors import BadInput
 
 PATH = Path("params.yaml")
 
-Dataset = Literal["digits", "mnist", "idx", "npz", "csv", "folder"]
+Dataset = Literal["digits", "mnist", "kaggle", "idx", "npz", "csv", "folder"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -54,26 +54,65 @@ class Validate(Section):
 
 
 class Preprocess(Section):
-    val_share: Annotated[float, Field(gt=0, lt=1)]
     max_share_difference: Share
 
 
 class Augment(Section):
-    shift: Annotated[float, Field(ge=0)]
-    rotate: Annotated[float, Field(ge=0)]
-    zoom: Annotated[float, Field(ge=0, lt=1)]
+    """The bands within which each training image is changed by its own draw (:mod:`pipeline.augment`)."""
+
+    shift: Annotated[float, Field(ge=0)] = 0.0
+    rotate: Annotated[float, Field(ge=0)] = 0.0
+    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    shear: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    elastic: Annotated[float, Field(ge=0)] = 0.0
+    stroke: Share = 0.0
+
+
+class Network(BaseModel):
+    """Which network, by its name in :mod:`pipeline.models`, and the settings its function takes."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    name: str
+
+    @property
+    def settings(self) -> dict[str, int | float | bool]:
+        return self.model_extra or {}
+
+
+class Recipe(Section):
+    """A network and all that decides how it is fitted; what a recipe does not name it does without."""
+
+    network: Network
+    members: Count = 1
+    val_share: Annotated[float, Field(gt=0, lt=1)]
+    epochs: Count
+    batch_size: Count
+    min_steps_per_epoch: Count = 1
+    optimizer: str
+    learning_rate: Positive
+    schedule: Literal["constant", "cosine"] = "constant"
+    l1: Annotated[float, Field(ge=0)] = 0.0
+    l2: Annotated[float, Field(ge=0)] = 0.0
+    patience: Count | None = None
+    augment: Augment = Augment()
+    shift_averaged: bool = False
 
 
 class Train(Section):
-    network: str
+    recipe: str
     seed: Annotated[int, Field(ge=0)]
-    epochs: Count
-    min_steps_per_epoch: Count
-    batch_size: Count
-    learning_rate: Positive
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    patience: Count
-    augment: Augment
+
+
+class Study(Section):
+    """A grid of trials over a recipe: one fit for each cell and seed."""
+
+    question: str
+    recipe: str
+    train_images: Count
+    seeds: Annotated[int, Field(ge=2)]
+    common: dict[str, Any] = {}
+    grid: Annotated[list[dict[str, list[Any]]], Field(min_length=1)]
 
 
 class Evaluate(Section):
@@ -92,6 +131,7 @@ class Gate(Section):
     min_recall: Share
     significance: Share
     when_indistinguishable: Literal["promote", "keep"]
+    max_gap: Share
     max_size_mb: Positive
     max_latency_ms: Positive
 
@@ -102,37 +142,72 @@ class Params(Section):
     validate_: Validate = Field(alias="validate")  # pydantic's own models have a method `validate`
     preprocess: Preprocess
     train: Train
+    recipes: dict[str, Recipe]
     evaluate: Evaluate
     drift: Drift
     gate: Gate
+    studies: dict[str, Study]
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that trains."""
+        return self.recipes[self.train.recipe]
+
+    def in_use(self) -> dict[str, Any]:
+        """Every section as plain values, and of the recipes the one that trains, as ``recipe``."""
+        return {**self.model_dump(by_alias=True, exclude={"recipes", "studies"}), "recipe": self.recipe.model_dump()}
+
+    @model_validator(mode="after")
+    def _knows_its_recipe(self) -> Self:
+        if self.train.recipe not in self.recipes:
+            raise ValueError(f"train.recipe is {self.train.recipe!r}: choose one of {', '.join(self.recipes)}")
+        return self
 
 
 def load(path: Path | str = PATH) -> Params:
     """Read and check params.yaml; :class:`BadInput` has a line for each key that is wrong."""
     path = Path(path)
     try:
-        return Params.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return parse(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError:
         raise BadInput(f"there is no {path} here: run this in the workspace's top folder") from None
+
+
+def parse(text: str, path: Path) -> Params:
+    """Check the ``text`` of a params.yaml; ``path`` is what a message calls it."""
+    try:
+        return Params.model_validate(yaml.safe_load(text))
     except yaml.YAMLError as error:
         raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
-        raise BadInput("\n".join(_explain(path, e) for e in error.errors())) from None
+        raise BadInput("\n".join(explain(path, e) for e in error.errors())) from None
 
 
-def _explain(path: Path, error: ErrorDetails) -> str:
+def explain(path: Path | str, error: ErrorDetails) -> str:
+    """One line on what pydantic found wrong in the file (or part) ``path``."""
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
         return f"{path}: unknown key {key}: remove it or correct its spelling"
     if error["type"] == "missing":
         return f"{path}: the key {key} is missing: add it"
+    if error["type"] == "value_error" and not key:
+        return f"{path}: {error['ctx']['error']}"
     return f"{path}: {key} is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
-def set_dataset(name: str, path: Path | str = PATH) -> None:
-    """Put the workspace on another data set: rewrite the one line, leave every other byte. No-op if it is there."""
+def choose(path: Path | str = PATH, *, dataset: str | None = None, recipe: str | None = None) -> None:
+    """Put the workspace on another data set or recipe: rewrite that one line, leave every other byte.
+
+    A no-op where it is there already; :class:`BadInput`, and nothing written, where there is no such recipe.
+    """
     path = Path(path)
-    if load(path).dataset == name:
-        return
-    text = path.read_text(encoding="utf-8")
-    files.write_text(path, re.sub(r"(?m)^dataset:[ \t]*\S+", f"dataset: {name}", text, count=1))
+    known = load(path).recipes
+    if recipe is not None and recipe not in known:
+        raise BadInput(f"there is no recipe {recipe!r} in {path}: choose one of {', '.join(known)}")
+    before = text = path.read_text(encoding="utf-8")
+    for key, value in (("dataset", dataset), ("  recipe", recipe)):
+        if value is not None:
+            text = re.sub(rf"(?m)^({key}:[ \t]*)\S+", rf"\g<1>{value}", text, count=1)
+    if text != before:
+        parse(text, path)
+        files.write_text(path, text)

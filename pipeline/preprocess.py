@@ -9,15 +9,14 @@ import numpy as np
 from pipeline import params as params_file
 from pipeline import splits
 from pipeline.errors import BadInput, one_line
-from pipeline.params import Preprocess
 from pipeline.splits import Split
 
 
-def separate(train: Split, test_images: np.ndarray, params: Preprocess) -> tuple[Split, Split, int]:
+def separate(train: Split, test_images: np.ndarray, val_share: float) -> tuple[Split, Split, int]:
     """Split train into train and val; returns both and how many images were dropped because test holds them too."""
     hashes = splits.content_hashes(train.images)
     leaked = np.isin(hashes, splits.content_hashes(test_images))
-    held_out = splits.held_out(hashes, params.val_share, "val")
+    held_out = splits.held_out(hashes, val_share, "val")
     return (
         Split(train.images[~leaked & ~held_out], train.labels[~leaked & ~held_out]),
         Split(train.images[~leaked & held_out], train.labels[~leaked & held_out]),
@@ -37,16 +36,16 @@ def check_alike(train: Split, val: Split, max_difference: float) -> float:
     if differences[worst] > max_difference:
         raise BadInput(
             f"preprocess: class {worst}'s share differs by {differences[worst]:.3f} between train ({len(train.labels)} "
-            f"images) and val ({len(val.labels)}), allowed {max_difference}: add images or change preprocess.val_share"
+            f"images) and val ({len(val.labels)}), allowed {max_difference}: add images or change val_share"
         )
     return float(differences[worst])
 
 
 def main() -> None:
-    params = params_file.load().preprocess
+    params = params_file.load()
     raw_train, test = splits.load(splits.RAW / "train"), splits.load(splits.RAW / "test")
-    train, val, leaked = separate(raw_train, test.images, params)
-    difference = check_alike(train, val, params.max_share_difference)
+    train, val, leaked = separate(raw_train, test.images, params.recipe.val_share)
+    difference = check_alike(train, val, params.preprocess.max_share_difference)
     for name, split in {"train": train, "val": val, "test": test}.items():
         splits.save(splits.PROCESSED / name, split)
     print(

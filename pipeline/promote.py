@@ -2,7 +2,6 @@
 
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,14 +67,15 @@ def judge(
     client: MlflowClient, challenger: ModelVersion, champion: ModelVersion | None, test: Split, params: Params
 ) -> dict:
     """The gate's verdict with every number, and the digest of the test split that it was reached on."""
-    rival = _candidate(registry.onnx_file(client, champion), test.images) if champion else None
-    candidate = _candidate(registry.onnx_file(client, challenger), test.images)
+    rival = _candidate(client, champion, test.images) if champion else None
+    candidate = _candidate(client, challenger, test.images)
     verdict = gate.decide(np.asarray(test.labels), candidate, rival, params.gate)
     digests = {part: files.sha256_array(array) for part, array in test._asdict().items()}
     return {**verdict.as_dict(), "test_images": len(test.labels), "test_sha256": digests}
 
 
-def _candidate(onnx: Path, images: np.ndarray) -> gate.Candidate:
+def _candidate(client: MlflowClient, version: ModelVersion, images: np.ndarray) -> gate.Candidate:
+    onnx = registry.onnx_file(client, version)
     model = inference.open_model(onnx)
     predicted = inference.run(model, images).argmax(axis=1)
     one, durations = np.ascontiguousarray(images[:1]), []
@@ -83,7 +83,8 @@ def _candidate(onnx: Path, images: np.ndarray) -> gate.Candidate:
         began = time.perf_counter()
         inference.run(model, one)
         durations.append(time.perf_counter() - began)
-    return gate.Candidate(predicted, onnx.stat().st_size / 1e6, 1000 * float(np.median(durations)))
+    latency_ms, gap = 1000 * float(np.median(durations)), json.loads(version.tags["metrics"])["gap"]
+    return gate.Candidate(predicted, onnx.stat().st_size / 1e6, latency_ms, gap)
 
 
 def rollback(client: MlflowClient, name: str) -> dict:

@@ -56,7 +56,8 @@ def model_card(params: Params, metrics: dict, manifest: dict) -> str:
 Reads one handwritten digit: uint8 (N, {splits.SIDE}, {splits.SIDE}), 0 = paper and 255 = ink, in MNIST's framing
 (20×20 box, centred by mass), to ten probabilities.
 
-- **Network** `{params.train.network}`, seed {params.train.seed}; rescaling is inside the model
+- **Network** `{params.recipe.network.name}` by the recipe `{params.train.recipe}`, seed {params.train.seed}; rescaling
+  is inside the model
 - **Data** `{manifest["dataset"]}` ({manifest["source"]}): {counts["train"]:,} train, {counts["test"]:,} test images
 - **Test accuracy** {metrics["accuracy"]:.2%} (95 % interval {metrics["accuracy_low"]:.2%} to
   {metrics["accuracy_high"]:.2%}), lowest recall of a class {metrics["min_recall"]:.2%}
@@ -84,11 +85,12 @@ def _new_version(client: MlflowClient, name: str, digest: str, params: Params) -
     import mlflow
 
     metrics, manifest = files.read_json(evaluate.METRICS), files.read_json("data/raw/manifest.json")
-    lineage = {"dataset": params.dataset, "network": params.train.network, **git_commit(), **data_digests()}
+    training = files.read_json(REPORTS / "training.json")
+    lineage = {"dataset": params.dataset, "recipe": params.train.recipe, **git_commit(), **data_digests()}
     mlflow.set_tracking_uri(registry.tracking_uri())
-    with mlflow.start_run(experiment_id=_experiment(client, name), tags=lineage) as run:
-        mlflow.log_params(_flat(params.model_dump(by_alias=True)))
-        mlflow.log_metrics({key: value for key, value in metrics.items() if isinstance(value, (int, float))})
+    with mlflow.start_run(experiment_id=registry.experiment(client, name), tags=lineage) as run:
+        mlflow.log_params(_flat(params.in_use()))
+        mlflow.log_metrics({k: v for k, v in (metrics | training).items() if isinstance(v, (int, float))})
         for path in filter(Path.exists, map(Path, RECORDED)):
             mlflow.log_artifact(str(path), artifact_path="lineage")
         for path in (REPORTS / "evaluation", REPORTS / "curves.png", validate.REPORT, REPORTS / "drift.json"):
@@ -132,15 +134,6 @@ def _log_model(card: str) -> str:
             metadata={package: installed(package) for package in ("keras", "tensorflow")},
             save_as_external_data=False,
         ).model_uri
-
-
-def _experiment(client: MlflowClient, name: str) -> str:
-    """The experiment's id; its artifacts lie in the workspace unless a tracking server has a place for them."""
-    found = client.get_experiment_by_name(name)
-    if found:
-        return found.experiment_id
-    local = registry.tracking_uri().startswith("sqlite:")
-    return client.create_experiment(name, artifact_location=str(registry.ARTIFACTS.resolve()) if local else None)
 
 
 def _flat(section: dict, prefix: str = "") -> dict[str, Any]:

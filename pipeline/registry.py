@@ -71,6 +71,15 @@ def _model(client: MlflowClient, name: str) -> RegisteredModel | None:
         return None
 
 
+def experiment(client: MlflowClient, name: str) -> str:
+    """The experiment's id; its artifacts lie in the workspace unless a tracking server has a place for them."""
+    found = client.get_experiment_by_name(name)
+    if found:
+        return str(found.experiment_id)
+    local = tracking_uri().startswith("sqlite:")
+    return str(client.create_experiment(name, artifact_location=str(ARTIFACTS.resolve()) if local else None))
+
+
 @contextmanager
 def locked() -> Iterator[None]:
     """One change of the registry at a time on this machine; :class:`BadInput` if another one does not end."""

@@ -23,6 +23,7 @@ MANIFEST = splits.RAW / "manifest.json"
 DOCS = REPORTS / "validation"
 DRIFT_PAGE = REPORTS / "drift.html"
 JSONS = {
+    "training": REPORTS / "training.json",
     "metrics": REPORTS / "metrics.json",
     "validation": REPORTS / "validation.json",
     "drift": REPORTS / "drift.json",
@@ -31,6 +32,7 @@ TABLES = ("per_class", "confused_pairs", "mistakes", "suspected_labels", "calibr
 PICTURES = (
     "confusion_images",
     "confusion_matrix",
+    "confused_pairs",
     "mistakes",
     "per_class",
     "slices",
@@ -123,7 +125,6 @@ def gather() -> dict[str, Any]:
         "verdict": verdict(found["metrics"], read["confused_pairs"], settings.gate),
         "calibration_sentence": calibration_sentence(read["calibration"]),
         "tables": {name: table.to_dict("records") for name, table in read.items()},
-        "kept": read["history"].query("kept").iloc[0].to_dict(),
         "pictures": {name: data_uri(path) for name, path in pictures.items()},
         "parts": PARTS,
         "classes": class_shares({name: splits.load(splits.PROCESSED / name).labels for name in PARTS}),
@@ -239,7 +240,7 @@ footer { color: var(--soft); font-size: .88rem; padding-bottom: 40px; }
 </head>
 <body>
 <header>
-<p class="kicker">Handwritten digits · dataset {{ manifest.dataset }} · network {{ params.train.network }}</p>
+<p class="kicker">Handwritten digits · dataset {{ manifest.dataset }} · recipe {{ training.recipe }}</p>
 <h1>{{ metrics.accuracy | percent }} of unseen digits read correctly</h1>
 <p class="lead">{{ verdict }}</p>
 <nav aria-label="Sections"><ul class="row">
@@ -268,10 +269,18 @@ footer { color: var(--soft); font-size: .88rem; padding-bottom: 40px; }
 
 <section id="training">
 <h2>How did it learn?</h2>
-<p>{{ tables.history | length }} epochs in {{ tables.history | sum(attribute="seconds") | count }} seconds. The weights
-kept are those of epoch {{ kept.epoch | count }}, which read {{ kept.val_accuracy | percent }} of the validation images
-right{% if kept.epoch < tables.history | length %}; no later one had a lower validation loss{% endif %}. Training
-images are augmented, which makes them the harder ones.</p>
+<p>The recipe {{ training.recipe }} trained
+{%- if training.members > 1 %} {{ training.members }} networks, whose answers are averaged, for{% endif %}
+ {{ training.epochs }} epochs in {{ training.train_seconds | count }} seconds
+({{ training.weights | count }} weights). The weights kept are those of epoch {{ training.kept_epoch }}, which read
+{{ training.val_accuracy | percent }} of the validation images right
+{%- if training.kept_epoch < training.epochs %}; no later one had a lower validation loss{% endif %}.
+{% if training.augmented %}Training images are augmented, which makes them the harder ones.{% endif %}
+{% if training.overfits_from %}
+<strong>It overfits from epoch {{ training.overfits_from }} on:</strong> validation loss rises while train loss falls.
+{% else %}
+Validation loss does not rise towards the end: no sign of overfitting.
+{% endif %}</p>
 {{ picture("curves", "Loss and accuracy by epoch, for train and validation; the kept epoch is marked", wide=true) }}
 </section>
 
@@ -307,6 +316,8 @@ The stronger a cell's colour, the more frequent the mistake; a blank one never h
 <section id="mistakes">
 <h2>Which mistakes was it surest of?</h2>
 <p>{{ tables.mistakes | length | count }} mistakes in all. Some of these digits would make a person hesitate too.</p>
+{{ picture("confused_pairs", "The pairs of digits most often taken for one another, with images of the mistakes",
+  wide=true) }}
 {{ picture("mistakes", "Gallery of the most confident mistakes, with label, prediction, confidence", wide=true) }}
 </section>
 
@@ -430,7 +441,7 @@ A failed critical check stops the pipeline, a failed warning does not.
 <section id="files">
 <h2>Where are the numbers?</h2>
 <ul class="row">
-{% for link in ("metrics.json", "history.csv", "validation.json", "drift.json", "drift.html", docs) %}
+{% for link in ("metrics.json", "training.json", "history.csv", "validation.json", "drift.json", "drift.html", docs) %}
 <li><a href="{{ link }}">{{ link }}</a></li>
 {% endfor %}
 {% for name in (tables | list) + ["confusion"] if name != "history" %}

@@ -6,8 +6,10 @@ the very weights of an uninterrupted one.
 """
 
 import hashlib
+import inspect
 import json
 import math
+import shutil
 import sys
 import time
 import warnings
@@ -22,17 +24,22 @@ from tqdm import tqdm
 from pipeline import augment, figures, files, inference, models, splits
 from pipeline import params as params_file
 from pipeline.backend import keras, tensorflow
-from pipeline.errors import one_line
-from pipeline.params import Train
+from pipeline.errors import BadInput, one_line
+from pipeline.params import Augment, Params, Recipe
 from pipeline.splits import Split
 
 KERAS = Path("models/model.keras")
 ONNX = Path("models/model.onnx")
 DIGEST = Path("models/weights.sha256")
-CHECKPOINT = Path("models/checkpoint.npz")  # no DVC output: DVC removes those before a stage runs
+CHECKPOINTS = Path("models/checkpoints")  # no DVC output: DVC removes those before a stage runs
 HISTORY = Path("reports/history.csv")
 CURVES = Path("reports/curves.png")
+TRAINING = Path("reports/training.json")
 ONNX_TOLERANCE = 1e-5
+OVERFIT_RISE = 0.02  # of the lowest validation loss: a rise of less is not worth a word
+
+
+STEPS_PER_EXECUTION = 20  # Keras' own work between two steps costs as much as a third of a small network's step
 
 
 class AugmentedBatches(keras.utils.PyDataset):
@@ -42,10 +49,11 @@ class AugmentedBatches(keras.utils.PyDataset):
     often as ``min_steps_per_epoch`` asks.
     """
 
-    def __init__(self, split: Split, params: Train) -> None:
+    def __init__(self, split: Split, recipe: Recipe, seed: int) -> None:
         super().__init__()
-        self.split, self.params = split, params
-        self.steps = max(math.ceil(len(split.labels) / params.batch_size), params.min_steps_per_epoch)
+        self.split, self.recipe, self.seed = split, recipe, seed
+        self.steps = max(math.ceil(len(split.labels) / recipe.batch_size), recipe.min_steps_per_epoch)
+        self.augmentation = augment.Augmentation(recipe.augment, np.random.default_rng([seed]))
         self.start(epoch=0)
 
     def __len__(self) -> int:
@@ -53,16 +61,16 @@ class AugmentedBatches(keras.utils.PyDataset):
 
     def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """images uint8 (batch, 28, 28), labels uint8 (batch,)"""
-        chosen = self.order[step * self.params.batch_size : (step + 1) * self.params.batch_size]
-        rng = np.random.default_rng([self.params.seed, self.epoch, step])
-        return augment.affine(self.split.images[chosen], self.params.augment, rng), self.split.labels[chosen]
+        chosen = self.order[step * self.recipe.batch_size : (step + 1) * self.recipe.batch_size]
+        rng = np.random.default_rng([self.seed, self.epoch, step])
+        return self.augmentation(self.split.images[chosen], rng), self.split.labels[chosen]
 
     def start(self, epoch: int) -> None:
         """Shuffle for this epoch. A callback calls it: Keras calls a dataset's own hooks once too often."""
         self.epoch = epoch
-        rng = np.random.default_rng([self.params.seed, epoch])
+        rng = np.random.default_rng([self.seed, epoch])
         count = len(self.split.labels)
-        passes = math.ceil(self.steps * self.params.batch_size / count)
+        passes = math.ceil(self.steps * self.recipe.batch_size / count)
         self.order = np.concatenate([rng.permutation(count) for _ in range(passes)])
 
 
@@ -124,15 +132,15 @@ class Checkpoint(keras.callbacks.Callback):
     which a resumed run ends elsewhere than an uninterrupted one.
     """
 
-    def __init__(self, key: str, stopping: EarlyStopping, history: History) -> None:
+    def __init__(self, path: Path, key: str, stopping: EarlyStopping, history: History) -> None:
         super().__init__()
-        self.key, self.stopping, self.history = key, stopping, history
+        self.path, self.key, self.stopping, self.history = path, key, stopping, history
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         facts = {"key": self.key, "epoch": epoch + 1, "stopping": self.stopping.state(), "history": self.history.rows}
         arrays = {f"variable{i}": value for i, value in enumerate(_values(_variables(self.model)))}
         arrays |= {f"best{i}": value for i, value in enumerate(self.stopping.best_weights)}
-        with files.atomic(CHECKPOINT) as part:
+        with files.atomic(self.path) as part:
             np.savez(part, allow_pickle=False, facts=np.array(json.dumps(facts)), **arrays)
 
     def restore(self, model: keras.Model) -> int:
@@ -141,7 +149,7 @@ class Checkpoint(keras.callbacks.Callback):
         A checkpoint of other params, data or library versions, or an unreadable one, counts as none.
         """
         try:
-            with np.load(CHECKPOINT, allow_pickle=False) as saved:
+            with np.load(self.path, allow_pickle=False) as saved:
                 facts = json.loads(str(saved["facts"]))
                 if facts["key"] != self.key:
                     return 0
@@ -160,15 +168,16 @@ class Progress(keras.callbacks.Callback):
 
     def __init__(self, epochs: int, finished: int, steps: int) -> None:
         super().__init__()
-        self.epochs = epochs
+        self.epochs, self.steps = epochs, steps
         form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left{postfix}"
         self.bar = tqdm(total=epochs * steps, initial=finished * steps, disable=None, leave=False, bar_format=form)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.before = epoch * self.steps
         self.bar.set_description(f"train: epoch {epoch + 1}/{self.epochs}")
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        self.bar.update()
+        self.bar.update(self.before + batch + 1 - self.bar.n)  # Keras calls it once for several steps
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         logs = logs or {}
@@ -182,39 +191,72 @@ class Progress(keras.callbacks.Callback):
         self.bar.close()
 
 
-def compiled(params: Train, steps_per_epoch: int) -> keras.Model:
-    """The network with Adam, its rate warmed up over the first epoch and then led to zero along a cosine."""
-    model = models.build(params.network, params.dropout)
-    warmup = steps_per_epoch
-    rate = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0,
-        warmup_target=params.learning_rate,
-        warmup_steps=warmup,
-        decay_steps=max(params.epochs * steps_per_epoch - warmup, 1),
+OPTIMIZERS = {
+    kind.__name__.lower(): kind
+    for kind in vars(keras.optimizers).values()
+    if isinstance(kind, type)
+    and issubclass(kind, keras.optimizers.Optimizer)
+    and "learning_rate" in inspect.signature(kind).parameters
+}
+
+
+def compiled(recipe: Recipe, steps_per_epoch: int) -> keras.Model:
+    """The recipe's network with its optimizer, rate and penalties, ready to be fitted."""
+    if recipe.optimizer not in OPTIMIZERS:
+        known = ", ".join(OPTIMIZERS)
+        raise BadInput(f"params.yaml: Keras knows no optimizer {recipe.optimizer!r}: choose one of {known}")
+    model = models.build(recipe.network)
+    if recipe.l1 or recipe.l2:
+        for layer in filter(lambda layer: hasattr(layer, "kernel"), model.layers):
+            layer.kernel.regularizer = keras.regularizers.L1L2(recipe.l1, recipe.l2)
+    optimizer = OPTIMIZERS[recipe.optimizer](_learning_rate(recipe, steps_per_epoch))
+    model.compile(
+        optimizer,
+        "sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        steps_per_execution=min(STEPS_PER_EXECUTION, steps_per_epoch),
     )
-    model.compile(keras.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.optimizer.build(model.trainable_variables)  # so that a checkpoint finds the moments in place
     return model
 
 
-def fit(train: Split, val: Split, params: Train, key: str) -> tuple[keras.Model, pd.DataFrame]:
-    """Train from the start or from the checkpoint of the same ``key``; the model and a row an epoch, with
-    the one whose weights it has marked as kept."""
-    keras.utils.set_random_seed(params.seed)
+def _learning_rate(recipe: Recipe, steps_per_epoch: int) -> float | keras.optimizers.schedules.CosineDecay:
+    """Constant, or warmed up over the first epoch and then led to zero along a cosine."""
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0,
+        warmup_target=recipe.learning_rate,
+        warmup_steps=steps_per_epoch,
+        decay_steps=max((recipe.epochs - 1) * steps_per_epoch, 1),
+    )
+
+
+def fit(
+    train: Split, val: Split, recipe: Recipe, seed: int, checkpoint_at: Path | None = None
+) -> tuple[keras.Model, pd.DataFrame]:
+    """One network of the recipe, and a row an epoch with the one whose weights it has marked as kept.
+
+    ``checkpoint_at`` is a file; a run of the same recipe, seed and data that was cut off goes on from it. Without
+    ``recipe.patience`` all epochs are run.
+    """
+    keras.utils.set_random_seed(seed)
     tensorflow.config.experimental.enable_op_determinism()
     cv2.setNumThreads(1)  # a 28×28 warp is too small to share out, and the cores are the training step's
-    batches = AugmentedBatches(train, params)
-    model = compiled(params, len(batches))
-    stopping, history = EarlyStopping(params.patience), History()
-    checkpoint = Checkpoint(key, stopping, history)
-    finished = checkpoint.restore(model)
+    batches = AugmentedBatches(train, recipe, seed)
+    model = compiled(recipe, len(batches))
+    stopping, history = EarlyStopping(recipe.patience or recipe.epochs), History()
+    finished, saving = 0, []
+    if checkpoint_at:
+        checkpoint = Checkpoint(checkpoint_at, _checkpoint_key(train, val, recipe, seed), stopping, history)
+        finished, saving = checkpoint.restore(model), [checkpoint]
     if finished:
         print(f"train: goes on after epoch {finished} of an interrupted run")
     if stopping.restored and stopping.restored[0]["stopped_epoch"]:
-        finished = params.epochs  # it was cut off between stopping early and writing its files
+        finished = recipe.epochs  # it was cut off between stopping early and writing its files
     model.fit(
         batches,
-        epochs=params.epochs,
+        epochs=recipe.epochs,
         initial_epoch=finished,
         validation_data=(np.asarray(val.images), np.asarray(val.labels)),
         validation_batch_size=1000,
@@ -224,12 +266,44 @@ def fit(train: Split, val: Split, params: Train, key: str) -> tuple[keras.Model,
             keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.start(epoch)),
             stopping,
             history,
-            checkpoint,
-            Progress(params.epochs, finished, len(batches)),
+            *saving,
+            Progress(recipe.epochs, finished, len(batches)),
         ],
     )
     rows = pd.DataFrame(history.rows)
     return model, rows.assign(kept=rows["epoch"] == (stopping.best_epoch + 1 if stopping.stopped_early else len(rows)))
+
+
+def fit_all(train: Split, val: Split, recipe: Recipe, seed: int, checkpoints: Path) -> tuple[keras.Model, pd.DataFrame]:
+    """The recipe's model whole: its members fitted one after another with seeds from ``seed`` on, and averaged.
+
+    The history has a column ``member``. ``checkpoints`` is a folder.
+    """
+    members, histories = [], []
+    for number in range(1, recipe.members + 1):
+        if recipe.members > 1:
+            print(f"train: member {number} of {recipe.members}")
+        model, history = fit(train, val, recipe, seed + number - 1, checkpoints / f"member-{number}.npz")
+        members.append(model)
+        histories.append(history.assign(member=number))
+    model = models.averaged(members) if recipe.members > 1 else members[0]
+    return models.shift_averaged(model) if recipe.shift_averaged else model, pd.concat(histories, ignore_index=True)
+
+
+def overfits_from(history: pd.DataFrame) -> int | None:
+    """The epoch from which validation loss rises while train loss falls; None if there is none.
+
+    It is the one after the lowest validation loss, if the later epochs lie above that by more than validation loss
+    moves from one epoch to the next anyway (the median of its steps), the last one by OVERFIT_RISE at least, and
+    train loss is lower at the end than it was there.
+    """
+    val, fitted = history["val_loss"].to_numpy(), history["loss"].to_numpy()
+    best = int(val.argmin())
+    later = val[best + 1 :]
+    if not len(later) or later[-1] < (1 + OVERFIT_RISE) * val[best] or fitted[-1] >= fitted[best]:
+        return None
+    noise = np.median(np.abs(np.diff(val)))
+    return int(history["epoch"].iloc[best + 1]) if later.mean() - val[best] > noise else None
 
 
 def weights_digest(model: keras.Model) -> str:
@@ -280,16 +354,36 @@ def _values(variables: list) -> list[np.ndarray]:
     return [keras.ops.convert_to_numpy(variable) for variable in variables]
 
 
-def _checkpoint_key(train: Split, val: Split, params: Train) -> str:
-    facts = [params.model_dump(), keras.version(), tensorflow.version.VERSION]
+def _checkpoint_key(train: Split, val: Split, recipe: Recipe, seed: int) -> str:
+    facts = [recipe.model_dump(), seed, keras.version(), tensorflow.version.VERSION]
     data = [files.sha256_array(array) for split in (train, val) for array in split]
     return hashlib.sha256(json.dumps([*facts, *data]).encode()).hexdigest()
 
 
+def facts(params: Params, model: keras.Model, history: pd.DataFrame) -> dict:
+    """What reports/training.json says; of several members, means, and the first that overfits."""
+    kept, by_member = history[history["kept"]], history.groupby("member")
+    overfitting = [from_epoch for _, rows in by_member if (from_epoch := overfits_from(rows))]
+    return {
+        "recipe": params.train.recipe,
+        "seed": params.train.seed,
+        "network": params.recipe.network.name,
+        "members": params.recipe.members,
+        "augmented": params.recipe.augment != Augment(),
+        "weights": model.count_params(),
+        "epochs": int(by_member["epoch"].max().max()),
+        "kept_epoch": int(kept["epoch"].max()),
+        "overfits_from": min(overfitting, default=None),
+        "train_seconds": round(float(history["seconds"].sum()), 1),
+        "val_loss": round(float(kept["val_loss"].mean()), 6),
+        "val_accuracy": round(float(kept["val_accuracy"].mean()), 6),
+    }
+
+
 def main() -> None:
-    params = params_file.load().train
+    params = params_file.load()
     train, val = (Split(*map(np.asarray, splits.load(splits.PROCESSED / name))) for name in ("train", "val"))
-    model, history = fit(train, val, params, _checkpoint_key(train, val, params))
+    model, history = fit_all(train, val, params.recipe, params.train.seed, CHECKPOINTS)
     with files.atomic(KERAS) as part:
         model.save(part)
     difference = export_onnx(model, ONNX, val.images[:1000])
@@ -297,13 +391,15 @@ def main() -> None:
     files.write_text(DIGEST, digest + "\n")
     with files.atomic(HISTORY) as part:
         history.to_csv(part, index=False)
-    figures.save(figures.curves(history), CURVES)
-    CHECKPOINT.unlink(missing_ok=True)
-    kept = history[history["kept"]].iloc[0]
+    found = facts(params, model, history)
+    files.write_json(TRAINING, found)
+    figures.save(figures.curves(history, found["overfits_from"]), CURVES)
+    shutil.rmtree(CHECKPOINTS)
+    overfits = f"; overfits from epoch {found['overfits_from']}" if found["overfits_from"] else ""
     print(
-        f"train: {params.network}, {model.count_params():,} weights, {len(history)} epochs in "
-        f"{history['seconds'].sum():.0f} s; epoch {kept['epoch']:.0f}'s is kept, val accuracy "
-        f"{kept['val_accuracy']:.2%}; ONNX equals Keras to {difference:.1g}; weights {digest[:12]}"
+        f"train: {found['recipe']}, {found['weights']:,} weights, {found['epochs']} epochs in "
+        f"{found['train_seconds']:.0f} s; epoch {found['kept_epoch']}'s is kept, val accuracy "
+        f"{found['val_accuracy']:.2%}{overfits}; ONNX equals Keras to {difference:.1g}; weights {digest[:12]}"
     )
 
 

@@ -13,9 +13,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
     folder = tmp_path_factory.mktemp("behaviour")
     params = params_file.load(ROOT / "params.yaml")
     loaded = datasets.load(params.model_copy(update={"dataset": "digits"}))
-    fitted, val, _ = preprocess.separate(loaded.train, loaded.test.images, params.preprocess)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "CHECKPOINT", folder / "checkpoint.npz")
-        model, _ = train.fit(fitted, val, params.train, "behaviour")
+    fitted, val, _ = preprocess.separate(loaded.train, loaded.test.images, params.recipe.val_share)
+    model, _ = train.fit_all(fitted, val, params.recipe, params.train.seed, folder / "checkpoints")
     train.export_onnx(model, folder / "model.onnx", val.images)
     return Answers(folder / "model.onnx", loaded.test)

@@ -4,7 +4,8 @@ import pytest
 from pipeline import augment, features
 from pipeline.params import Augment
 
-STILL = Augment(shift=0, rotate=0, zoom=0)
+STILL = Augment()
+EVERY = Augment(shift=2, rotate=10, zoom=0.1, shear=0.1, elastic=1, stroke=0.5)
 
 
 def bar() -> np.ndarray:
@@ -15,7 +16,7 @@ def bar() -> np.ndarray:
 
 
 def moved(bands: Augment, seed: int = 0) -> np.ndarray:
-    return augment.affine(bar(), bands, np.random.default_rng(seed))
+    return augment.Augmentation(bands, np.random.default_rng(0))(bar(), np.random.default_rng(seed))
 
 
 def test_no_bands_change_nothing():
@@ -25,10 +26,11 @@ def test_no_bands_change_nothing():
 @pytest.mark.parametrize(
     ("bands", "column", "middle", "reach"),
     [
-        (Augment(shift=3, rotate=0, zoom=0), "centroid_x", 13.5, 3),
-        (Augment(shift=3, rotate=0, zoom=0), "centroid_y", 13.5, 3),
-        (Augment(shift=0, rotate=12, zoom=0), "slant", 0, 12),
-        (Augment(shift=0, rotate=0, zoom=0.2), "box_height", 16, 3.2),
+        (Augment(shift=3), "centroid_x", 13.5, 3),
+        (Augment(shift=3), "centroid_y", 13.5, 3),
+        (Augment(rotate=12), "slant", 0, 12),
+        (Augment(shear=0.2), "slant", 0, 11.3),
+        (Augment(zoom=0.2), "box_height", 16, 3.2),
     ],
 )
 def test_each_band_moves_its_own_number_both_ways_and_no_further(
@@ -41,6 +43,22 @@ def test_each_band_moves_its_own_number_both_ways_and_no_further(
 
 
 def test_the_draws_depend_on_the_generator_alone():
-    bands = Augment(shift=2, rotate=10, zoom=0.1)
-    np.testing.assert_array_equal(moved(bands, seed=5), moved(bands, seed=5))
-    assert (moved(bands, seed=5) != moved(bands, seed=6)).any()
+    np.testing.assert_array_equal(moved(EVERY, seed=5), moved(EVERY, seed=5))
+    assert (moved(EVERY, seed=5) != moved(EVERY, seed=6)).any()
+
+
+def test_no_bands_but_a_warp_change_next_to_nothing():
+    nearly_still = Augment(shift=1e-6, elastic=1e-6)
+    assert np.abs(moved(nearly_still).astype(int) - bar()).max() <= 8  # OpenCV interpolates in 1/32 of a pixel
+
+
+def test_elastic_bends_and_leaves_the_place():
+    described = features.describe(moved(Augment(elastic=1.5)))
+    assert (moved(Augment(elastic=1.5)) != bar()).any(axis=(1, 2)).mean() > 0.9
+    assert abs(described["centroid_x"].mean() - 13.5) < 0.3 and described["centroid_x"].std() < 1.5
+
+
+def test_stroke_draws_its_share_bolder_and_thinner():
+    ink = features.describe(moved(Augment(stroke=0.5)))["mean"]
+    still = features.describe(bar())["mean"].iloc[0]
+    assert 15 <= (ink > still).sum() <= 35 and 15 <= (ink < still).sum() <= 35 and (ink == still).sum() >= 35

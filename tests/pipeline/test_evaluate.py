@@ -226,7 +226,15 @@ def test_the_stage_leaves_its_numbers_tables_and_pictures(workspace: Path, digit
     )
     names = {path.name for path in evaluate.EVALUATION.iterdir()}
     tables = ("per_class", "confusion", "confused_pairs", "mistakes", "suspected_labels", "calibration", "slices")
-    pictures = ("confusion_matrix", "confusion_images", "mistakes", "per_class", "reliability", "slices")
+    pictures = (
+        "confusion_matrix",
+        "confusion_images",
+        "confused_pairs",
+        "mistakes",
+        "per_class",
+        "reliability",
+        "slices",
+    )
     expected = {f"{name}.csv" for name in tables} | {f"{name}.png" for name in (*pictures, "suspected_labels")}
     assert names == expected | {"predictions.npy"}
     assert f"{metrics['errors']} errors in 397 images" in capsys.readouterr().out

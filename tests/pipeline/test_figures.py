@@ -18,6 +18,7 @@ def history(epochs: int = 5) -> pd.DataFrame:
     columns = {"loss": loss, "val_loss": 0.05 + 0.01 * (epoch - 3) ** 2}
     return pd.DataFrame(
         {
+            "member": 1,
             "epoch": epoch,
             **columns,
             "accuracy": 1 - loss / 4,
@@ -50,6 +51,7 @@ def draw(answers) -> dict[str, Callable[[], Figure]]:
         "confusion_matrix": lambda: figures.confusion_matrix(evaluate.confusion(labels, predicted)),
         "confusion_images": lambda: figures.confusion_images(images, labels, probabilities),
         "mistakes": lambda: figures.mistakes(images, evaluate.mistakes(labels, probabilities), 12),
+        "confused_pairs": lambda: figures.confused_pairs(images, evaluate.mistakes(labels, probabilities)),
         "suspected_labels": lambda: figures.suspected_labels(
             images, evaluate.suspected_labels(labels, probabilities), 12
         ),
@@ -64,6 +66,7 @@ NAMES = (
     "confusion_matrix",
     "confusion_images",
     "mistakes",
+    "confused_pairs",
     "suspected_labels",
     "per_class",
     "reliability",
@@ -95,6 +98,21 @@ def test_a_saved_picture_tells_nothing_of_the_machine(tmp_path: Path):
 def test_the_epoch_that_was_kept_is_marked():
     labels = [text.get_text() for text in figures.curves(history()).legends[0].get_texts()]
     assert labels == ["train", "validation", "kept: epoch 3"]
+
+
+def test_overfitting_is_in_the_legend_and_an_ensemble_has_one_legend():
+    overfitting = [text.get_text() for text in figures.curves(history(), 4).legends[0].get_texts()]
+    assert overfitting == ["overfits from epoch 4", "train", "validation", "kept: epoch 3"]
+    both = figures.curves(pd.concat([history(), history().assign(member=2)]))
+    assert len(both.legends[0].get_texts()) == 3 and len(both.axes[0].lines) == 6
+
+
+def test_pairs_of_digits_are_ranked_by_their_mistakes_in_both_directions(answers):
+    images, _, _ = answers
+    table = pd.DataFrame({"index": range(6), "true": [4, 9, 4, 1, 7, 1], "predicted": [9, 4, 9, 7, 1, 2]})
+    axes = figures.confused_pairs(images, table).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["4 and 9", "1 and 7", "1 and 2"]
+    assert [bar.get_width() for bar in axes.patches] == [2, 1, 1, 1, 1, 0]
 
 
 def test_a_cell_shows_the_most_confident_image_of_its_outcome():

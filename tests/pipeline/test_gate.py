@@ -15,15 +15,18 @@ RULES = Gate(
     when_indistinguishable="keep",
     max_size_mb=1.0,
     max_latency_ms=10.0,
+    max_gap=0.05,
 )
 LABELS = np.tile(np.arange(10, dtype=np.uint8), 100)
 
 
-def candidate(wrong: range | list[int] = range(0), size_mb: float = 0.2, latency_ms: float = 1.0) -> Candidate:
+def candidate(
+    wrong: range | list[int] = range(0), size_mb: float = 0.2, latency_ms: float = 1.0, gap: float = 0
+) -> Candidate:
     """A model that is wrong on exactly the images of those indices."""
     predicted = LABELS.copy()
     predicted[list(wrong)] = (predicted[list(wrong)] + 1) % 10
-    return Candidate(predicted, size_mb, latency_ms)
+    return Candidate(predicted, size_mb, latency_ms, gap)
 
 
 def test_a_first_model_passes_on_the_floors_alone():
@@ -39,6 +42,7 @@ def test_a_first_model_passes_on_the_floors_alone():
         (candidate(list(range(3, 300, 10))), "recall of class 3, the lowest is 0.7, allowed 0.8"),
         (candidate(size_mb=1.5), "size in MB is 1.5"),
         (candidate(latency_ms=11), "latency in ms is 11"),
+        (candidate(gap=0.06), "gap between train and test accuracy is 0.06, allowed 0.05"),
     ],
 )
 def test_a_model_below_a_floor_is_refused_whoever_it_stands_against(challenger: Candidate, words: str):

@@ -1,14 +1,28 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from pipeline import models
+from pipeline import params as params_file
 from pipeline.backend import keras
 from pipeline.errors import BadInput
+from pipeline.params import Network
+
+SHIPPED = params_file.load(Path(params_file.__file__).parents[1] / "params.yaml").recipes
+BLOCKS = {"name": "conv-blocks", "blocks": 1, "filters": 8, "batch_norm": True, "dropout": 0.2}
 
 
-@pytest.mark.parametrize("name", models.NETWORKS)
+NETWORKS = {recipe.network.name: recipe.network for recipe in SHIPPED.values()}
+
+
+def test_every_network_has_a_recipe():
+    assert set(NETWORKS) == set(models.NETWORKS)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_takes_uint8_images_and_gives_ten_probabilities(name: str):
-    model = models.build(name, dropout=0.2)
+    model = models.build(NETWORKS[name])
     images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
     probabilities = model.predict(images, verbose=0)
     assert model.input.dtype == "uint8" and model.name == name
@@ -17,7 +31,7 @@ def test_every_network_takes_uint8_images_and_gives_ten_probabilities(name: str)
 
 
 def test_the_six_layer_net_is_what_its_name_says():
-    layers = models.build("six-layer-bn", dropout=0.2).layers
+    layers = models.build(NETWORKS["six-layer-bn"]).layers
     kinds = [type(layer).__name__ for layer in layers if not isinstance(layer, keras.layers.ReLU)]
     convolution = ["Conv2D", "BatchNormalization"]
     block = [*convolution, *convolution, "MaxPooling2D"]
@@ -27,6 +41,50 @@ def test_the_six_layer_net_is_what_its_name_says():
     assert next(layer.rate for layer in layers if isinstance(layer, keras.layers.Dropout)) == 0.2
 
 
-def test_an_unknown_network_is_one_line():
-    with pytest.raises(BadInput, match=r"train.network is 'lenet': choose one of small, six-layer-bn"):
-        models.build("lenet", dropout=0.2)
+@pytest.mark.parametrize(
+    ("network", "line"),
+    [
+        ({"name": "lenet"}, r"there is no network 'lenet': choose one of small, six-layer-bn"),
+        ({"name": "small"}, r"network small takes the settings dropout; missing or unknown: dropout"),
+        ({"name": "small", "dropout": 0.2, "depth": 3}, r"network small takes .*unknown: depth"),
+        ({"name": "small", "dropout": 1.5}, r"network small: .*rate"),
+        ({"name": "small", "dropout": "much"}, r"network small: "),
+        ({**BLOCKS, "blocks": 5}, r"conv-blocks has 1 to 4 blocks, not 5"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_one_line(network: dict, line: str):
+    with pytest.raises(BadInput, match=line) as error:
+        models.build(Network.model_validate(network))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3, 4])
+def test_conv_blocks_has_as_many_as_asked_for_each_with_twice_the_filters(blocks: int):
+    layers = models.build(Network.model_validate({**BLOCKS, "blocks": blocks})).layers
+    filters = [layer.filters for layer in layers if isinstance(layer, keras.layers.Conv2D)]
+    assert filters == [8, 16, 32, 64][:blocks]
+    assert sum(isinstance(layer, keras.layers.BatchNormalization) for layer in layers) == blocks
+
+
+def test_two_conv_flattens_to_9216():
+    flat = next(la for la in models.build(NETWORKS["two-conv"]).layers if isinstance(la, keras.layers.Flatten))
+    assert flat.output.shape == (None, 9216)
+
+
+def test_three_conv_64_reads_columns_of_length_one():
+    layers = models.build(NETWORKS["three-conv-64"]).layers
+    at = next(i for i, layer in enumerate(layers) if isinstance(layer, keras.layers.UnitNormalization))
+    seen = keras.Model(layers[0].output, layers[at].output)
+    images = np.random.default_rng(0).integers(1, 256, (2, 28, 28), dtype=np.uint8)
+    columns = np.linalg.norm(images, axis=1, keepdims=True)
+    np.testing.assert_allclose(seen.predict(images, verbose=0)[..., 0], images / columns, rtol=1e-4)
+
+
+def test_a_shift_averaged_model_answers_with_the_mean_over_the_moved_images():
+    model = models.build(NETWORKS["small"])
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1)))
+    moved = [padded[:, 1 + r : 29 + r, 1 + c : 29 + c] for r, c in models.SHIFTS]
+    expected = np.mean([model.predict(each, verbose=0) for each in moved], axis=0)
+    answered = models.shift_averaged(model).predict(images, verbose=0)
+    np.testing.assert_allclose(answered, expected, atol=1e-6)

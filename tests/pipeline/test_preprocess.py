@@ -3,10 +3,9 @@ import pytest
 
 from pipeline import preprocess
 from pipeline.errors import BadInput
-from pipeline.params import Preprocess
 from pipeline.splits import Split
 
-PARAMS = Preprocess(val_share=0.2, max_share_difference=0.06)
+VAL_SHARE = 0.2
 
 
 def sample(count: int, seed: int = 0) -> Split:
@@ -16,7 +15,7 @@ def sample(count: int, seed: int = 0) -> Split:
 
 def test_every_image_of_train_goes_to_train_or_val_once_with_its_label():
     raw = sample(1000)
-    train, val, leaked = preprocess.separate(raw, sample(10, seed=1).images, PARAMS)
+    train, val, leaked = preprocess.separate(raw, sample(10, seed=1).images, VAL_SHARE)
     assert leaked == 0 and len(train.labels) + len(val.labels) == 1000
     label_of = {image.tobytes(): label for image, label in zip(*raw, strict=True)}
     for split in (train, val):
@@ -29,15 +28,15 @@ def test_what_is_once_held_out_stays_held_out_when_data_is_added():
     small, more = sample(500), sample(1000, seed=3)
     grown = Split(np.concatenate([more.images, small.images]), np.concatenate([more.labels, small.labels]))
     nothing = small.images[:0]
-    before = {image.tobytes() for image in preprocess.separate(small, nothing, PARAMS)[1].images}
-    after = {image.tobytes() for image in preprocess.separate(grown, nothing, PARAMS)[1].images}
-    trained = {image.tobytes() for image in preprocess.separate(grown, nothing, PARAMS)[0].images}
+    before = {image.tobytes() for image in preprocess.separate(small, nothing, VAL_SHARE)[1].images}
+    after = {image.tobytes() for image in preprocess.separate(grown, nothing, VAL_SHARE)[1].images}
+    trained = {image.tobytes() for image in preprocess.separate(grown, nothing, VAL_SHARE)[0].images}
     assert before and before < after and not before & trained
 
 
 def test_images_that_test_holds_are_dropped_from_train_and_val():
     raw = sample(300)
-    train, val, leaked = preprocess.separate(raw, raw.images[:30], PARAMS)
+    train, val, leaked = preprocess.separate(raw, raw.images[:30], VAL_SHARE)
     kept = {image.tobytes() for split in (train, val) for image in split.images}
     assert leaked == 30 and not kept & {image.tobytes() for image in raw.images[:30]}
 

@@ -61,6 +61,7 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
         "gap": 0.0,
     }
     files.write_json("reports/metrics.json", metrics)
+    files.write_json("reports/training.json", {"recipe": "fast", "epochs": 12, "train_seconds": 9.5})
     for name in ("validation.json", "drift.json", "curves.png", "evaluation/per_class.csv"):
         files.write_text(Path("reports") / name, "{}")
     counts = {"train": 100, "test": COUNT}
@@ -90,7 +91,7 @@ def test_a_registered_version_holds_all_that_made_it(client: MlflowClient):
     assert version.description.startswith(f"# {NAME}") and "99.00%" in version.description
 
     run = client.get_run(version.run_id)
-    assert run.data.params["train.network"] == PARAMS.train.network and run.data.metrics["accuracy"] == 0.99
+    assert run.data.params["recipe.network.name"] == PARAMS.recipe.network.name and run.data.metrics["accuracy"] == 0.99
     lineage = {item.path for item in client.list_artifacts(version.run_id, "lineage")}
     assert lineage == {"lineage/params.yaml", "lineage/dvc.lock", "lineage/manifest.json"}
     assert {item.path for item in client.list_artifacts(version.run_id, "reports")} > {"reports/evaluation"}

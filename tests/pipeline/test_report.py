@@ -83,9 +83,14 @@ def leave_other_stages() -> None:
     for page in ("drift.html", "validation/index.html", "validation/expectations/deep/index.html"):
         files.write_text(f"reports/{page}", "<html></html>")
     history = pd.DataFrame({"epoch": [1, 2], "loss": [0.5, 0.2], "val_loss": [0.4, 0.3], "accuracy": [0.8, 0.9]})
-    history = history.assign(val_accuracy=[0.81, 0.91], learning_rate=0.001, seconds=[3.0, 3.5], kept=[False, True])
+    history = history.assign(
+        member=1, val_accuracy=[0.81, 0.91], learning_rate=0.001, seconds=[3.0, 3.5], kept=[False, True]
+    )
     history.to_csv("reports/history.csv", index=False)
     figures.save(figures.curves(history), "reports/curves.png")
+    training = {"recipe": "quick", "members": 1, "epochs": 2, "train_seconds": 6.5, "weights": 1234, "kept_epoch": 2}
+    training |= {"val_accuracy": 0.91, "overfits_from": None, "augmented": True}
+    files.write_json("reports/training.json", training)
 
 
 @pytest.fixture
@@ -147,8 +152,9 @@ def test_it_shows_the_numbers_that_the_stages_left(page: Page):
     text = " ".join(page.text.split())
     assert f"{metrics['accuracy']:.2%} of unseen digits read correctly" in text
     assert f"{metrics['accuracy_low']:.2%} to {metrics['accuracy_high']:.2%}" in text
-    assert "dataset sketches · network" in text and "1,234 images to train on" in text
-    assert "2 epochs in 6 seconds" in text and "those of epoch 2" in text
+    assert "dataset sketches · recipe quick" in text and "1,234 images to train on" in text
+    assert "quick trained for 2 epochs in 6 seconds" in " ".join(text.split()) and "those of epoch 2" in text
+    assert "no sign of overfitting" in text
     assert "1 of 2 checks passed" in text and "0.09, 0.11" in text
     assert "0 of 2 columns drifted" in text and "no drift" in text
     assert "calibration_bins:" in text

@@ -2,24 +2,31 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 
 from pipeline import inference, models, train
+from pipeline import params as params_file
 from pipeline.backend import keras
-from pipeline.params import Augment, Train
+from pipeline.errors import BadInput
+from pipeline.params import Augment, Network, Recipe
 from pipeline.splits import Split
 
-PARAMS = Train(
-    network="small",
-    seed=3,
+SHIPPED = params_file.load(Path(params_file.__file__).parents[1] / "params.yaml").recipes
+SMALL = Network.model_validate({"name": "small", "dropout": 0.3})
+RECIPE = Recipe(
+    network=SMALL,
+    val_share=0.1,
     epochs=3,
     min_steps_per_epoch=4,
     batch_size=32,
+    optimizer="adam",
     learning_rate=0.004,
-    dropout=0.3,
+    schedule="cosine",
     patience=3,
-    augment=Augment(shift=2, rotate=10, zoom=0.1),
+    augment=Augment(shift=2, rotate=10, zoom=0.1, shear=0.1, elastic=0.5, stroke=0.2),
 )
+CHECKPOINT = Path("checkpoint.npz")
 
 
 @pytest.fixture(autouse=True)
@@ -41,16 +48,18 @@ def bars(count: int, seed: int) -> Split:
 TRAIN, VAL = bars(100, seed=0), bars(40, seed=1)
 
 
-def digest(params: Train = PARAMS, key: str = "key") -> str:
-    model, _ = train.fit(TRAIN, VAL, params, key)
-    train.CHECKPOINT.unlink()
-    return train.weights_digest(model)
+def fit(recipe: Recipe = RECIPE, seed: int = 3) -> tuple[keras.Model, pd.DataFrame]:
+    return train.fit(TRAIN, VAL, recipe, seed, CHECKPOINT)
 
 
-def test_the_same_params_and_data_give_the_same_weights_and_another_seed_others():
+def digest(recipe: Recipe = RECIPE, seed: int = 3) -> str:
+    return train.weights_digest(train.fit(TRAIN, VAL, recipe, seed)[0])
+
+
+def test_the_same_recipe_seed_and_data_give_the_same_weights_and_another_seed_others():
     first = digest()
     assert digest() == first
-    assert digest(PARAMS.model_copy(update={"seed": 4})) != first
+    assert digest(seed=4) != first
 
 
 class CutOff(Exception):
@@ -69,18 +78,18 @@ def interrupt_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(train.AugmentedBatches, "__getitem__", crash)
         with pytest.raises(Exception, match=r"CutOff"):
-            train.fit(TRAIN, VAL, PARAMS, "key")
+            fit()
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
 def test_an_interrupted_run_goes_on_and_ends_with_the_same_weights(
     epochs: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    uninterrupted, history = train.fit(TRAIN, VAL, PARAMS, "key")
-    train.CHECKPOINT.unlink()
+    uninterrupted, history = fit()
+    CHECKPOINT.unlink()
     interrupt_after(epochs, monkeypatch)
     capsys.readouterr()
-    resumed, resumed_history = train.fit(TRAIN, VAL, PARAMS, "key")
+    resumed, resumed_history = fit()
     assert f"goes on after epoch {epochs}" in capsys.readouterr().out
     assert train.weights_digest(resumed) == train.weights_digest(uninterrupted)
     measured = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
@@ -88,18 +97,18 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_weights(
 
 
 def test_a_run_cut_off_after_its_last_epoch_only_writes_its_files(capsys: pytest.CaptureFixture[str]):
-    whole, _ = train.fit(TRAIN, VAL, PARAMS, "key")
+    whole, _ = fit()
     capsys.readouterr()
-    again, history = train.fit(TRAIN, VAL, PARAMS, "key")
-    assert "loss" not in capsys.readouterr().out and len(history) == PARAMS.epochs
+    again, history = fit()
+    assert "loss" not in capsys.readouterr().out and len(history) == RECIPE.epochs
     assert train.weights_digest(again) == train.weights_digest(whole)
 
 
 def test_a_checkpoint_of_another_run_or_a_broken_one_counts_as_none(capsys: pytest.CaptureFixture[str]):
-    train.fit(TRAIN, VAL, PARAMS, "other params")
-    train.fit(TRAIN, VAL, PARAMS, "key")
-    train.CHECKPOINT.write_bytes(train.CHECKPOINT.read_bytes()[:1000])
-    train.fit(TRAIN, VAL, PARAMS, "key")
+    fit(seed=4)
+    fit()
+    CHECKPOINT.write_bytes(CHECKPOINT.read_bytes()[:1000])
+    fit()
     assert "goes on" not in capsys.readouterr().out
 
 
@@ -109,31 +118,33 @@ def loss_of(model: keras.Model) -> float:
 
 
 def test_a_whole_run_keeps_its_last_epoch():
-    model, history = train.fit(TRAIN, VAL, PARAMS, "key")
+    model, history = fit()
     assert history["kept"].tolist() == [False, False, True]
     assert loss_of(model) == pytest.approx(history["val_loss"].iloc[-1], rel=1e-3)
 
 
 def test_training_stops_early_and_ends_on_the_best_epoch():
-    params = PARAMS.model_copy(update={"epochs": 30, "patience": 1, "learning_rate": 0.05})
-    model, history = train.fit(TRAIN, VAL, params, "key")
+    recipe = RECIPE.model_copy(update={"epochs": 30, "patience": 1, "learning_rate": 0.05})
+    model, history = fit(recipe)
     assert len(history) < 30 and history["val_loss"].idxmin() == history["kept"].idxmax()
     assert loss_of(model) == pytest.approx(history["val_loss"].min(), rel=1e-3)
-    again, _ = train.fit(TRAIN, VAL, params, "key")  # as if it was cut off before it wrote its files
+    again, _ = fit(recipe)  # as if it was cut off before it wrote its files
     assert train.weights_digest(again) == train.weights_digest(model)
 
 
 def test_batches_pass_over_every_image_equally_often_and_the_small_set_several_times():
-    batches = train.AugmentedBatches(TRAIN, PARAMS)
+    batches = train.AugmentedBatches(TRAIN, RECIPE, 3)
     assert len(batches) == 4 and batches[3][0].shape == (32, 28, 28)
     counts = np.bincount(batches.order[: 4 * 32], minlength=100)
     assert counts.min() >= 1 and counts.max() <= 2
 
 
-@pytest.mark.parametrize("network", models.NETWORKS)
-def test_onnx_answers_as_keras_does(network: str, workspace: Path):
+@pytest.mark.parametrize("recipe", SHIPPED)
+def test_onnx_answers_as_keras_does_for_every_shipped_recipe(recipe: str, workspace: Path):
     keras.utils.set_random_seed(0)
-    model = models.build(network, dropout=0.2)
+    model = train.compiled(SHIPPED[recipe], steps_per_epoch=10)
+    if SHIPPED[recipe].shift_averaged:
+        model = models.shift_averaged(model)
     images = bars(70, seed=5).images
     assert train.export_onnx(model, workspace / "model.onnx", images) <= train.ONNX_TOLERANCE
     np.testing.assert_allclose(
@@ -149,5 +160,62 @@ def test_onnx_answers_as_keras_does(network: str, workspace: Path):
 def test_an_export_that_differs_is_refused_and_leaves_no_file(workspace: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(train, "ONNX_TOLERANCE", -1.0)
     with pytest.raises(RuntimeError, match="differ from Keras'"):
-        train.export_onnx(models.build("small", 0.2), workspace / "model.onnx", VAL.images)
+        train.export_onnx(models.build(SMALL), workspace / "model.onnx", VAL.images)
     assert not list(workspace.glob("*.onnx"))
+
+
+def test_an_unknown_optimizer_is_one_line():
+    with pytest.raises(BadInput, match=r"Keras knows no optimizer 'adm': choose one of .*adam.*sgd"):
+        fit(RECIPE.model_copy(update={"optimizer": "adm"}))
+
+
+def test_members_are_averaged_in_one_model_with_seeds_of_their_own(workspace: Path):
+    recipe = RECIPE.model_copy(update={"members": 2, "epochs": 1})
+    model, history = train.fit_all(TRAIN, VAL, recipe, 3, workspace / "checkpoints")
+    alone = [train.fit(TRAIN, VAL, recipe, seed)[0].predict(VAL.images, verbose=0) for seed in (3, 4)]
+    assert history["member"].tolist() == [1, 2]
+    np.testing.assert_allclose(model.predict(VAL.images, verbose=0), np.mean(alone, axis=0), atol=1e-6)
+    assert train.export_onnx(model, workspace / "model.onnx", VAL.images) <= train.ONNX_TOLERANCE
+    again, _ = train.fit_all(TRAIN, VAL, recipe, 3, workspace / "checkpoints")  # cut off before it wrote its files
+    assert train.weights_digest(again) == train.weights_digest(model)
+
+
+@pytest.mark.parametrize("penalty", ["l1", "l2"])
+def test_a_penalty_makes_the_weights_smaller(penalty: str):
+    def size(recipe: Recipe) -> float:
+        return sum(float(np.abs(layer.kernel).sum()) for layer in fit_layers(recipe))
+
+    assert size(RECIPE.model_copy(update={penalty: 0.1})) < 0.9 * size(RECIPE)
+
+
+def fit_layers(recipe: Recipe) -> list:
+    return [layer for layer in train.fit(TRAIN, VAL, recipe, 3)[0].layers if hasattr(layer, "kernel")]
+
+
+def losses(fitted: list[float], val: list[float]) -> pd.DataFrame:
+    return pd.DataFrame({"epoch": range(1, len(val) + 1), "loss": fitted, "val_loss": val})
+
+
+@pytest.mark.parametrize(
+    ("fitted", "val", "epoch"),
+    [
+        ([5, 4, 3, 2, 1], [0.50, 0.40, 0.39, 0.45, 0.60], 4),  # falls, then rises clearly
+        ([5, 4, 3, 2, 1], [0.50, 0.40, 0.39, 0.38, 0.37], None),  # still falling
+        ([5, 4, 3, 2, 1], [0.50, 0.40, 0.390, 0.391, 0.392], None),  # flat: a rise of less than two hundredths
+        ([5, 4, 3, 3, 3], [0.50, 0.40, 0.39, 0.45, 0.60], None),  # train loss does not fall: something else is wrong
+        ([5, 4, 3, 2, 1], [0.90, 0.30, 0.70, 0.20, 0.40], None),  # noise: it jumps by as much all the time
+        ([1], [1], None),
+    ],
+)
+def test_overfitting_begins_where_validation_loss_rises_while_train_loss_falls(
+    fitted: list[float], val: list[float], epoch: int | None
+):
+    assert train.overfits_from(losses(fitted, val)) == epoch
+
+
+def test_a_network_that_learns_noise_by_heart_is_seen_to_overfit():
+    rng = np.random.default_rng(0)
+    noise = Split(rng.integers(0, 256, (60, 28, 28), dtype=np.uint8), rng.integers(0, 10, 60).astype(np.uint8))
+    recipe = RECIPE.model_copy(update={"epochs": 12, "augment": Augment(), "schedule": "constant", "patience": None})
+    _, history = train.fit(noise, VAL, recipe, 3)
+    assert (train.overfits_from(history) or 99) < 8

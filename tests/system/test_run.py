@@ -70,7 +70,7 @@ def test_every_command_says_the_same_in_text_and_json(trained: Workspace):
     assert event["event"] == "promoted" and event["verdict"]["comparison"] is None
     assert "version 1 promoted by" in trained.digits("history").stdout
     why = trained.digits("why", "1").stdout
-    for part in ("digits", "train.network", champion["lineage"]["git_commit"], "accuracy", "the first model"):
+    for part in ("digits", "recipe.network.name", champion["lineage"]["git_commit"], "accuracy", "the first model"):
         assert part in why
     assert json.loads(trained.digits("promote", "--json").stdout)["event"] == "unchanged"
 

@@ -1,0 +1,238 @@
+"""What does each recipe reach on MNIST, in how many seconds, beside Keras' own MNIST example on the same machine?
+
+    MNIST_DIR=... python -m benchmarks.recipes                         what is missing of all recipes; hours
+    MNIST_DIR=... python -m benchmarks.recipes --recipes fast default  those alone, and the peer
+    python -m benchmarks.recipes --recipes --docs                      the tables and the plot, from the runs there are
+
+Each recipe goes through all stages (`dvc repro`) in a workspace of its own, once a seed; a run that is in the
+workspace's MLflow is not made again, so this can be stopped and called again. A recipe whose first run trains for
+more than 15 minutes is left at one seed. The peer is https://keras.io/examples/vision/mnist_convnet/ with its own
+settings. ``--docs`` writes the tables into docs/recipes.md and the plot beside them.
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from benchmarks.pipeline import DVC, clone
+from benchmarks.table import show
+from pipeline import datasets, figures, inference, params, registry
+from pipeline.errors import one_line
+from pipeline.splits import CLASSES, SIDE
+
+ROOT = Path(__file__).resolve().parents[1]
+WORKSPACE = Path(".cache/recipes")
+DOCS = ROOT / "docs/recipes.md"
+PLOT = ROOT / "docs/pictures/recipes.png"
+PEER, PEER_EPOCHS = "keras-example", 15
+SEEDS = (7, 8, 9)
+LONG = 15 * 60  # seconds of training from which one seed has to do
+TIMED_RUNS = 300
+PUBLISHED = {
+    PEER: "about 99.1 %",
+    "six-layer-bn": "99.5 %",
+    "two-conv": "98.86 %",
+    "three-conv-64": "none given",
+    "kaggle": "99 % (of 4,200)",
+    "three-conv-early-stopping": "98 %",
+}
+PUBLISHED_CLASSES = (100.00, 99.64, 99.80, 99.81, 99.38, 99.21, 99.26, 99.22, 99.28, 99.30)  # six-layer-bn's
+
+
+def run_recipe(folder: Path, recipe: str, seed: int) -> None:
+    """All stages in the workspace, with that recipe and seed."""
+    path = folder / "params.yaml"
+    params.choose(path, dataset="kaggle" if recipe == "kaggle" else "mnist", recipe=recipe)
+    path.write_text(re.sub(r"(?m)^(  seed: )\d+", rf"\g<1>{seed}", path.read_text(), count=1))
+    environment = {
+        **{key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"},
+        "PYTHONPATH": str(folder.resolve()),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    subprocess.run([*DVC, "repro"], cwd=folder, env=environment, check=True)
+
+
+def run_peer(client: MlflowClient, seed: int) -> None:
+    """Keras' example as it stands, timed as our own fits are (all of ``model.fit``), as a run of the same store."""
+    from pipeline.backend import keras
+
+    loaded = datasets.load_mnist(params.load(ROOT / "params.yaml").ingest)
+    (images, labels), (test_images, test_labels) = (
+        (split.images[..., None].astype(np.float32) / 255, keras.utils.to_categorical(split.labels, CLASSES))
+        for split in (loaded.train, loaded.test)
+    )
+    keras.utils.set_random_seed(seed)
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((SIDE, SIDE, 1)),
+            layers.Conv2D(32, 3, activation="relu"),  # (N, 26, 26, 32)
+            layers.MaxPooling2D(),  # (N, 13, 13, 32)
+            layers.Conv2D(64, 3, activation="relu"),  # (N, 11, 11, 64)
+            layers.MaxPooling2D(),  # (N, 5, 5, 64)
+            layers.Flatten(),
+            layers.Dropout(0.5),
+            layers.Dense(CLASSES, activation="softmax"),
+        ]
+    )
+    model.compile(loss="categorical_crossentropy", optimizer="adam", metrics=["accuracy"])
+    began = time.perf_counter()
+    model.fit(images, labels, batch_size=128, epochs=PEER_EPOCHS, validation_split=0.1, verbose=2)
+    seconds = time.perf_counter() - began
+    accuracy = model.evaluate(test_images, test_labels, verbose=0)[1]
+    run = client.create_run(registry.experiment(client, PEER), tags={"recipe": PEER})
+    numbers = {"accuracy": accuracy, "train_seconds": seconds, "weights": model.count_params(), "epochs": PEER_EPOCHS}
+    for name, value in numbers.items():
+        client.log_metric(run.info.run_id, name, value)
+    client.log_param(run.info.run_id, "train.seed", seed)
+    client.set_terminated(run.info.run_id)
+
+
+def runs(client: MlflowClient) -> dict[tuple[str, int], Run]:
+    """The finished runs of the store by recipe and seed; of several the newest."""
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    found = client.search_runs(experiments, "attributes.status = 'FINISHED'", order_by=["attributes.start_time ASC"])
+    return {(r.data.tags["recipe"], int(r.data.params["train.seed"])): r for r in found if "recipe" in r.data.tags}
+
+
+def run_missing(client: MlflowClient, recipes: list[str]) -> None:
+    for seed in SEEDS:
+        for recipe in recipes:
+            there = runs(client)
+            first = there.get((recipe, SEEDS[0]))
+            long = first is not None and first.data.metrics["train_seconds"] > LONG
+            if (recipe, seed) in there or long:
+                continue
+            print(f"\n=== {recipe}, seed {seed}", flush=True)
+            run_peer(client, seed) if recipe == PEER else run_recipe(Path(), recipe, seed)
+
+
+def milliseconds_an_image(client: MlflowClient, run: Run) -> float | None:
+    """The median of one image through ONNX Runtime, for a run that registered a model."""
+    for name in ("mnist-cnn", "kaggle-cnn"):
+        for version in client.search_model_versions(f"name = '{name}' and run_id = '{run.info.run_id}'"):
+            model = inference.open_model(registry.onnx_file(client, version))
+            image, durations = np.zeros((1, SIDE, SIDE), np.uint8), []
+            for _ in range(TIMED_RUNS):
+                began = time.perf_counter()
+                inference.run(model, image)
+                durations.append(time.perf_counter() - began)
+            return 1000 * statistics.median(durations)
+    return None
+
+
+def summary(client: MlflowClient) -> pd.DataFrame:
+    """A row a recipe: accuracies, and the means of the rest over its seeds."""
+    by_recipe: dict[str, list[Run]] = {}
+    for (recipe, _), run in sorted(runs(client).items()):
+        by_recipe.setdefault(recipe, []).append(run)
+    rows: list[dict] = []
+    for recipe, found in by_recipe.items():
+        metrics = pd.DataFrame([run.data.metrics for run in found])
+        means = metrics[["weights", "epochs", "train_seconds"]].mean().to_dict()
+        overfits = metrics.get("overfits_from", pd.Series(dtype=float)).dropna()
+        rows.append(
+            {"recipe": recipe, "accuracies": metrics["accuracy"].tolist(), **means}
+            | {
+                "overfits_from": overfits.median() if len(overfits) else None,
+                "ms": milliseconds_an_image(client, found[0]),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def cells(row: pd.Series) -> list[str]:
+    """A row of :func:`summary` as text."""
+    accuracies = [100 * accuracy for accuracy in row["accuracies"]]
+    spread = f" ± {statistics.stdev(accuracies):.2f}" if len(accuracies) > 1 else ""
+    return [
+        row["recipe"],
+        PUBLISHED.get(row["recipe"], "ours"),
+        f"{statistics.mean(accuracies):.2f}{spread} %",
+        str(len(accuracies)),
+        f"{row['epochs']:.0f}",
+        f"{row['weights']:,.0f}",
+        f"{row['train_seconds']:,.0f}",
+        f"{row['ms']:.2f}" if row["ms"] else "–",
+        f"{row['overfits_from']:.0f}" if row["overfits_from"] == row["overfits_from"] and row["overfits_from"] else "–",
+    ]
+
+
+HEADING = [
+    "recipe",
+    "published",
+    "test accuracy",
+    "seeds",
+    "epochs",
+    "weights",
+    "train s",
+    "ms an image",
+    "overfits from",
+]
+
+
+def per_class(client: MlflowClient) -> list[list[str]]:
+    """The six-layer network's recall a class beside what was published, as rows of text."""
+    run = runs(client)["six-layer-bn", SEEDS[0]]
+    table = pd.read_csv(client.download_artifacts(run.info.run_id, "reports/evaluation/per_class.csv"))
+    return [
+        ["digit", *map(str, range(CLASSES))],
+        ["published", *(f"{share:.2f}" for share in PUBLISHED_CLASSES)],
+        ["here", *(f"{100 * share:.2f}" for share in table["recall"])],
+    ]
+
+
+def markdown(rows: list[list[str]]) -> str:
+    heading, *rest = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([heading, "|" + " --- |" * len(rows[0]), *rest])
+
+
+def write_docs(client: MlflowClient, found: pd.DataFrame) -> None:
+    """Put the tables between their marks in docs/recipes.md and draw the plot."""
+    text = DOCS.read_text(encoding="utf-8")
+    tables = {"recipes": [HEADING, *map(cells, (row for _, row in found.iterrows()))], "classes": per_class(client)}
+    for mark, rows in tables.items():
+        body = f"<!-- {mark} -->\n{markdown(rows)}\n<!-- end -->"
+        text = re.sub(rf"<!-- {mark} -->.*?<!-- end -->", body.replace("\\", ""), text, count=1, flags=re.DOTALL)
+    DOCS.write_text(text, encoding="utf-8")
+    figures.save(figures.accuracy_by_seconds(found), PLOT)
+
+
+def main() -> None:
+    known = [PEER, *params.load(ROOT / "params.yaml").recipes]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument(
+        "--recipes", nargs="*", choices=known, default=known, metavar="RECIPE", help="make only these runs"
+    )
+    parser.add_argument("--docs", action="store_true", help="write the tables and the plot into docs/")
+    parser.add_argument("--json", action="store_true", help="print the table as JSON")
+    arguments = parser.parse_args()
+    WORKSPACE.mkdir(parents=True, exist_ok=True)
+    clone(WORKSPACE)
+    os.chdir(WORKSPACE)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    client = registry.connect()
+    run_missing(client, arguments.recipes)
+    found = summary(client)
+    if arguments.docs:
+        write_docs(client, found)
+    if arguments.json:
+        print(json.dumps(found.to_dict("records"), indent=2))
+    else:
+        show(HEADING, *(cells(row) for _, row in found.iterrows()))
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()
