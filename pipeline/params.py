@@ -92,6 +92,7 @@ class Recipe(Section):
     optimizer: str
     learning_rate: Positive
     schedule: Literal["constant", "cosine"] = "constant"
+    precision: Literal["float32", "bfloat16"] = "float32"
     l1: Annotated[float, Field(ge=0)] = 0.0
     l2: Annotated[float, Field(ge=0)] = 0.0
     patience: Count | None = None

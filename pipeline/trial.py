@@ -43,7 +43,9 @@ def run(trial: Trial, train: Split, val: Split) -> dict[str, Any]:
     """
     facts = {"recipe": trial.recipe.model_dump(), "train_images": trial.train_images, "seed": trial.seed}
     sent = io.BytesIO()
-    np.savez(sent, allow_pickle=False, facts=np.array(json.dumps(facts)), **_named("train", train), **_named("val", val))
+    np.savez(
+        sent, allow_pickle=False, facts=np.array(json.dumps(facts)), **_named("train", train), **_named("val", val)
+    )
     command = [sys.executable, "-m", "pipeline.trial"]
     done = subprocess.run(command, input=sent.getvalue(), capture_output=True, check=False)
     if done.returncode:
