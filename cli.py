@@ -36,6 +36,12 @@ def parser() -> argparse.ArgumentParser:
     predict = _add(commands, "predict", predict_files, "read the digit on each picture with the champion")
     predict.add_argument("files", nargs="+", metavar="FILE", help="PNG or JPEG of one digit, any size and colours")
 
+    batch = _add(commands, "add-batch", add_batch, "take in a batch of new labelled digits, or quarantine it")
+    batch.add_argument(
+        "path", type=Path, metavar="PATH", help="an npz or csv file, or a folder of IDX files or pictures"
+    )
+    batch.add_argument("--by", metavar="WHO", help="recorded with it; else DIGITS_USER or your user name")
+
     _add(commands, "champion", show_champion, "the model in use")
     _add(commands, "history", show_history, "every promotion, refusal and rollback, oldest first")
 
@@ -89,6 +95,27 @@ def predict_files(arguments: argparse.Namespace) -> None:
         answers.append({"file": path, "digit": digit, "probabilities": [round(float(p), 6) for p in probabilities]})
     lines = [f"{a['file']}: {a['digit']} ({max(a['probabilities']):.1%})" for a in answers]
     _print(arguments, {"model": name, "version": version, "answers": answers}, "\n".join(lines))
+
+
+def add_batch(arguments: argparse.Namespace) -> None:
+    from pipeline import batches
+
+    event = batches.add(arguments.path, params_file.load(), _champion_answer(arguments), arguments.by or batches.user())
+    _print(arguments, event, _batch_text(event))
+    if event["event"] == "quarantined":
+        sys.exit(1)
+
+
+def _champion_answer(arguments: argparse.Namespace) -> Callable[[Any], Any] | None:
+    """The champion as a function of images; None if there is none yet."""
+    from pipeline import inference, registry
+
+    client, name = _registry(arguments)
+    champion = registry.aliased(client, name, registry.CHAMPION)
+    if champion is None:
+        return None
+    model = inference.open_model(registry.onnx_file(client, champion))
+    return lambda images: inference.run(model, images)
 
 
 def show_champion(arguments: argparse.Namespace) -> None:
@@ -161,6 +188,17 @@ def _decision(outcome: dict) -> str:
     if event["event"] == "unchanged":
         return f"gate: nothing to decide: {event['reason']}"
     return f"gate: version {event['version']} {event['event']}: {event['verdict']['reason']}"
+
+
+def _batch_text(event: dict) -> str:
+    if event["event"] == "quarantined":
+        lines = [f"quarantined: moved to {event['place']}, with a report"]
+        return "\n".join([*lines, *(f"  {finding}" for finding in event["findings"])])
+    counts = event["counts"]
+    return (
+        f"accepted as {event['batch']}: {counts['train']:,} images to train on, {counts['recent']:,} held out for the "
+        "gate; `digits run` or the next retraining takes them in"
+    )
 
 
 def _champion_line(outcome: dict) -> str:

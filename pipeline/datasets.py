@@ -24,7 +24,7 @@ import requests
 from tqdm import tqdm
 
 from pipeline import files, framing, splits
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, TemporaryFault
 from pipeline.params import Ingest, Params
 from pipeline.splits import SIDE, Split
 
@@ -262,7 +262,7 @@ def _download(ingest: Ingest) -> tuple[dict[str, bytes], str]:
         except BadInput as error:
             failures.append(f"{mirror}: {error}")
     if len(contents) < len(MNIST):
-        raise BadInput(
+        raise TemporaryFault(
             f"no mirror of MNIST gave it ({'; '.join(failures)}): try again later, or set MNIST_DIR to a folder with "
             f"{', '.join(f'{name}.gz' for name in MNIST)}"
         )

@@ -1,6 +1,7 @@
 """Which errors can a person mend, and how does a command end on them?"""
 
 import errno
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,15 +11,22 @@ class BadInput(Exception):
     """Wrong use or bad input: the message is one line that says what was wrong, where, and what to do."""
 
 
+class TemporaryFault(BadInput):
+    """Somebody else's fault that may pass, such as a server that does not answer: worth another try later."""
+
+
 @contextmanager
 def one_line() -> Iterator[None]:
     """End the process with one line on stderr instead of a traceback, for what a person can mend.
 
     Exit code 2 for :class:`BadInput` (a message of several lines is several findings) and for a full disk,
-    130 for Ctrl-C. Anything else is a defect and keeps its traceback.
+    75 (sysexits.h: temporary failure) for :class:`TemporaryFault`, 130 for Ctrl-C. Anything else is a defect and keeps
+    its traceback.
     """
     try:
         yield
+    except TemporaryFault as error:
+        _end(str(error), os.EX_TEMPFAIL)
     except BadInput as error:
         _end(str(error), 2)
     except OSError as error:

@@ -168,7 +168,7 @@ def slices(described: pd.DataFrame, right: np.ndarray) -> pd.DataFrame:
 
 
 def measure(answers: dict[str, np.ndarray], labels: dict[str, np.ndarray], ask: params.Evaluate) -> dict[str, float]:
-    """The flat numbers of reports/metrics.json from each split's probabilities and labels (train, val, test)."""
+    """The flat numbers of reports/metrics.json from the answers and labels of train, val, test and recent."""
     accuracy = {name: overall(labels[name], answers[name])["accuracy"] for name in ("train", "val")}
     test = overall(labels["test"], answers["test"])
     n = len(labels["test"])
@@ -184,7 +184,11 @@ def measure(answers: dict[str, np.ndarray], labels: dict[str, np.ndarray], ask: 
         "val_accuracy": accuracy["val"],
         "gap": accuracy["train"] - test["accuracy"],
     }
-    return {name: round(float(value), 6) for name, value in numbers.items()} | {"errors": test["errors"], "n_test": n}
+    counts = {"errors": test["errors"], "n_test": n, "n_recent": len(labels["recent"])}
+    if counts["n_recent"]:
+        recent = overall(labels["recent"], answers["recent"])
+        numbers["recent_accuracy"], counts["recent_errors"] = recent["accuracy"], recent["errors"]
+    return {name: round(float(value), 6) for name, value in numbers.items()} | counts
 
 
 def tables(test: splits.Split, probabilities: np.ndarray, bins: int) -> dict[str, pd.DataFrame]:
@@ -243,7 +247,7 @@ def leave(test: splits.Split, probabilities: np.ndarray, ask: params.Evaluate) -
 
 def main() -> None:
     ask = params.load().evaluate
-    parts = {name: splits.load(splits.PROCESSED / name) for name in ("train", "val", "test")}
+    parts = {name: splits.load(splits.PROCESSED / name) for name in ("train", "val", "test", "recent")}
     answers = answer(MODEL, parts)
     leave(parts["test"], answers["test"], ask)
     numbers = measure(answers, {name: np.asarray(split.labels) for name, split in parts.items()}, ask)

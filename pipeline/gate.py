@@ -1,7 +1,7 @@
 """Is the challenger better than the champion? Rules in, verdict out; no files, no MLflow.
 
-Both models answer the same test images. Floors come first (accuracy, the worst class's recall, size, latency,
-the gap between train and test); then
+Both models answer the same test images, and the same recent ones: what is held out of newly accepted batches. Floors
+come first (accuracy, the worst class's recall, size, latency, the gap between train and test); then
 McNemar's exact test on the images where just one of the two is right says better, worse or indistinguishable.
 """
 
@@ -26,6 +26,8 @@ class Candidate(NamedTuple):
     latency_ms: float
     gap: float
     """its accuracy on train less that on test, as measured when it was registered"""
+    recent: np.ndarray
+    """its answers on the images held out of the accepted batches: integer (M,), which may be empty"""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Verdict:
     reason: str
     checks: tuple[Check, ...]
     comparison: Comparison | None
+    recent: Comparison | None
     rules: dict
 
     def as_dict(self) -> dict:
@@ -60,21 +63,29 @@ class Verdict:
         return {**asdict(self), "checks": [asdict(check) for check in self.checks]}
 
 
-def decide(labels: np.ndarray, challenger: Candidate, champion: Candidate | None, rules: Gate) -> Verdict:
+def decide(
+    labels: np.ndarray, recent: np.ndarray, challenger: Candidate, champion: Candidate | None, rules: Gate
+) -> Verdict:
     """The verdict on a challenger; a first model (``champion`` None) has to pass the floors alone.
 
-    ``labels`` integer (N,) of the test split that both candidates' ``predicted`` answer.
+    ``labels`` integer (N,) of the test split and ``recent`` integer (M,) of what is held out of the batches, which
+    both candidates answer. Of fewer than ``min_recent_images`` recent images nothing is concluded.
     """
-    checks = floors(labels, challenger, rules)
-    comparison = compare(labels, challenger, champion, rules.significance) if champion else None
+    recent_counts = len(recent) >= rules.min_recent_images
+    checks = floors(labels, challenger, rules) + ([_recent_floor(recent, challenger, rules)] if recent_counts else [])
+    on_test = on_recent = None
+    if champion:
+        on_test = compare(labels, challenger.predicted, champion.predicted, rules.significance)
+    if champion and recent_counts:
+        on_recent = compare(recent, challenger.recent, champion.recent, rules.significance)
     failed = [f"{check.name} is {check.value:.4g}, allowed {check.limit:.4g}" for check in checks if not check.passed]
     if failed:
         promote, reason = False, "; ".join(failed)
-    elif comparison is None:
+    elif on_test is None:
         promote, reason = True, "the first model, and every floor is passed"
     else:
-        promote, reason = _against_champion(comparison, rules)
-    return Verdict(promote, reason, tuple(checks), comparison, rules.model_dump())
+        promote, reason = _against_champion(on_test, on_recent, rules)
+    return Verdict(promote, reason, tuple(checks), on_test, on_recent, rules.model_dump())
 
 
 def floors(labels: np.ndarray, candidate: Candidate, rules: Gate) -> list[Check]:
@@ -93,9 +104,16 @@ def floors(labels: np.ndarray, candidate: Candidate, rules: Gate) -> list[Check]
     ]
 
 
-def compare(labels: np.ndarray, challenger: Candidate, champion: Candidate, significance: float) -> Comparison:
-    """McNemar's exact, two-sided test on the images where exactly one of the two is right."""
-    challenger_right, champion_right = challenger.predicted == labels, champion.predicted == labels
+def _recent_floor(recent: np.ndarray, candidate: Candidate, rules: Gate) -> Check:
+    accuracy = float((candidate.recent == recent).mean())
+    return Check(
+        "accuracy on recent images", accuracy, rules.min_recent_accuracy, accuracy >= rules.min_recent_accuracy
+    )
+
+
+def compare(labels: np.ndarray, challenger: np.ndarray, champion: np.ndarray, significance: float) -> Comparison:
+    """McNemar's exact, two-sided test on the images where exactly one of the two predictions is right."""
+    challenger_right, champion_right = challenger == labels, champion == labels
     gained = int((challenger_right & ~champion_right).sum())
     lost = int((champion_right & ~challenger_right).sum())
     p_value = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
@@ -105,12 +123,18 @@ def compare(labels: np.ndarray, challenger: Candidate, champion: Candidate, sign
     return Comparison(float(champion_right.mean()), gained, lost, p_value, outcome)
 
 
-def _against_champion(comparison: Comparison, rules: Gate) -> tuple[bool, str]:
-    evidence = (
-        f"{comparison.outcome}: alone right on {comparison.only_challenger_right}, the champion alone on "
+def _against_champion(on_test: Comparison, on_recent: Comparison | None, rules: Gate) -> tuple[bool, str]:
+    """Worse on either set of images is refused; better on one of them and worse on none is promoted."""
+    evidence = _evidence(on_test, "on test") + (f"; {_evidence(on_recent, 'on recent images')}" if on_recent else "")
+    outcomes = {comparison.outcome for comparison in (on_test, on_recent) if comparison}
+    if "worse" in outcomes or "better" in outcomes:
+        return "worse" not in outcomes, evidence
+    rule = f"gate.when_indistinguishable is {rules.when_indistinguishable}"
+    return rules.when_indistinguishable == "promote", f"{evidence}; {rule}"
+
+
+def _evidence(comparison: Comparison, where: str) -> str:
+    return (
+        f"{comparison.outcome} {where}: alone right on {comparison.only_challenger_right}, the champion alone on "
         f"{comparison.only_champion_right}, p = {comparison.p_value:.3g}"
     )
-    if comparison.outcome == "indistinguishable":
-        rule = f"gate.when_indistinguishable is {rules.when_indistinguishable}"
-        return rules.when_indistinguishable == "promote", f"{evidence}; {rule}"
-    return comparison.outcome == "better", evidence

@@ -1,4 +1,7 @@
-"""Which labelled digits does this run work on? Leaves data/raw/{train,test} and data/raw/manifest.json.
+"""Which labelled digits does this run work on? Leaves data/raw/{train,test,recent} and data/raw/manifest.json.
+
+The data set's train and test, and of each accepted batch what is to be trained on (with train) and what is held out
+(as recent).
 
 Everything is fetched, verified and decoded before the first byte is written, and the new data/raw takes the old one's
 place whole: a failure leaves the earlier one untouched.
@@ -8,42 +11,64 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from pipeline import datasets, files, splits
+import numpy as np
+
+from pipeline import batches, datasets, files, splits
 from pipeline import params as params_file
+from pipeline.batches import Batch
 from pipeline.datasets import Loaded
 from pipeline.errors import one_line
+from pipeline.splits import Split
 
 MANIFEST = splits.RAW / "manifest.json"
 
 
-def manifest(loaded: Loaded) -> dict[str, Any]:
+def with_batches(loaded: Loaded, accepted: list[Batch]) -> tuple[Loaded, Split]:
+    """The data set with the batches' images added to train, and what was held out of them."""
+    train = _joined([loaded.train, *(batch.train for batch in accepted)])
+    recent = _joined([Split(loaded.test.images[:0], loaded.test.labels[:0]), *(batch.recent for batch in accepted)])
+    return loaded._replace(train=train), recent
+
+
+def _joined(parts: list[Split]) -> Split:
+    if len(parts) == 1:
+        return parts[0]
+    return Split(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def manifest(loaded: Loaded, recent: Split, accepted: list[Batch]) -> dict[str, Any]:
     """What was read, from where, how much of it, and its digests; the same for the same data, on every machine."""
-    both = {"train": loaded.train, "test": loaded.test}
+    every = {"train": loaded.train, "test": loaded.test, "recent": recent}
     return {
         "dataset": loaded.name,
         "source": loaded.source,
-        "counts": {name: len(split.labels) for name, split in both.items()},
+        "batches": [batch.name for batch in accepted],
+        "counts": {name: len(split.labels) for name, split in every.items()},
         "files": dict(sorted(loaded.files.items())),
         "digests": {
             name: {field: files.sha256_array(getattr(split, field)) for field in split._fields}
-            for name, split in both.items()
+            for name, split in every.items()
         },
     }
 
 
-def save(loaded: Loaded, raw: Path = splits.RAW) -> None:
-    """Write ``loaded`` and its manifest beside ``raw``, then swap: ``raw`` holds the old data set or the new."""
+def save(loaded: Loaded, accepted: list[Batch], raw: Path = splits.RAW) -> dict[str, int]:
+    """Write all beside ``raw``, then swap: ``raw`` holds the old data or the new. Returns the counts."""
     part, old = raw.with_name(f"{raw.name}.part"), raw.with_name(f"{raw.name}.old")
+    loaded, recent = with_batches(loaded, accepted)
+    facts = manifest(loaded, recent, accepted)
     _settle(raw, part, old)
     try:
-        splits.save(part / "train", loaded.train)
-        splits.save(part / "test", loaded.test)
-        files.write_json(part / MANIFEST.name, manifest(loaded))
+        for name, split in {"train": loaded.train, "test": loaded.test, "recent": recent}.items():
+            splits.save(part / name, split)
+        files.write_json(part / MANIFEST.name, facts)
         if raw.exists():
             raw.replace(old)
         part.replace(raw)
     finally:
         _settle(raw, part, old)
+    counts: dict[str, int] = facts["counts"]
+    return counts
 
 
 def _settle(raw: Path, part: Path, old: Path) -> None:
@@ -55,11 +80,11 @@ def _settle(raw: Path, part: Path, old: Path) -> None:
 
 
 def main() -> None:
-    loaded = datasets.load(params_file.load())
-    save(loaded)
+    loaded, accepted = datasets.load(params_file.load()), batches.accepted()
+    counts = save(loaded, accepted)
+    added = f"; {len(accepted)} batches, {counts['recent']:,} of their images held out" if accepted else ""
     print(
-        f"ingest: {loaded.name} from {loaded.source}: "
-        f"{len(loaded.train.labels):,} train, {len(loaded.test.labels):,} test images"
+        f"ingest: {loaded.name} from {loaded.source}: {counts['train']:,} train, {counts['test']:,} test images{added}"
     )
 
 

@@ -57,6 +57,13 @@ class Preprocess(Section):
     max_share_difference: Share
 
 
+class Batches(Section):
+    min_images: Count
+    held_out: Annotated[float, Field(gt=0, lt=1)]
+    max_suspected_labels: Share
+    max_drifted_share: Share
+
+
 class Augment(Section):
     """The bands within which each training image is changed by its own draw (:mod:`pipeline.augment`)."""
 
@@ -93,6 +100,8 @@ class Recipe(Section):
     learning_rate: Positive
     schedule: Literal["constant", "cosine"] = "constant"
     precision: Literal["float32", "bfloat16"] = "float32"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     l1: Annotated[float, Field(ge=0)] = 0.0
     l2: Annotated[float, Field(ge=0)] = 0.0
     patience: Count | None = None
@@ -133,6 +142,8 @@ class Gate(Section):
     significance: Share
     when_indistinguishable: Literal["promote", "keep"]
     max_gap: Share
+    min_recent_accuracy: Share
+    min_recent_images: Count
     max_size_mb: Positive
     max_latency_ms: Positive
 
@@ -140,6 +151,7 @@ class Gate(Section):
 class Params(Section):
     dataset: Dataset
     ingest: Ingest
+    batches: Batches
     validate_: Validate = Field(alias="validate")  # pydantic's own models have a method `validate`
     preprocess: Preprocess
     train: Train

@@ -1,7 +1,8 @@
-"""Which samples are trained on, which are held out? Leaves data/processed/{train,val,test}, still uint8.
+"""Which samples are trained on, which are held out? Leaves data/processed/{train,val,test,recent}, still uint8.
 
 The val split is decided by the hash of each sample's content, so that it is stable for ever; images of train that
-also stand in test are dropped from train, so that test stays unseen. Rescaling is the model's own first layer.
+also stand in test or recent are dropped from train, so that these stay unseen. Rescaling is the model's own first
+layer.
 """
 
 import numpy as np
@@ -12,10 +13,10 @@ from pipeline.errors import BadInput, one_line
 from pipeline.splits import Split
 
 
-def separate(train: Split, test_images: np.ndarray, val_share: float) -> tuple[Split, Split, int]:
-    """Split train into train and val; returns both and how many images were dropped because test holds them too."""
+def separate(train: Split, unseen: np.ndarray, val_share: float) -> tuple[Split, Split, int]:
+    """Split train into train and val; returns both and how many images were dropped because they are in ``unseen``."""
     hashes = splits.content_hashes(train.images)
-    leaked = np.isin(hashes, splits.content_hashes(test_images))
+    leaked = np.isin(hashes, splits.content_hashes(unseen))
     held_out = splits.held_out(hashes, val_share, "val")
     return (
         Split(train.images[~leaked & ~held_out], train.labels[~leaked & ~held_out]),
@@ -43,14 +44,15 @@ def check_alike(train: Split, val: Split, max_difference: float) -> float:
 
 def main() -> None:
     params = params_file.load()
-    raw_train, test = splits.load(splits.RAW / "train"), splits.load(splits.RAW / "test")
-    train, val, leaked = separate(raw_train, test.images, params.recipe.val_share)
+    raw, test, recent = (splits.load(splits.RAW / name) for name in ("train", "test", "recent"))
+    unseen = np.concatenate([test.images, recent.images])
+    train, val, leaked = separate(raw, unseen, params.recipe.val_share)
     difference = check_alike(train, val, params.preprocess.max_share_difference)
-    for name, split in {"train": train, "val": val, "test": test}.items():
+    for name, split in {"train": train, "val": val, "test": test, "recent": recent}.items():
         splits.save(splits.PROCESSED / name, split)
     print(
         f"preprocess: {len(train.labels):,} train, {len(val.labels):,} val, {len(test.labels):,} test images; "
-        f"{leaked} of train dropped because test holds them; class shares differ by at most {difference:.3f}"
+        f"{leaked} of train dropped because test or recent holds them; class shares differ by at most {difference:.3f}"
     )
 
 

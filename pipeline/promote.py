@@ -33,7 +33,7 @@ def promote(client: MlflowClient, name: str, params: Params, number: str = regis
             raise BadInput(f"{name} has no version to judge: run `dvc repro` to train and register one")
         if challenger is None or (champion and champion.version == challenger.version):
             return _unchanged(champion, "no challenger waits" if challenger is None else "it is the champion already")
-        verdict = judge(client, challenger, champion, _test_split(name), params)
+        verdict = judge(client, challenger, champion, _unseen(name), params)
         if verdict["promote"]:
             return registry.crown(client, challenger, verdict)
         previous = str(champion.version) if champion else None
@@ -54,37 +54,45 @@ def _unchanged(champion: ModelVersion | None, reason: str) -> dict:
     return {"event": "unchanged", "version": champion and str(champion.version), "reason": reason}
 
 
-def _test_split(name: str) -> Split:
-    """The workspace's test split; :class:`BadInput` if it is another data set's than the model's."""
+def _unseen(name: str) -> tuple[Split, Split]:
+    """The workspace's test and recent splits; :class:`BadInput` if they are another data set's than the model's."""
     manifest = splits.RAW / "manifest.json"
     held = files.read_json(manifest)["dataset"] if manifest.is_file() else "no data"
     if registry.model_name(held) != name:
         raise BadInput(f"data/ holds {held}, which cannot judge {name}: put the workspace on its data set, `dvc repro`")
-    return splits.load(splits.PROCESSED / "test")
+    return splits.load(splits.PROCESSED / "test"), splits.load(splits.PROCESSED / "recent")
 
 
 def judge(
-    client: MlflowClient, challenger: ModelVersion, champion: ModelVersion | None, test: Split, params: Params
+    client: MlflowClient,
+    challenger: ModelVersion,
+    champion: ModelVersion | None,
+    unseen: tuple[Split, Split],
+    params: Params,
 ) -> dict:
-    """The gate's verdict with every number, and the digest of the test split that it was reached on."""
-    rival = _candidate(client, champion, test.images) if champion else None
-    candidate = _candidate(client, challenger, test.images)
-    verdict = gate.decide(np.asarray(test.labels), candidate, rival, params.gate)
-    digests = {part: files.sha256_array(array) for part, array in test._asdict().items()}
-    return {**verdict.as_dict(), "test_images": len(test.labels), "test_sha256": digests}
+    """The gate's verdict with every number, and the digests of the images it rests on: ``unseen`` test and recent."""
+    test, recent = unseen
+    rival = _candidate(client, champion, test, recent) if champion else None
+    candidate = _candidate(client, challenger, test, recent)
+    verdict = gate.decide(np.asarray(test.labels), np.asarray(recent.labels), candidate, rival, params.gate)
+    digests = {
+        f"{name}_sha256": {part: files.sha256_array(array) for part, array in split._asdict().items()}
+        for name, split in (("test", test), ("recent", recent))
+    }
+    return {**verdict.as_dict(), "test_images": len(test.labels), "recent_images": len(recent.labels), **digests}
 
 
-def _candidate(client: MlflowClient, version: ModelVersion, images: np.ndarray) -> gate.Candidate:
+def _candidate(client: MlflowClient, version: ModelVersion, test: Split, recent: Split) -> gate.Candidate:
     onnx = registry.onnx_file(client, version)
     model = inference.open_model(onnx)
-    predicted = inference.run(model, images).argmax(axis=1)
-    one, durations = np.ascontiguousarray(images[:1]), []
+    predicted, on_recent = (inference.run(model, split.images).argmax(axis=1) for split in (test, recent))
+    one, durations = np.ascontiguousarray(test.images[:1]), []
     for _ in range(TIMED_RUNS):
         began = time.perf_counter()
         inference.run(model, one)
         durations.append(time.perf_counter() - began)
     latency_ms, gap = 1000 * float(np.median(durations)), json.loads(version.tags["metrics"])["gap"]
-    return gate.Candidate(predicted, onnx.stat().st_size / 1e6, latency_ms, gap)
+    return gate.Candidate(predicted, onnx.stat().st_size / 1e6, latency_ms, gap, on_recent)
 
 
 def rollback(client: MlflowClient, name: str) -> dict:

@@ -32,6 +32,8 @@ CACHE = Path(".cache/champion.json")
 LOCK = Path(".cache/registry.lock")
 LOCK_SECONDS = 60.0
 PROMOTED, REFUSED, ROLLED_BACK = "promoted", "refused", "rolled back"
+_HOLDER = "another promotion or registration: wait for it and try again"
+_POSTGRES_LOCK = 0x6D6C666C6F77  # any number that every client agrees on
 _SETTLED_NS = 1_000_000_000  # a file younger than this may change again without its time of change telling
 _EVENT = "event."  # tag keys: event.<UTC time>, so that they sort by time
 
@@ -40,9 +42,15 @@ def model_name(dataset: str) -> str:
     return f"{dataset}-cnn"
 
 
-def tracking_uri() -> str:
+def tracking_uri(workspace: Path = Path()) -> str:
     """MLFLOW_TRACKING_URI if set, else the workspace's own SQLite file."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{DATABASE.resolve()}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(workspace / DATABASE).resolve()}"
+
+
+def home() -> Path:
+    """The folder in which the registry's artifacts and lock lie: its SQLite file's, else the one that this runs in."""
+    uri = tracking_uri()
+    return Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:///") else Path().resolve()
 
 
 def connect() -> MlflowClient:
@@ -77,20 +85,45 @@ def experiment(client: MlflowClient, name: str) -> str:
     if found:
         return str(found.experiment_id)
     local = tracking_uri().startswith("sqlite:")
-    return str(client.create_experiment(name, artifact_location=str(ARTIFACTS.resolve()) if local else None))
+    return str(client.create_experiment(name, artifact_location=str(home() / ARTIFACTS) if local else None))
 
 
 @contextmanager
 def locked() -> Iterator[None]:
-    """One change of the registry at a time on this machine; :class:`BadInput` if another one does not end."""
+    """One change of the registry at a time; :class:`BadInput` if another one does not end.
+
+    A registry in Postgres is locked for every machine, by an advisory lock; another one for this machine.
+    """
+    with _locked_in_postgres() if tracking_uri().startswith("postgresql") else _locked_here():
+        yield
+
+
+@contextmanager
+def _locked_here() -> Iterator[None]:
     from filelock import FileLock, Timeout
 
-    LOCK.parent.mkdir(exist_ok=True)
+    path = home() / LOCK
+    path.parent.mkdir(exist_ok=True)
     try:
-        with FileLock(LOCK, timeout=LOCK_SECONDS):
+        with FileLock(path, timeout=LOCK_SECONDS):
             yield
     except Timeout:
-        raise BadInput(f"{LOCK} is held by another promotion or registration: wait for it and try again") from None
+        raise BadInput(f"{path} is held by {_HOLDER}") from None
+
+
+@contextmanager
+def _locked_in_postgres() -> Iterator[None]:
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.exc import OperationalError
+    from sqlalchemy.pool import NullPool
+
+    with create_engine(tracking_uri(), poolclass=NullPool).connect() as connection:
+        try:
+            connection.execute(text(f"SET lock_timeout = {int(1000 * LOCK_SECONDS)}"))
+            connection.execute(text(f"SELECT pg_advisory_lock({_POSTGRES_LOCK})"))
+        except OperationalError:
+            raise BadInput(f"the registry's lock in Postgres is held by {_HOLDER}") from None
+        yield  # closing the connection lets the lock go, whatever happened
 
 
 def aliased(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:

@@ -270,8 +270,10 @@ footer { color: var(--soft); font-size: .88rem; padding-bottom: 40px; }
 <section id="training">
 <h2>How did it learn?</h2>
 <p>The recipe {{ training.recipe }} trained
-{%- if training.members > 1 %} {{ training.members }} networks, whose answers are averaged, for{% endif %}
- {{ training.epochs }} epochs in {{ training.train_seconds | count }} seconds
+{% if training.members > 1 %}
+{{ training.members }} networks, whose answers are averaged,
+{% endif %}
+for {{ training.epochs }} epochs in {{ training.train_seconds | count }} seconds
 ({{ training.weights | count }} weights). The weights kept are those of epoch {{ training.kept_epoch }}, which read
 {{ training.val_accuracy | percent }} of the validation images right
 {%- if training.kept_epoch < training.epochs %}; no later one had a lower validation loss{% endif %}.

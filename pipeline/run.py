@@ -18,6 +18,11 @@ def run(params: Params) -> dict:
     :class:`BadInput` if a stage fails (it has said why on stderr), or if no model ever passed the gate.
     """
     repro()
+    return settle(params)
+
+
+def settle(params: Params) -> dict:
+    """What follows when every stage is up to date: see that the model is registered, and judge it if it is new."""
     client, name = registry.connect(), registry.model_name(params.dataset)
     if registry.with_weights(client, name, files.read_json(register.REGISTRATION)["weights_sha256"]) is None:
         # DVC restored or kept the stage's output, but this registry never saw the model.

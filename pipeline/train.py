@@ -60,10 +60,10 @@ class AugmentedBatches(keras.utils.PyDataset):
         return self.steps
 
     def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """images uint8 (batch, 28, 28), labels uint8 (batch,)"""
+        """images uint8 (batch, 28, 28) and their :func:`targets`"""
         chosen = self.order[step * self.recipe.batch_size : (step + 1) * self.recipe.batch_size]
         rng = np.random.default_rng([self.seed, self.epoch, step])
-        return self.augmentation(self.split.images[chosen], rng), self.split.labels[chosen]
+        return self.augmentation(self.split.images[chosen], rng), targets(self.split.labels[chosen], self.recipe)
 
     def start(self, epoch: int) -> None:
         """Shuffle for this epoch. A callback calls it: Keras calls a dataset's own hooks once too often."""
@@ -72,6 +72,11 @@ class AugmentedBatches(keras.utils.PyDataset):
         count = len(self.split.labels)
         passes = math.ceil(self.steps * self.recipe.batch_size / count)
         self.order = np.concatenate([rng.permutation(count) for _ in range(passes)])
+
+
+def targets(labels: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """What the loss compares with: the labels uint8 (N,), or float32 (N, 10) where they are to be smoothed."""
+    return np.eye(splits.CLASSES, dtype=np.float32)[labels] if recipe.label_smoothing else np.asarray(labels)
 
 
 class EarlyStopping(keras.callbacks.EarlyStopping):
@@ -209,10 +214,11 @@ def compiled(recipe: Recipe, steps_per_epoch: int) -> keras.Model:
     if recipe.l1 or recipe.l2:
         for layer in filter(lambda layer: hasattr(layer, "kernel"), model.layers):
             layer.kernel.regularizer = keras.regularizers.L1L2(recipe.l1, recipe.l2)
-    optimizer = OPTIMIZERS[recipe.optimizer](_learning_rate(recipe, steps_per_epoch))
+    decay = {"weight_decay": recipe.weight_decay} if recipe.weight_decay else {}
+    smoothed = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
     model.compile(
-        optimizer,
-        "sparse_categorical_crossentropy",
+        OPTIMIZERS[recipe.optimizer](_learning_rate(recipe, steps_per_epoch), **decay),
+        smoothed if recipe.label_smoothing else "sparse_categorical_crossentropy",
         metrics=["accuracy"],
         steps_per_execution=min(STEPS_PER_EXECUTION, steps_per_epoch),
     )
@@ -258,7 +264,7 @@ def fit(
         batches,
         epochs=recipe.epochs,
         initial_epoch=finished,
-        validation_data=(np.asarray(val.images), np.asarray(val.labels)),
+        validation_data=(np.asarray(val.images), targets(val.labels, recipe)),
         validation_batch_size=1000,
         verbose=0,
         shuffle=False,  # the batches are shuffled themselves; Keras would draw their order from a global generator
@@ -274,8 +280,32 @@ def fit(
         weights = model.get_weights()
         model = models.build(recipe.network)
         model.set_weights(weights)
+    if recipe.label_smoothing:
+        cool(model, val)
     rows = pd.DataFrame(history.rows)
     return model, rows.assign(kept=rows["epoch"] == (stopping.best_epoch + 1 if stopping.stopped_early else len(rows)))
+
+
+def cool(model: keras.Model, val: Split) -> float:
+    """Scale the last layer so that the model is as sure as it is right on ``val``; returns the temperature.
+
+    Label smoothing leaves a model less sure than it is right. Temperature scaling (Guo, Pleiss, Sun and Weinberger
+    2017, "On Calibration of Modern Neural Networks", section 4.2): all logits are divided by the one number that gives
+    the lowest loss on held-out images, which changes no answer.
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    logits = np.log(np.maximum(model.predict(val.images, batch_size=1000, verbose=0), 1e-30))
+    rows = np.arange(len(val.labels))
+
+    def loss(log_temperature: float) -> float:
+        return float(-log_softmax(logits / np.exp(log_temperature), axis=1)[rows, val.labels].mean())
+
+    temperature = float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+    layer = model.get_layer("probabilities")
+    layer.set_weights([weight / temperature for weight in layer.get_weights()])
+    return temperature
 
 
 def fit_all(train: Split, val: Split, recipe: Recipe, seed: int, checkpoints: Path) -> tuple[keras.Model, pd.DataFrame]:

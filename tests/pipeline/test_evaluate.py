@@ -200,7 +200,8 @@ def workspace(digits: splits.Split, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """A workspace after train: the splits, and as model the nearest class mean."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(PARAMS, tmp_path)
-    for name, part in {"train": slice(0, 1200), "val": slice(1200, 1400), "test": slice(1400, None)}.items():
+    parts = {"train": slice(0, 1200), "val": slice(1200, 1400), "test": slice(1400, None), "recent": slice(0, 0)}
+    for name, part in parts.items():
         splits.save(splits.PROCESSED / name, splits.Split(digits.images[part], digits.labels[part]))
     ink = digits.images[:1200].reshape(1200, 784) / 255
     means = np.stack([ink[digits.labels[:1200] == digit].mean(axis=0) for digit in range(10)])

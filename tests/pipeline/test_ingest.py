@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from pipeline import datasets, files, ingest, splits
+from pipeline.batches import Batch
 from pipeline.datasets import Loaded
 from pipeline.errors import BadInput, one_line
 from pipeline.splits import Split
@@ -62,11 +63,12 @@ def test_leaves_the_splits_and_their_manifest(workspace: Path, capsys: pytest.Ca
     assert manifest == {
         "dataset": "npz",
         "source": "local folder",
-        "counts": {"train": len(train.labels), "test": len(test.labels)},
+        "batches": [],
+        "counts": {"train": len(train.labels), "test": len(test.labels), "recent": 0},
         "files": {"own.npz": files.sha256_file("own/own.npz")},
         "digests": {
             name: {"images": files.sha256_array(split.images), "labels": files.sha256_array(split.labels)}
-            for name, split in {"train": train, "test": test}.items()
+            for name, split in {"train": train, "test": test, "recent": splits.load("data/raw/recent")}.items()
         },
     }
     expected = f"ingest: npz from local folder: {len(train.labels)} train, {len(test.labels)} test images\n"
@@ -90,7 +92,7 @@ def test_other_data_replaces_the_old_whole(workspace: Path) -> None:
     ingest.main()
     second = content(Path("data/raw"))
     assert sorted(first.keys() - {"left-over"}) == sorted(second)
-    assert not {name for name in second if first[name] == second[name]}
+    assert {name for name in second if first[name] == second[name]} == {"recent/images.npy", "recent/labels.npy"}
 
 
 def test_bad_data_leaves_the_old_untouched(workspace: Path) -> None:
@@ -106,8 +108,21 @@ def test_a_write_that_fails_leaves_the_old_untouched(workspace: Path) -> None:
     ingest.main()
     before = content(workspace / "data")
     with pytest.raises(TypeError):  # the splits are written, the manifest cannot be
-        ingest.save(some_loaded()._replace(name=object()))  # type: ignore[arg-type]
+        ingest.save(some_loaded()._replace(name=object()), [])  # type: ignore[arg-type]
     assert content(workspace / "data") == before
+
+
+def test_accepted_batches_come_with_train_and_what_is_held_out_of_them_apart(workspace: Path) -> None:
+    ingest.main()
+    alone = splits.load("data/raw/train")
+    new = some_data(20, seed=8)
+    batch = Batch("b", Split(new.images[:15], new.labels[:15]), Split(new.images[15:], new.labels[15:]))
+    ingest.save(some_loaded(), [batch])
+    train, recent = splits.load("data/raw/train"), splits.load("data/raw/recent")
+    assert len(train.labels) == len(some_loaded().train.labels) + 15 and len(alone.labels)
+    np.testing.assert_array_equal(train.images[-15:], new.images[:15])
+    np.testing.assert_array_equal(recent.labels, new.labels[15:])
+    assert files.read_json("data/raw/manifest.json")["batches"] == ["b"]
 
 
 @pytest.mark.parametrize("state", ["before the swap", "within the swap", "after the swap"])
@@ -131,7 +146,7 @@ def test_a_failure_after_a_kill_within_the_swap_brings_the_old_back(workspace: P
     before = content(workspace / "data")
     Path("data/raw").replace("data/raw.old")
     with pytest.raises(TypeError):
-        ingest.save(some_loaded()._replace(name=object()))  # type: ignore[arg-type]
+        ingest.save(some_loaded()._replace(name=object()), [])  # type: ignore[arg-type]
     assert content(workspace / "data") == before
 
 
@@ -177,7 +192,7 @@ def test_a_wrong_mnist_dir_ends_with_2_and_one_line(workspace: Path) -> None:
     assert_one_error(run(workspace, MNIST_DIR="/nowhere"), "MNIST_DIR", "/nowhere")
 
 
-def test_all_mirrors_down_ends_with_2_and_one_line(
+def test_all_mirrors_down_is_a_temporary_failure_in_one_line(
     workspace: Path, mirrors: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ingest.main()
@@ -187,7 +202,7 @@ def test_all_mirrors_down_ends_with_2_and_one_line(
     monkeypatch.setattr(datasets, "MIRRORS", tuple(mirrors.url(each) for each in ("fails", "fails")))  # type: ignore[attr-defined]
     with pytest.raises(SystemExit) as end, one_line():
         ingest.main()
-    assert end.value.code == 2
+    assert end.value.code == 75
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert error.count("HTTP 500") == 2

@@ -52,6 +52,7 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     splits.save(splits.PROCESSED / "test", Split(images(), LABELS))
+    splits.save(splits.PROCESSED / "recent", Split(images()[:0], LABELS[:0]))
     metrics = {
         "accuracy": 0.99,
         "accuracy_low": 0.98,

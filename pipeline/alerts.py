@@ -1,0 +1,43 @@
+"""Who is told when something needs a person? The log, reports/alerts.jsonl and, if there is one, a webhook.
+
+DIGITS_WEBHOOK_URL takes each alert as a JSON object by POST. A webhook that does not answer is a warning: an alert must
+not stop what it tells of.
+"""
+
+import json
+import logging
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import requests
+
+from pipeline import registry
+
+FILE = Path("reports/alerts.jsonl")
+KINDS = ("failed", "refused", "quarantined", "drift", "missed")
+TIMEOUT = 10.0  # seconds
+
+log = logging.getLogger("digits.alerts")
+
+
+def raise_(kind: str, message: str) -> dict[str, str]:
+    """Tell people; ``kind`` is one of KINDS. Returns what was told."""
+    alert = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "kind": kind, "message": message}
+    log.warning("%s: %s", kind, message)
+    path = registry.home() / FILE
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:  # one write of one line: appends do not mix
+        file.write(json.dumps(alert, ensure_ascii=False) + "\n")
+    if url := os.environ.get("DIGITS_WEBHOOK_URL"):
+        try:
+            requests.post(url, json=alert, timeout=TIMEOUT).raise_for_status()
+        except requests.RequestException as error:
+            log.warning("the webhook did not take the alert: %s", " ".join(str(error).split()))
+    return alert
+
+
+def told() -> list[dict[str, str]]:
+    """Every alert so far, oldest first."""
+    path = registry.home() / FILE
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []

@@ -1,0 +1,214 @@
+"""May this batch of new labelled digits in? Accepted whole into data/batches, or moved whole to data/quarantine.
+
+A batch is read as ingest reads a data set, put through the same validation, compared with the workspace's train split
+by Evidently, and its labels are held against the champion's answers. A tenth of it is held out, decided by the hash of
+each image: the gate judges on these recent images beside the test split. DVC versions what was accepted.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from filelock import FileLock
+
+from pipeline import datasets, drift, evaluate, files, splits, validate
+from pipeline.datasets import Loaded
+from pipeline.errors import BadInput
+from pipeline.params import Batches, Ingest, Params, Validate
+from pipeline.splits import CLASSES, Split
+
+ACCEPTED = Path("data/batches")
+QUARANTINE = Path("data/quarantine")
+LOCK = Path(".cache/batches.lock")
+FACTS = "batch.json"
+REPORT = "report.json"
+NOISE = 3.0  # standard deviations by which a small batch's class shares may lie outside the bands for a whole data set
+ABSENT = 0.01  # a class may be absent from a batch so small that this is more likely than once in a hundred
+
+Answer = Callable[[np.ndarray], np.ndarray]
+"""images uint8 (N, 28, 28) → probabilities float32 (N, 10)"""
+
+
+class Batch(NamedTuple):
+    name: str
+    train: Split
+    recent: Split
+    """the held-out tenth"""
+
+
+def add(path: Path, params: Params, answer: Answer | None, by: str) -> dict[str, Any]:
+    """Read, judge and file a batch; the event ``{"event": "accepted" or "quarantined", "batch", "findings", …}``.
+
+    ``answer`` is the champion, if there is one. :class:`BadInput` if there is nothing at ``path``, the batch is known
+    already, or the workspace has no data to compare it with; nothing is then moved.
+    """
+    if not path.exists():
+        raise BadInput(f"there is nothing at {path}: name a file or folder with labelled digits")
+    reference = Split(*splits.load(splits.RAW / "train"))
+    LOCK.parent.mkdir(exist_ok=True)
+    with FileLock(LOCK):
+        try:
+            loaded = read(path, params.batches)
+        except BadInput as error:
+            return _quarantine(path, path.stem, {"findings": str(error).splitlines()}, by)
+        digest = _digest(loaded)
+        for known in _facts():
+            if known["digest"] == digest:
+                raise BadInput(f"{path} is known: accepted as {known['batch']} on {known['at']} by {known['by']}")
+        report = judge(loaded, reference, splits.load(splits.RAW / "test"), answer, params)
+        name = f"{datetime.now(UTC):%Y%m%d}-{digest[:12]}"
+        if report["findings"]:
+            return _quarantine(path, name, {**report, "digest": digest}, by)
+        return _accept(loaded, name, {**report, "digest": digest, "source": path.name}, by)
+
+
+def read(path: Path, rules: Batches) -> Loaded:
+    """A batch by what it looks like: an npz or csv file, a folder of IDX files, one such file, or folders of pictures.
+
+    ``test`` is what is held out of it. :class:`BadInput` names what is wrong.
+    """
+    ingest = Ingest(local_dir=str(path), test_share=rules.held_out, timeout_seconds=1, attempts=1)
+    if path.is_file():
+        kind = path.suffix.lower().lstrip(".")
+    else:
+        holds = {kind for kind in ("npz", "csv") if any(path.glob(f"*.{kind}"))}
+        holds |= {"idx"} if any(path.glob("*-idx?-ubyte*")) else set()
+        kind = holds.pop() if len(holds) == 1 else "folder"
+    if kind not in ("npz", "csv", "idx", "folder"):
+        raise BadInput(f"{path} is no batch of digits: give an npz or csv file, or a folder (see docs/add-data.md)")
+    return datasets.DATASETS[kind](ingest)
+
+
+def judge(loaded: Loaded, reference: Split, test: Split, answer: Answer | None, params: Params) -> dict[str, Any]:
+    """What speaks against the batch: a line each in ``findings``, with the numbers beside."""
+    whole = Split(*(np.concatenate(pair) for pair in zip(loaded.train, loaded.test, strict=True)))
+    rules = _rules(params.validate_, params.batches, len(whole.labels))
+    with tempfile.TemporaryDirectory() as docs:
+        checked = validate.validate(whole, test, rules, Path(docs))
+    failed = [check for check in checked["checks"] if not check["passed"] and check["severity"] == "critical"]
+    findings = [check["message"].replace("train: ", "batch: ") for check in failed if not _forgiven(check, whole)]
+    compared, _ = drift.compare(drift.rows(reference), drift.rows(whole), params.drift)
+    if compared["drifted_share"] > params.batches.max_drifted_share:
+        far = ", ".join(column["name"] for column in compared["columns"][:3])
+        findings.append(
+            f"batch: drift: {compared['drifted_share']:.0%} of the columns differ from the train split's, most of all "
+            f"{far}; allowed {params.batches.max_drifted_share:.0%}: look at them, or raise batches.max_drifted_share"
+        )
+    suspected = _suspected(whole, answer)
+    if suspected is not None and suspected > params.batches.max_suspected_labels:
+        findings.append(
+            f"batch: labels: the champion is sure that {suspected:.1%} of them are wrong, allowed "
+            f"{params.batches.max_suspected_labels:.1%}: correct them, or raise batches.max_suspected_labels"
+        )
+    return {
+        "findings": findings,
+        "counts": {"train": len(loaded.train.labels), "recent": len(loaded.test.labels)},
+        "class_counts": np.bincount(whole.labels, minlength=CLASSES).tolist(),
+        "suspected_labels": suspected,
+        "drift": {key: compared[key] for key in ("verdict", "drifted_share", "columns")},
+    }
+
+
+def _rules(rules: Validate, batches: Batches, count: int) -> Validate:
+    """The validation of a data set, with bands for the class shares as wide as the noise of ``count`` images asks."""
+    noise = NOISE * float(np.sqrt(0.1 * 0.9 / count))
+    low, high = rules.class_share
+    return rules.model_copy(
+        update={
+            "min_train": batches.min_images,
+            "min_test": 1,
+            "class_share": (max(low - noise, 0.0), min(high + noise, 1.0)),
+            "max_share_difference": min(rules.max_share_difference + noise, 1.0),
+        }
+    )
+
+
+def _forgiven(check: dict[str, Any], whole: Split) -> bool:
+    """A class that is missing by mere chance, and what was found of the test split, which is not the batch's fault."""
+    by_chance = CLASSES * (1 - 1 / CLASSES) ** len(whole.labels) > ABSENT
+    ours = check["split"] != "test" or "leakage" in check["name"]
+    return not ours or (check["name"] == "every class is present" and by_chance)
+
+
+def _suspected(whole: Split, answer: Answer | None) -> float | None:
+    """The share of labels that confident learning suspects; None without a champion."""
+    if answer is None:
+        return None
+    return len(evaluate.suspected_labels(whole.labels, answer(whole.images))) / len(whole.labels)
+
+
+def accepted() -> list[Batch]:
+    """Every accepted batch, oldest first."""
+    found = []
+    for facts in _facts():
+        folder = ACCEPTED / facts["batch"]
+        found.append(Batch(facts["batch"], splits.load(folder / "train"), splits.load(folder / "recent")))
+    return found
+
+
+def _facts() -> list[dict[str, Any]]:
+    facts = [files.read_json(path) for path in sorted(ACCEPTED.glob(f"*/{FACTS}"))]
+    return sorted(facts, key=lambda one: one["at"])
+
+
+def _digest(loaded: Loaded) -> str:
+    """Of the labelled images, whatever their order and the file they came in."""
+    whole = [
+        f"{image:016x}{label}"
+        for split in (loaded.train, loaded.test)
+        for image, label in zip(splits.content_hashes(split.images), split.labels, strict=True)
+    ]
+    return hashlib.sha256("".join(sorted(whole)).encode()).hexdigest()
+
+
+def _accept(loaded: Loaded, name: str, facts: dict[str, Any], by: str) -> dict[str, Any]:
+    """Write the batch beside its place, then rename it there whole, then let DVC version it."""
+    event = {"event": "accepted", "batch": name, "at": _now(), "by": by, **facts}
+    ACCEPTED.mkdir(parents=True, exist_ok=True)
+    for unfinished in ACCEPTED.glob(".*.part"):
+        shutil.rmtree(unfinished)
+    part = ACCEPTED / f".{name}.part"
+    splits.save(part / "train", loaded.train)
+    splits.save(part / "recent", loaded.test)
+    files.write_json(part / FACTS, event)
+    part.replace(ACCEPTED / name)
+    _version(ACCEPTED / name)
+    return event
+
+
+def _version(folder: Path) -> None:
+    """`dvc add`: the batch's content goes into DVC's cache, and a small .dvc file beside it names it for git."""
+    command = [sys.executable, "-m", "dvc", "add", "--quiet", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        print(f"warning: {folder} is accepted, but `dvc add` failed: {said[-1] if said else ''}", file=sys.stderr)
+
+
+def _quarantine(path: Path, name: str, facts: dict[str, Any], by: str) -> dict[str, Any]:
+    """Move the batch whole to data/quarantine/NAME, beside a report of what was found."""
+    event = {"event": "quarantined", "batch": name, "at": _now(), "by": by, "source": path.name, **facts}
+    place = QUARANTINE / f"{name}-{datetime.now(UTC):%H%M%S%f}"
+    place.mkdir(parents=True)
+    files.write_json(place / REPORT, event)
+    shutil.move(path, place / path.name)  # a rename where it can be; else a copy whose source goes last
+    return {**event, "place": str(place)}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def user() -> str:
+    """Who adds the batch: DIGITS_USER, else the name that the system knows."""
+    import getpass
+
+    return os.environ.get("DIGITS_USER") or getpass.getuser()

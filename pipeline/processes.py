@@ -1,0 +1,65 @@
+"""A process that ends with the one that started it, and takes along all that it started itself.
+
+A stage is a grandchild of who runs it: `dvc repro` starts a shell, the shell starts Python. When the starter is killed,
+nothing tells them. So a small supervisor stands between, at the head of a process group of its own, and holds the end
+of a pipe: the kernel closes the pipe when the starter dies, however it dies, and the supervisor then kills the group.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+SUPERVISOR = Path(__file__).resolve()
+
+
+@contextmanager
+def started(
+    command: Sequence[str], cwd: Path | None = None, env: dict[str, str] | None = None
+) -> Iterator["subprocess.Popen[str]"]:
+    """Start a command with its output, and its errors among it, as lines in ``stdout``.
+
+    At the end of the block it is waited for; if the block is left by an error, the whole group is killed.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-S", "-E", str(SUPERVISOR), *command],
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        yield process
+        process.wait()
+    finally:
+        if process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        for stream in (process.stdin, process.stdout):
+            if stream:
+                stream.close()
+
+
+def _supervise(command: Sequence[str]) -> int:
+    """Run the command in this process group; its exit code, with 128 added to the number of a signal."""
+    threading.Thread(target=_end_with_starter, daemon=True).start()
+    code = subprocess.call(command, stdin=subprocess.DEVNULL)
+    return 128 - code if code < 0 else code
+
+
+def _end_with_starter() -> None:
+    sys.stdin.buffer.read()
+    os.killpg(os.getpgid(0), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(_supervise(sys.argv[1:]))
