@@ -3,29 +3,36 @@
 #   docker run --rm -v digits:/workspace digits run --dataset digits      the pipeline
 #   docker run --rm -v digits:/workspace -v "$PWD:/in" digits predict /in/seven.png
 FROM python:3.11-slim AS build
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 VIRTUAL_ENV=/venv
 WORKDIR /app
 COPY bootstrap.lock requirements.lock ./
 RUN python -m venv /venv \
     && /venv/bin/pip install --require-hashes -r bootstrap.lock \
-    && VIRTUAL_ENV=/venv /venv/bin/uv pip install --no-cache --require-hashes --compile-bytecode -r requirements.lock
-COPY pyproject.toml README.md cli.py ./
+    && /venv/bin/uv pip install --no-cache --require-hashes --compile-bytecode -r requirements.lock
+COPY pyproject.toml README.md cli.py dvc.yaml ./
 COPY pipeline pipeline
-RUN VIRTUAL_ENV=/venv /venv/bin/uv pip install --no-cache --no-deps --no-build-isolation --compile-bytecode .
+RUN /venv/bin/uv pip install --no-cache --no-deps --no-build-isolation --editable . \
+    && python -m compileall -q .
 
 FROM python:3.11-slim
-COPY --from=build /venv /venv
-ENV PATH=/venv/bin:$PATH \
+ENV PATH=/venv/bin:$PATH HOME=/workspace \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     DO_NOT_TRACK=1 DVC_NO_ANALYTICS=1 MLFLOW_DISABLE_TELEMETRY=true ORT_DISABLE_TELEMETRY=1 GIT_PYTHON_REFRESH=quiet \
-    DVC_SITE_CACHE_DIR=/workspace/.dvc/site MPLCONFIGDIR=/workspace/.cache/matplotlib HOME=/workspace
+    DVC_SITE_CACHE_DIR=/workspace/.dvc/site MPLCONFIGDIR=/workspace/.cache/matplotlib
 RUN useradd --uid 1000 --no-create-home --home-dir /workspace digits \
-    && mkdir /workspace && chown digits:digits /workspace
+    && install -d -o digits -g digits /workspace
+COPY --from=build /venv /venv
+COPY --from=build /app /app
 USER 1000
 WORKDIR /workspace
-COPY --chown=digits:digits . .
-# There is no git here: DVC keeps its cache and its lock without it.
-RUN dvc config --local core.no_scm true
+COPY --chown=digits:digits params.yaml .dvcignore ./
+COPY --chown=digits:digits .dvc .dvc
+COPY --chown=digits:digits data data
+# Links, because a volume outlives its image: the next image's code is then what runs on it. There is no git here:
+# DVC keeps its cache and its lock without it.
+RUN ln -s /app/dvc.yaml /app/pipeline . \
+    && dvc config --local core.no_scm true
 VOLUME /workspace
+STOPSIGNAL SIGINT
 ENTRYPOINT ["digits"]
 CMD ["run"]

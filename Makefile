@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help demo run install install-dev test test-all check lock clean
+.PHONY: help demo run schedule install install-dev test test-all check lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -14,6 +14,9 @@ demo: install ## install, then run everything on the digits that ship with sciki
 
 run: install ## install, then run everything on MNIST (from MNIST_DIR if set, else downloaded)
 	@digits run --dataset mnist
+
+schedule: install ## retrain by schedule on this machine: Prefect's server, a worker and prefect.yaml, until Ctrl-C
+	@exec python -m flows.schedule $(if $(PORT),--port $(PORT))
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev

@@ -51,7 +51,17 @@ def parser() -> argparse.ArgumentParser:
     promote = _add(commands, "promote", promote_challenger, "put the challenger through the gate against the champion")
     promote.add_argument("version", nargs="?", default="challenger", metavar="VERSION", help="judge this one instead")
 
-    _add(commands, "rollback", roll_back, "return to the previous champion, after proof that it still answers the same")
+    back = _add(
+        commands, "rollback", roll_back, "return to the previous champion, after proof that it still answers the same"
+    )
+    for decision in (promote, back):
+        decision.add_argument("--reason", default="", metavar="TEXT", help="why; kept in the history")
+
+    again = _add(commands, "reproduce", reproduce_version, "make a version again from what made it, and compare")
+    again.add_argument("version", metavar="VERSION", help="its number, or champion or challenger")
+
+    prune = _add(commands, "prune", prune_old, "remove old versions, runs and cached data that nobody needs")
+    prune.add_argument("--dry-run", action="store_true", help="only say what would go")
     return top
 
 
@@ -98,9 +108,16 @@ def predict_files(arguments: argparse.Namespace) -> None:
 
 
 def add_batch(arguments: argparse.Namespace) -> None:
-    from pipeline import batches
+    from flows import events
+    from pipeline import alerts, batches, registry
 
-    event = batches.add(arguments.path, params_file.load(), _champion_answer(arguments), arguments.by or batches.user())
+    event = batches.add(
+        arguments.path, params_file.load(), _champion_answer(arguments), arguments.by or registry.person()
+    )
+    if event["event"] == "quarantined":
+        alerts.raise_("quarantined", f"{event['source']}: {'; '.join(event['findings'])}")
+    else:
+        event["retraining"] = events.accepted(event)
     _print(arguments, event, _batch_text(event))
     if event["event"] == "quarantined":
         sys.exit(1)
@@ -147,7 +164,7 @@ def promote_challenger(arguments: argparse.Namespace) -> None:
     from pipeline.promote import promote
 
     client, name = _registry(arguments)
-    event = promote(client, name, params_file.load(), arguments.version)
+    event = promote(client, name, params_file.load(), arguments.version, arguments.reason)
     _print(arguments, event, _decision({"decision": event}))
     if event["event"] == "refused":
         sys.exit(1)
@@ -157,13 +174,35 @@ def roll_back(arguments: argparse.Namespace) -> None:
     from pipeline.promote import rollback
 
     client, name = _registry(arguments)
-    event = rollback(client, name)
+    event = rollback(client, name, arguments.reason)
     proof = event["proof"]
     text = (
         f"{name}: version {event['version']} is champion again instead of {event['previous']}; it answers its "
         f"{proof['images']} pinned images as when it was registered (to {proof['largest_difference']:.1g})"
     )
     _print(arguments, event, text)
+
+
+def reproduce_version(arguments: argparse.Namespace) -> None:
+    from pipeline import registry
+    from pipeline.reproduce import reproduce
+
+    client, name = _registry(arguments)
+    found = reproduce(client, registry.version(client, name, arguments.version))
+    _print(arguments, found, _reproduced_text(found))
+    if not found["agrees"]:
+        sys.exit(1)
+
+
+def prune_old(arguments: argparse.Namespace) -> None:
+    from pipeline.prune import prune
+
+    client, name = _registry(arguments)
+    found = prune(client, name, params_file.load().retention, arguments.dry_run)
+    would = "would remove" if arguments.dry_run else "removed"
+    kept = "\n".join(f"  keeps version {number}: {reason}" for number, reason in found["kept"].items())
+    gone = ", ".join(found["removed"]) or "none"
+    _print(arguments, found, f"{found['model']}: {would} versions: {gone}\n{kept}\n  DVC's cache: {found['cache']}")
 
 
 def _registry(arguments: argparse.Namespace) -> tuple[Any, str]:
@@ -197,7 +236,7 @@ def _batch_text(event: dict) -> str:
     counts = event["counts"]
     return (
         f"accepted as {event['batch']}: {counts['train']:,} images to train on, {counts['recent']:,} held out for the "
-        "gate; `digits run` or the next retraining takes them in"
+        f"gate; {'a retraining starts' if event['retraining'] else '`digits run` or the next retraining takes them in'}"
     )
 
 
@@ -210,10 +249,23 @@ def _champion_line(outcome: dict) -> str:
 def _event_line(event: dict) -> str:
     number = event["version"]
     text = f"{event['at']}  version {number} {event['event']} by {event['by']}"
+    text += f" ({event['reason']})" if event.get("reason") else ""
     if event["event"] == "rolled back":
         return f"{text}: instead of {event['previous']}, same answers on {event['proof']['images']} pinned images"
     against = f" against {event['previous']}" if event["previous"] else ""
     return f"{text}{against}: {event['verdict']['reason']}"
+
+
+def _reproduced_text(found: dict) -> str:
+    def word(agrees: bool) -> str:
+        return "agrees" if agrees else "DIFFERS"
+
+    lines = [f"{found['model']} version {found['version']}: {'comes out the same' if found['agrees'] else 'DIFFERS'}"]
+    lines += [f"  data     {word(found['data'])}", f"  weights  {word(found['weights']['agrees'])}"]
+    for name, one in found["metrics"].items():
+        both = f"{one['recorded']:.4g} then, {one['rebuilt']:.4g} now (± {one['tolerance']:g})"
+        lines.append(f"  {name:<14} {word(one['agrees'])}: {both}")
+    return "\n".join([*lines, *(f"  note: {note}" for note in found["notes"])])
 
 
 def _why_text(facts: dict) -> str:

@@ -16,11 +16,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pipeline import params, registry
+from pipeline import params, registry, run
 from pipeline.errors import BadInput
 
 PLACE = Path(".cache/retrain")
-LOCK = Path(".cache/retrain.lock")
 SHARED = ("data/incoming", "data/batches")
 
 
@@ -38,9 +37,9 @@ def held(dataset: str | None = None, recipe: str | None = None) -> Iterator[Path
     top = home()
     if not (top / params.PATH).is_file():
         raise BadInput(f"there is no params.yaml in {top}: start this in the checkout, or set DIGITS_HOME")
-    (top / LOCK).parent.mkdir(exist_ok=True)
+    (top / run.RETRAINING).parent.mkdir(exist_ok=True)
     try:
-        with FileLock(top / LOCK, timeout=1):
+        with FileLock(top / run.RETRAINING, timeout=1):
             os.environ["MLFLOW_TRACKING_URI"] = registry.tracking_uri(top)
             place = _worktree(top) if _has_commits(top) else top
             params.choose(place / params.PATH, dataset=dataset, recipe=recipe)

@@ -6,7 +6,6 @@ each image: the gate judges on these recent images beside the test split. DVC ve
 """
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -20,7 +19,6 @@ import numpy as np
 from filelock import FileLock
 
 from pipeline import datasets, drift, evaluate, files, splits, validate
-from pipeline.datasets import Loaded
 from pipeline.errors import BadInput
 from pipeline.params import Batches, Ingest, Params, Validate
 from pipeline.splits import CLASSES, Split
@@ -56,26 +54,28 @@ def add(path: Path, params: Params, answer: Answer | None, by: str) -> dict[str,
     LOCK.parent.mkdir(exist_ok=True)
     with FileLock(LOCK):
         try:
-            loaded = read(path, params.batches)
+            whole = read(path)
         except BadInput as error:
             return _quarantine(path, path.stem, {"findings": str(error).splitlines()}, by)
-        digest = _digest(loaded)
+        digest = _digest(whole)
         for known in _facts():
             if known["digest"] == digest:
                 raise BadInput(f"{path} is known: accepted as {known['batch']} on {known['at']} by {known['by']}")
-        report = judge(loaded, reference, splits.load(splits.RAW / "test"), answer, params)
+        report = judge(whole, reference, splits.load(splits.RAW / "test"), answer, params)
         name = f"{datetime.now(UTC):%Y%m%d}-{digest[:12]}"
         if report["findings"]:
             return _quarantine(path, name, {**report, "digest": digest}, by)
-        return _accept(loaded, name, {**report, "digest": digest, "source": path.name}, by)
+        batch = separate(name, whole, params.batches.held_out)
+        counts = {"train": len(batch.train.labels), "recent": len(batch.recent.labels)}
+        return _accept(batch, {**report, "counts": counts, "digest": digest, "source": path.name}, by)
 
 
-def read(path: Path, rules: Batches) -> Loaded:
+def read(path: Path) -> Split:
     """A batch by what it looks like: an npz or csv file, a folder of IDX files, one such file, or folders of pictures.
 
-    ``test`` is what is held out of it. :class:`BadInput` names what is wrong.
+    :class:`BadInput` names what is wrong.
     """
-    ingest = Ingest(local_dir=str(path), test_share=rules.held_out, timeout_seconds=1, attempts=1)
+    ingest = Ingest(local_dir=str(path), test_share=0.0, timeout_seconds=1.0, attempts=1)
     if path.is_file():
         kind = path.suffix.lower().lstrip(".")
     else:
@@ -84,18 +84,26 @@ def read(path: Path, rules: Batches) -> Loaded:
         kind = holds.pop() if len(holds) == 1 else "folder"
     if kind not in ("npz", "csv", "idx", "folder"):
         raise BadInput(f"{path} is no batch of digits: give an npz or csv file, or a folder (see docs/add-data.md)")
-    return datasets.DATASETS[kind](ingest)
+    loaded = datasets.DATASETS[kind](ingest)
+    return Split(*(np.concatenate(pair) for pair in zip(loaded.train, loaded.test, strict=True)))
 
 
-def judge(loaded: Loaded, reference: Split, test: Split, answer: Answer | None, params: Params) -> dict[str, Any]:
+def separate(name: str, whole: Split, share: float) -> Batch:
+    """Hold ``share`` of a batch out, by the hash of each image."""
+    out = splits.held_out(splits.content_hashes(whole.images), share, "recent")
+    return Batch(name, Split(whole.images[~out], whole.labels[~out]), Split(whole.images[out], whole.labels[out]))
+
+
+def judge(whole: Split, reference: Split, test: Split, answer: Answer | None, params: Params) -> dict[str, Any]:
     """What speaks against the batch: a line each in ``findings``, with the numbers beside."""
-    whole = Split(*(np.concatenate(pair) for pair in zip(loaded.train, loaded.test, strict=True)))
     rules = _rules(params.validate_, params.batches, len(whole.labels))
     with tempfile.TemporaryDirectory() as docs:
         checked = validate.validate(whole, test, rules, Path(docs))
     failed = [check for check in checked["checks"] if not check["passed"] and check["severity"] == "critical"]
     findings = [check["message"].replace("train: ", "batch: ") for check in failed if not _forgiven(check, whole)]
-    compared, _ = drift.compare(drift.rows(reference), drift.rows(whole), params.drift)
+    noise = 1 / np.sqrt(len(whole.labels))  # of the mean of so many, in standard deviations
+    rules_of_drift = params.drift.model_copy(update={"max_distance": params.batches.max_distance + float(noise)})
+    compared, _ = drift.compare(drift.rows(reference), drift.rows(whole), rules_of_drift)
     if compared["drifted_share"] > params.batches.max_drifted_share:
         far = ", ".join(column["name"] for column in compared["columns"][:3])
         findings.append(
@@ -110,7 +118,6 @@ def judge(loaded: Loaded, reference: Split, test: Split, answer: Answer | None, 
         )
     return {
         "findings": findings,
-        "counts": {"train": len(loaded.train.labels), "recent": len(loaded.test.labels)},
         "class_counts": np.bincount(whole.labels, minlength=CLASSES).tolist(),
         "suspected_labels": suspected,
         "drift": {key: compared[key] for key in ("verdict", "drifted_share", "columns")},
@@ -159,28 +166,25 @@ def _facts() -> list[dict[str, Any]]:
     return sorted(facts, key=lambda one: one["at"])
 
 
-def _digest(loaded: Loaded) -> str:
+def _digest(whole: Split) -> str:
     """Of the labelled images, whatever their order and the file they came in."""
-    whole = [
-        f"{image:016x}{label}"
-        for split in (loaded.train, loaded.test)
-        for image, label in zip(splits.content_hashes(split.images), split.labels, strict=True)
-    ]
-    return hashlib.sha256("".join(sorted(whole)).encode()).hexdigest()
+    hashes = splits.content_hashes(whole.images)
+    lines = sorted(f"{image:016x}{label}" for image, label in zip(hashes, whole.labels, strict=True))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _accept(loaded: Loaded, name: str, facts: dict[str, Any], by: str) -> dict[str, Any]:
+def _accept(batch: Batch, facts: dict[str, Any], by: str) -> dict[str, Any]:
     """Write the batch beside its place, then rename it there whole, then let DVC version it."""
-    event = {"event": "accepted", "batch": name, "at": _now(), "by": by, **facts}
+    event = {"event": "accepted", "batch": batch.name, "at": _now(), "by": by, **facts}
     ACCEPTED.mkdir(parents=True, exist_ok=True)
     for unfinished in ACCEPTED.glob(".*.part"):
         shutil.rmtree(unfinished)
-    part = ACCEPTED / f".{name}.part"
-    splits.save(part / "train", loaded.train)
-    splits.save(part / "recent", loaded.test)
+    part = ACCEPTED / f".{batch.name}.part"
+    splits.save(part / "train", batch.train)
+    splits.save(part / "recent", batch.recent)
     files.write_json(part / FACTS, event)
-    part.replace(ACCEPTED / name)
-    _version(ACCEPTED / name)
+    part.replace(ACCEPTED / batch.name)
+    _version(ACCEPTED / batch.name)
     return event
 
 
@@ -205,10 +209,3 @@ def _quarantine(path: Path, name: str, facts: dict[str, Any], by: str) -> dict[s
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def user() -> str:
-    """Who adds the batch: DIGITS_USER, else the name that the system knows."""
-    import getpass
-
-    return os.environ.get("DIGITS_USER") or getpass.getuser()

@@ -111,9 +111,11 @@ def _offends(values: np.ndarray, highest: int | np.ndarray) -> np.ndarray:
 
 
 def _with_test(train: Split, test: Split | None, share: float, where: str) -> tuple[Split, Split]:
-    """The two splits; without a test split, ``share`` of train is held out by the hash of each image."""
+    """The two splits; without a test split, ``share`` of train is held out by the hash of each image (0: none)."""
     if test is not None:
         return train, test
+    if not share:
+        return train, Split(train.images[:0], train.labels[:0])
     held_out = splits.held_out(splits.content_hashes(train.images), share, "test")
     if held_out.all() or not held_out.any():
         raise BadInput(f"{where}: {len(train.labels)} images are too few to hold a test split out of: add images")

@@ -8,6 +8,7 @@ says which write-up each comes from and what it reached here.
 
 import inspect
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from pipeline.backend import keras
 from pipeline.errors import BadInput
@@ -151,8 +152,14 @@ NETWORKS: dict[str, Callable[..., keras.Model]] = {
 }
 
 
+def has_fast_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 matrices in hardware (AMX), without which it is no faster."""
+    cpu = Path("/proc/cpuinfo")
+    return cpu.is_file() and "amx_bf16" in cpu.read_text(encoding="utf-8").split()
+
+
 def build(network: Network, precision: str = "float32") -> keras.Model:
-    """The network, untrained; its weights are float32, its arithmetic is float32 or bfloat16 as ``precision`` says.
+    """The network, untrained; its weights are float32, its arithmetic is ``precision``, if the processor has that.
 
     :class:`BadInput` if there is none of that name, or it has no such settings.
     """
@@ -165,7 +172,8 @@ def build(network: Network, precision: str = "float32") -> keras.Model:
         wrong = ", ".join(sorted(known ^ given))
         raise BadInput(f"params.yaml: network {network.name} takes the settings {needed}; missing or unknown: {wrong}")
     try:
-        keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
+        fast = precision == "bfloat16" and has_fast_bfloat16()
+        keras.config.set_dtype_policy("mixed_bfloat16" if fast else "float32")
         model = function(**network.settings)
     except (TypeError, ValueError) as error:  # Keras' own words for a number that it cannot use
         raise BadInput(f"params.yaml: network {network.name}: {' '.join(str(error).split())[:200]}") from None

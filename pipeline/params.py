@@ -36,7 +36,7 @@ class Section(BaseModel):
 
 class Ingest(Section):
     local_dir: str
-    test_share: Annotated[float, Field(gt=0, lt=1)]
+    test_share: Annotated[float, Field(ge=0, lt=1)]
     timeout_seconds: Positive
     attempts: Count
 
@@ -61,6 +61,7 @@ class Batches(Section):
     min_images: Count
     held_out: Annotated[float, Field(gt=0, lt=1)]
     max_suspected_labels: Share
+    max_distance: Positive
     max_drifted_share: Share
 
 
@@ -136,6 +137,17 @@ class Drift(Section):
     max_drifted_share: Share
 
 
+class Monitor(Section):
+    min_images: Count
+    bad: Count
+    of: Count
+
+
+class Retention(Section):
+    versions: Count
+    days: Count
+
+
 class Gate(Section):
     min_accuracy: Share
     min_recall: Share
@@ -158,7 +170,9 @@ class Params(Section):
     recipes: dict[str, Recipe]
     evaluate: Evaluate
     drift: Drift
+    monitor: Monitor
     gate: Gate
+    retention: Retention
     studies: dict[str, Study]
 
     @property

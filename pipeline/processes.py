@@ -57,7 +57,8 @@ def _supervise(command: Sequence[str]) -> int:
 
 
 def _end_with_starter() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 1024):  # nothing is ever sent: it waits for the end
+        pass
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 

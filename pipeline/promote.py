@@ -18,10 +18,13 @@ TOLERANCE = 1e-5  # of a pinned probability, as between Keras and ONNX
 TIMED_RUNS = 200
 
 
-def promote(client: MlflowClient, name: str, params: Params, number: str = registry.CHALLENGER) -> dict:
+def promote(
+    client: MlflowClient, name: str, params: Params, number: str = registry.CHALLENGER, reason: str = ""
+) -> dict:
     """Put the challenger (or version ``number``) through the gate against the champion; carry the verdict out.
 
-    Returns the event written to the history, or ``{"event": "unchanged", …}`` where there is nothing to judge.
+    ``reason`` is a person's, kept in the history. Returns the event written to the history, or
+    ``{"event": "unchanged", …}`` where there is nothing to judge.
     :class:`BadInput` if there is no such version.
     """
     with registry.locked():
@@ -35,9 +38,11 @@ def promote(client: MlflowClient, name: str, params: Params, number: str = regis
             return _unchanged(champion, "no challenger waits" if challenger is None else "it is the champion already")
         verdict = judge(client, challenger, champion, _unseen(name), params)
         if verdict["promote"]:
-            return registry.crown(client, challenger, verdict)
+            return registry.crown(client, challenger, verdict, **_asked(reason))
         previous = str(champion.version) if champion else None
-        return registry.record(client, challenger, registry.REFUSED, previous=previous, verdict=verdict)
+        return registry.record(
+            client, challenger, registry.REFUSED, previous=previous, verdict=verdict, **_asked(reason)
+        )
 
 
 def promote_if_new(client: MlflowClient, name: str, params: Params) -> dict:
@@ -48,6 +53,10 @@ def promote_if_new(client: MlflowClient, name: str, params: Params) -> dict:
     verdict = json.loads(challenger.tags["gate"])["reason"]
     reason = f"version {challenger.version} was judged before ({verdict}); `digits promote` judges it again"
     return _unchanged(registry.aliased(client, name, registry.CHAMPION), reason)
+
+
+def _asked(reason: str) -> dict[str, str]:
+    return {"reason": reason} if reason else {}
 
 
 def _unchanged(champion: ModelVersion | None, reason: str) -> dict:
@@ -91,15 +100,15 @@ def _candidate(client: MlflowClient, version: ModelVersion, test: Split, recent:
         began = time.perf_counter()
         inference.run(model, one)
         durations.append(time.perf_counter() - began)
-    latency_ms, gap = 1000 * float(np.median(durations)), json.loads(version.tags["metrics"])["gap"]
+    latency_ms, gap = 1000 * float(np.median(durations)), registry.metrics(version)["gap"]
     return gate.Candidate(predicted, onnx.stat().st_size / 1e6, latency_ms, gap, on_recent)
 
 
-def rollback(client: MlflowClient, name: str) -> dict:
+def rollback(client: MlflowClient, name: str, reason: str = "") -> dict:
     """Return to the previous champion and prove it: it must answer its pinned batch as on the day it was registered.
 
-    Returns the event that was written. :class:`BadInput` if there is no earlier champion, or it fails the proof; the
-    champion in use then stays.
+    ``reason`` is kept in the history. Returns the event that was written. :class:`BadInput` if there is no earlier
+    champion, or it fails the proof; the champion in use then stays.
     """
     with registry.locked():
         champion = registry.champion(client, name)
@@ -107,7 +116,9 @@ def rollback(client: MlflowClient, name: str) -> dict:
         if number is None:
             raise BadInput(f"{name} has had no champion before version {champion.version}: there is nothing to undo")
         version = registry.version(client, name, number)
-        return registry.reinstate(client, version, str(champion.version), proof=prove(client, version))
+        return registry.reinstate(
+            client, version, str(champion.version), proof=prove(client, version), **_asked(reason)
+        )
 
 
 def prove(client: MlflowClient, version: ModelVersion) -> dict[str, Any]:

@@ -4,6 +4,8 @@ Registering the same weights again finds the version that is there: a restored o
 """
 
 import json
+import os
+import platform
 import subprocess
 import tempfile
 from importlib.metadata import version as installed
@@ -11,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from pipeline import evaluate, files, inference, registry, splits, validate
+from pipeline import evaluate, features, files, inference, registry, splits, validate
 from pipeline import params as params_file
 from pipeline.errors import one_line
 from pipeline.params import Params
@@ -24,7 +27,9 @@ REGISTRATION = Path("reports/registration.json")
 MODELS = Path("models")
 REPORTS = Path("reports")
 RECORDED = ("params.yaml", "dvc.lock", "dvc.yaml", "data/raw/manifest.json")  # artifacts that lead back to the run
+_RECORDED_ANYWAY = (":(exclude)params.yaml", ":(exclude)dvc.lock")
 PINNED_IMAGES = 256
+REFERENCE_IMAGES = 10_000  # of train, evenly spread: what the monitor compares with
 REQUIREMENTS = ("mlflow", "numpy", "onnx", "onnxruntime")  # what answering takes; TensorFlow is not among it
 
 
@@ -38,14 +43,25 @@ def data_digests(lock: Path = Path("dvc.lock")) -> dict[str, str]:
 
 
 def git_commit() -> dict[str, str]:
-    """The commit and whether the checkout differs from it; empty where there is no git or no commit."""
+    """The commit and whether the checkout's code differs from it; empty where there is no git or no commit.
+
+    params.yaml and dvc.lock do not count: they are recorded as they were.
+    """
     try:
         ask = {"capture_output": True, "text": True, "check": True}
         commit = subprocess.run(["git", "rev-parse", "HEAD"], **ask).stdout.strip()  # type: ignore[call-overload]
-        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], **ask).stdout  # type: ignore[call-overload]
+        changed = subprocess.run(["git", "status", "--porcelain", "-uno", "--", ".", *_RECORDED_ANYWAY], **ask).stdout  # type: ignore[call-overload]
     except (OSError, subprocess.CalledProcessError):
         return {}
     return {"git_commit": commit, "git_clean": str(not changed.strip()).lower()}
+
+
+def machine() -> str:
+    """The type of machine, of which the weights' last bits depend: processor and number of cores."""
+    cpu = Path("/proc/cpuinfo")
+    lines = cpu.read_text(encoding="utf-8").splitlines() if cpu.is_file() else []
+    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{platform.machine()}, {named[0] if named else platform.processor()}, {os.cpu_count()} cores"
 
 
 def model_card(params: Params, metrics: dict, manifest: dict) -> str:
@@ -99,6 +115,7 @@ def _new_version(client: MlflowClient, name: str, digest: str, params: Params) -
         model_uri = _log_model(card)
         tags = {
             **lineage,
+            "machine": machine(),
             "weights_sha256": digest,
             "onnx_sha256": files.sha256_file(MODELS / "model.onnx"),
             "metrics": json.dumps(metrics),
@@ -120,7 +137,8 @@ def _log_model(card: str) -> str:
         Schema([TensorSpec(np.dtype("float32"), (-1, splits.CLASSES), "probabilities")]),
     )
     with tempfile.TemporaryDirectory() as folder:
-        pinned, readme = Path(folder) / "pinned.npz", Path(folder) / "MODEL_CARD.md"
+        pinned, readme, reference = (Path(folder) / n for n in ("pinned.npz", "MODEL_CARD.md", "reference.parquet"))
+        _reference(splits.load(splits.PROCESSED / "train").images).to_parquet(reference)
         np.savez(pinned, images=images, probabilities=inference.probabilities(MODELS / "model.onnx", images))
         readme.write_text(card, encoding="utf-8")
         return mlflow.onnx.log_model(
@@ -130,10 +148,15 @@ def _log_model(card: str) -> str:
             input_example=images[:2],
             pip_requirements=[f"{package}=={installed(package)}" for package in REQUIREMENTS],
             onnx_execution_providers=["CPUExecutionProvider"],
-            extra_files=[str(MODELS / "model.keras"), str(pinned), str(readme)],
+            extra_files=[str(MODELS / "model.keras"), str(pinned), str(readme), str(reference)],
             metadata={package: installed(package) for package in ("keras", "tensorflow")},
             save_as_external_data=False,
         ).model_uri
+
+
+def _reference(images: np.ndarray) -> pd.DataFrame:
+    """The features of some of the train split's images: what those the model will see are compared with."""
+    return features.describe(images[:: max(len(images) // REFERENCE_IMAGES, 1)])
 
 
 def _flat(section: dict, prefix: str = "") -> dict[str, Any]:

@@ -80,12 +80,14 @@ def _model(client: MlflowClient, name: str) -> RegisteredModel | None:
 
 
 def experiment(client: MlflowClient, name: str) -> str:
-    """The experiment's id; its artifacts lie in the workspace unless a tracking server has a place for them."""
+    """The experiment's id. Its artifacts lie where DIGITS_ARTIFACTS says (a folder, or an address as s3://models), else
+    beside the registry's database; a tracking server has a place of its own for them."""
     found = client.get_experiment_by_name(name)
     if found:
         return str(found.experiment_id)
-    local = tracking_uri().startswith("sqlite:")
-    return str(client.create_experiment(name, artifact_location=str(home() / ARTIFACTS) if local else None))
+    served = tracking_uri().startswith("http")
+    place = None if served else os.environ.get("DIGITS_ARTIFACTS") or str(home() / ARTIFACTS)
+    return str(client.create_experiment(name, artifact_location=place))
 
 
 @contextmanager
@@ -164,7 +166,7 @@ def describe(client: MlflowClient, version: ModelVersion) -> dict:
     promotions = [
         e for e in history(client, version.name) if e["event"] == PROMOTED and e["version"] == str(version.version)
     ]
-    lineage = ("dataset", "network", "git_commit", "git_clean")
+    lineage = ("dataset", "recipe", "git_commit", "git_clean", "machine")
     return {
         "model": version.name,
         "version": str(version.version),
@@ -174,10 +176,16 @@ def describe(client: MlflowClient, version: ModelVersion) -> dict:
         "lineage": {key: value for key, value in version.tags.items() if key in lineage or key.startswith("dvc.")},
         "params": run.data.params,
         "weights_sha256": version.tags["weights_sha256"],
-        "metrics": json.loads(version.tags["metrics"]),
+        "metrics": metrics(version),
         "verdict": json.loads(version.tags.get("gate", "null")),
         "replaced": promotions[-1]["previous"] if promotions else None,
     }
+
+
+def metrics(version: ModelVersion) -> dict[str, Any]:
+    """What the version measured when it was registered."""
+    measured: dict[str, Any] = json.loads(version.tags["metrics"])
+    return measured
 
 
 def _points_to(client: MlflowClient, alias: str, version: ModelVersion) -> bool:
@@ -238,10 +246,11 @@ def download(client: MlflowClient, version: ModelVersion) -> Path:
     return Path(folder)
 
 
-def crown(client: MlflowClient, version: ModelVersion, verdict: dict) -> dict:
+def crown(client: MlflowClient, version: ModelVersion, verdict: dict, **details: Any) -> dict:
     """Make ``version`` champion, write the event down and return it. The alias moves after it, in one call."""
     previous = aliased(client, version.name, CHAMPION)
-    event = record(client, version, PROMOTED, previous=previous.version if previous else None, verdict=verdict)
+    before = previous.version if previous else None
+    event = record(client, version, PROMOTED, previous=before, verdict=verdict, **details)
     client.set_registered_model_alias(version.name, CHAMPION, version.version)
     challenger = aliased(client, version.name, CHALLENGER)
     if challenger and challenger.version == version.version:
@@ -249,9 +258,9 @@ def crown(client: MlflowClient, version: ModelVersion, verdict: dict) -> dict:
     return event
 
 
-def reinstate(client: MlflowClient, version: ModelVersion, replaced: str, proof: dict) -> dict:
+def reinstate(client: MlflowClient, version: ModelVersion, replaced: str, proof: dict, **details: Any) -> dict:
     """Give the champion's alias back to ``version``, write the event down and return it."""
-    event = record(client, version, ROLLED_BACK, previous=replaced, proof=proof)
+    event = record(client, version, ROLLED_BACK, previous=replaced, proof=proof, **details)
     client.set_registered_model_alias(version.name, CHAMPION, version.version)
     return event
 
@@ -264,13 +273,18 @@ def record(client: MlflowClient, version: ModelVersion, event: str, previous: st
         "event": event,
         "version": str(version.version),
         "previous": previous and str(previous),
-        "by": getpass.getuser(),
+        "by": person(),
         **details,
     }
     client.set_registered_model_tag(version.name, f"{_EVENT}{now:%Y%m%dT%H%M%S%fZ}", json.dumps(entry))
     if "verdict" in details:
         client.set_model_version_tag(version.name, version.version, "gate", json.dumps(details["verdict"]))
     return entry
+
+
+def person() -> str:
+    """Who does this: DIGITS_USER, else the name that the system knows."""
+    return os.environ.get("DIGITS_USER") or getpass.getuser()
 
 
 def history(client: MlflowClient, name: str) -> list[dict]:

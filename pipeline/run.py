@@ -10,6 +10,7 @@ from pipeline.errors import BadInput
 from pipeline.params import Params
 
 REPORT = Path("reports/index.html")
+RETRAINING = Path(".cache/retrain.lock")  # held by a scheduled retraining while it works
 
 
 def run(params: Params) -> dict:

@@ -403,6 +403,7 @@ def facts(params: Params, model: keras.Model, history: pd.DataFrame) -> dict:
         "seed": params.train.seed,
         "network": params.recipe.network.name,
         "members": params.recipe.members,
+        "precision": params.recipe.precision if models.has_fast_bfloat16() else "float32",
         "augmented": params.recipe.augment != Augment(),
         "weights": model.count_params(),
         "epochs": int(by_member["epoch"].max().max()),

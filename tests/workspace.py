@@ -8,7 +8,19 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PARTS = (".dvc/config", ".dvcignore", ".gitignore", "cli.py", "data/incoming/README.md", "dvc.yaml", "params.yaml")
+PARTS = (
+    *(
+        ".dvc/config",
+        ".dvc/.gitignore",
+        ".dvcignore",
+        ".gitignore",
+        "cli.py",
+        "dvc.yaml",
+        "params.yaml",
+        "prefect.yaml",
+    ),
+    *("data/batches/README.md", "data/incoming/README.md"),
+)
 # A short training: these tests are about the pipeline, tests/behaviour is about the model.
 SHORT = {"epochs": "2", "min_steps_per_epoch": "20", "min_accuracy": "0.3", "min_recall": "0.0", "max_gap": "1.0"}
 
@@ -21,7 +33,8 @@ class Workspace:
         for part in PARTS:
             (folder / part).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / part, folder / part)
-        shutil.copytree(ROOT / "pipeline", folder / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+        for room in ("flows", "pipeline"):
+            shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
         self.edit("dataset", "digits", **SHORT)
         author = ("-c", "user.name=t", "-c", "user.email=t@localhost")
         for command in (["init", "-q"], ["add", "-A"], [*author, "commit", "-qm", "a clone"]):

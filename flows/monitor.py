@@ -1,0 +1,39 @@
+"""Watch what comes in: a window of images against the champion's reference, and the event that starts a retraining."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact
+
+from flows import events, workspace
+from pipeline import alerts, params, registry
+from pipeline import monitor as room
+
+
+@flow(name="monitor")
+def monitor(folder: str) -> dict[str, Any]:
+    """Compare the pictures below ``folder`` with what the champion learnt from; k bad windows of n retrain."""
+    images = room.read_folder(Path(folder))
+    with contextlib.chdir(workspace.home()):
+        settings = params.load()
+        name = registry.model_name(settings.dataset)
+        record, snapshot = room.window(registry.connect(), name, images, settings)
+        page = room.keep(record, snapshot)
+        records = room.windows(name, record["version"])
+    alarm = room.alarmed(records, settings.monitor.bad, settings.monitor.of)
+    far = sorted(record["columns"].items(), key=lambda item: -item[1])[:3]
+    words = (
+        f"{record['images']} images, {record['drifted_share']:.0%} of the columns drifted, most of all "
+        f"{', '.join(f'{column} ({distance:.2f})' for column, distance in far)}; page {page}"
+    )
+    get_run_logger().info("%s: %s", "bad window" if record["bad"] else "good window", words)
+    create_markdown_artifact(
+        f"# {'Drift' if alarm else 'No drift'}\n\n{words}\n", key="monitor", description="A window"
+    )
+    if alarm:
+        bad = sum(r["bad"] for r in records[-settings.monitor.of :])
+        alerts.raise_("drift", f"{bad} of the last {settings.monitor.of} windows are bad: {words}")
+        events.drift(name, record)
+    return {**record, "alarm": alarm, "page": str(page)}

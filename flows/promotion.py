@@ -1,0 +1,30 @@
+"""Promote and roll back by hand, from Prefect's UI, with a reason that the history keeps."""
+
+import contextlib
+from typing import Any
+
+from prefect import flow, get_run_logger
+
+from flows import workspace
+from pipeline import params, registry
+from pipeline import promote as rules
+
+
+@flow(name="promote")
+def promote(reason: str, version: str = registry.CHALLENGER) -> dict[str, Any]:
+    """Put the challenger, or another version, through the gate against the champion; carry the verdict out."""
+    with workspace.held() as place, contextlib.chdir(place):
+        settings = params.load()
+        name = registry.model_name(settings.dataset)
+        event = rules.promote(registry.connect(), name, settings, version, reason)
+    get_run_logger().info("%s: %s", event["event"], event.get("verdict", event).get("reason", ""))
+    return event
+
+
+@flow(name="rollback")
+def rollback(reason: str) -> dict[str, Any]:
+    """Return to the previous champion, after proof that it still answers as on the day it was registered."""
+    with workspace.held() as place, contextlib.chdir(place):
+        event = rules.rollback(registry.connect(), registry.model_name(params.load().dataset), reason)
+    get_run_logger().info("version %s is champion again instead of %s", event["version"], event["previous"])
+    return event

@@ -1,0 +1,217 @@
+"""The one-box form: server, worker and schedules in one command, until Ctrl-C.
+
+Prefect's server keeps its SQLite in .cache/prefect, so that schedules and runs are there again at the next start; a changed
+prefect.yaml is deployed then. A worker that dies is started again, and the runs that died with it are marked
+as crashed, so that their place is free.
+"""
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+
+from filelock import FileLock, Timeout
+
+from flows import events, workspace
+from pipeline import files, params, run
+from pipeline.errors import BadInput, one_line
+
+PORT = 4200
+HOST = "127.0.0.1"
+POOL = "digits"
+READY_SECONDS = 120.0
+PATIENCE = 30.0  # seconds for a process to end by itself before it is killed
+LOGS = Path(".cache/prefect/logs")
+DEPLOYED = Path(".cache/prefect/deployed")  # the digest of the prefect.yaml that the server knows
+
+
+def environment(top: Path, port: int) -> dict[str, str]:
+    """What server, worker and flows run with: this checkout, this server, its state kept in the checkout."""
+    state = top / ".cache/prefect"
+    settings = {
+        "DIGITS_HOME": str(top),
+        "PREFECT_HOME": str(state),
+        "PREFECT_API_URL": f"http://{HOST}:{port}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+        # In memory, the default, a restart of the server would leave the place of a run taken for ever.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        "DO_NOT_TRACK": "1",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(top), os.environ.get("PYTHONPATH", "")])),
+    }
+    return {**os.environ, **settings}
+
+
+class Box:
+    """The server and the worker of one checkout."""
+
+    def __init__(self, top: Path, port: int, query_seconds: float | None = None) -> None:
+        self.top, self.port = top, port
+        self.environment = environment(top, port)
+        if query_seconds:
+            self.environment["PREFECT_WORKER_QUERY_SECONDS"] = str(query_seconds)
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.stopping = threading.Event()
+
+    def start(self) -> None:
+        """Server, deployments and worker, each ready before the next; then the address where events are told."""
+        self._launch("server", "server", "start", "--host", HOST, "--port", str(self.port))
+        self._wait_for_server()
+        self._call("work-pool", "create", POOL, "--type", "process", "--overwrite")
+        self._deploy()
+        self.bury_the_dead()
+        self._launch("worker", "worker", "start", "--pool", POOL, "--name", f"{socket.gethostname()}-box")
+        files.write_text(self.top / events.ADDRESS, self.environment["PREFECT_API_URL"] + "\n")
+
+    def _deploy(self) -> None:
+        """Deploy prefect.yaml if it changed: what a person paused or changed in Prefect's pages stays otherwise."""
+        digest, mark = files.sha256_file(self.top / "prefect.yaml"), self.top / DEPLOYED
+        if not mark.is_file() or mark.read_text() != digest:
+            self._call("--no-prompt", "deploy", "--all")
+            files.write_text(mark, digest)
+
+    def watch(self) -> None:
+        """Until told to stop: start a server or worker that died again."""
+        while not self.stopping.wait(1):
+            for name, process in list(self.running.items()):
+                if process.poll() is not None:
+                    print(f"schedule: the {name} ended with {process.returncode}: starting it again", flush=True)
+                    if name == "server":
+                        self._launch("server", "server", "start", "--host", HOST, "--port", str(self.port))
+                        self._wait_for_server()
+                    else:
+                        self.bury_the_dead()
+                        self._launch("worker", *process.args[3:])  # type: ignore[index]
+
+    def stop(self) -> None:
+        """The worker first, so that its runs can say goodbye to the server."""
+        (self.top / events.ADDRESS).unlink(missing_ok=True)
+        for name in ("worker", "server"):
+            process = self.running.pop(name, None)
+            if process is None or process.poll() is not None:
+                continue
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def bury_the_dead(self) -> None:
+        """Mark as crashed what the server believes to be running, if the workspace is free: nobody runs it."""
+        try:
+            with FileLock(self.top / run.RETRAINING, timeout=PATIENCE):
+                self._python("from flows.schedule import mark_crashed; mark_crashed()")
+        except Timeout:
+            print("schedule: a retraining of an earlier worker is still at work", flush=True)
+
+    def _wait_for_server(self) -> None:
+        import httpx
+
+        waited = 0.0
+        while waited < READY_SECONDS and not self.stopping.wait(0.5):
+            waited += 0.5
+            if self.running["server"].poll() is not None:
+                raise BadInput(f"Prefect's server ended at its start: see {self.top / LOGS / 'server.log'}")
+            try:
+                if httpx.get(f"{self.environment['PREFECT_API_URL']}/health", timeout=2).is_success:
+                    return
+            except httpx.HTTPError:
+                continue
+        raise BadInput(
+            f"Prefect's server was not ready after {READY_SECONDS:g} s: see {self.top / LOGS / 'server.log'}"
+        )
+
+    def _launch(self, name: str, *arguments: str) -> None:
+        log = self.top / LOGS / f"{name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as file:
+            self.running[name] = subprocess.Popen(
+                [sys.executable, "-m", "prefect", *arguments],
+                cwd=self.top,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,  # Ctrl-C reaches this process alone, which then stops them in order
+            )
+
+    def _call(self, *arguments: str) -> None:
+        self._python_command("-m", "prefect", *arguments)
+
+    def _python(self, code: str) -> None:
+        self._python_command("-c", code)
+
+    def _python_command(self, *arguments: str) -> None:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.top,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            said = " ".join((done.stderr or done.stdout).split())[-400:]
+            raise BadInput(f"`{' '.join(arguments[:4])}` ended with {done.returncode}: {said}")
+
+
+def mark_crashed() -> None:
+    """Move every run that the server holds for running or pending to crashed; its concurrency slot is then free."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+    from prefect.client.schemas.objects import StateType
+    from prefect.states import Crashed
+
+    alive = FlowRunFilter(
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING]))
+    )
+    with get_client(sync_client=True) as client:
+        for run in client.read_flow_runs(flow_run_filter=alive):
+            client.set_flow_run_state(run.id, Crashed(message="its worker died"), force=True)
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make schedule", description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--port", type=int, default=PORT, help=f"of Prefect's server ({PORT} unless given)")
+    parser.add_argument("--query-seconds", type=float, help="how often the worker asks for work (Prefect's own: 10)")
+    arguments = parser.parse_args()
+    params.load()
+    if not _free(arguments.port):
+        raise BadInput(f"port {arguments.port} is taken, perhaps by another `make schedule`: stop it or give --port")
+    box = Box(workspace.home(), arguments.port, arguments.query_seconds)
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        box.stopping.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    try:
+        print("schedule: starting Prefect's server and a worker", flush=True)
+        box.start()
+        print(f"schedule: http://{HOST}:{arguments.port} shows the runs; Ctrl-C stops, schedules are kept", flush=True)
+        box.watch()
+    finally:
+        print("schedule: stopping", flush=True)
+        box.stop()
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()

@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawing import draw
+from PIL import Image
+
+from pipeline import monitor
+from pipeline.errors import BadInput
+
+GOOD, BAD = {"bad": False}, {"bad": True}
+
+
+@pytest.mark.parametrize(
+    ("records", "alarm"),
+    [
+        ([], False),
+        ([BAD], False),  # one odd window is not drift
+        ([BAD, BAD], True),
+        ([BAD, GOOD, BAD], True),
+        ([BAD, BAD, GOOD], False),  # the latest is good again
+        ([BAD, GOOD, GOOD, BAD], False),  # the first is too long ago
+        ([GOOD, GOOD, GOOD], False),
+    ],
+)
+def test_the_alarm_wants_two_bad_windows_of_three_and_the_latest(records: list[dict], alarm: bool):
+    assert monitor.alarmed(records, bad=2, of=3) is alarm
+
+
+def test_a_folder_without_pictures_is_one_line(tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("no picture")
+    with pytest.raises(BadInput, match=r"holds no PNG or JPEG: name a folder of pictures"):
+        monitor.read_folder(tmp_path)
+
+
+def test_pictures_are_read_framed(tmp_path: Path):
+    (tmp_path / "deep").mkdir()
+    Image.fromarray(draw(7)).save(tmp_path / "deep" / "a.png")
+    images = monitor.read_folder(tmp_path)
+    assert images.shape == (1, 28, 28) and images.dtype == np.uint8
