@@ -9,7 +9,8 @@ COPY bootstrap.lock requirements.lock ./
 RUN python -m venv /venv \
     && /venv/bin/pip install --require-hashes -r bootstrap.lock \
     && /venv/bin/uv pip install --no-cache --require-hashes --compile-bytecode -r requirements.lock
-COPY pyproject.toml README.md cli.py dvc.yaml ./
+COPY pyproject.toml README.md cli.py dvc.yaml prefect.yaml ./
+COPY flows flows
 COPY pipeline pipeline
 RUN /venv/bin/uv pip install --no-cache --no-deps --no-build-isolation --editable . \
     && python -m compileall -q .
@@ -30,7 +31,7 @@ COPY --chown=digits:digits .dvc .dvc
 COPY --chown=digits:digits data data
 # Links, because a volume outlives its image: the next image's code is then what runs on it. There is no git here:
 # DVC keeps its cache and its lock without it.
-RUN ln -s /app/dvc.yaml /app/pipeline . \
+RUN ln -s /app/dvc.yaml /app/prefect.yaml /app/flows /app/pipeline . \
     && dvc config --local core.no_scm true
 VOLUME /workspace
 STOPSIGNAL SIGINT

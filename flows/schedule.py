@@ -1,8 +1,8 @@
 """The one-box form: server, worker and schedules in one command, until Ctrl-C.
 
-Prefect's server keeps its SQLite in .cache/prefect, so that schedules and runs are there again at the next start; a changed
-prefect.yaml is deployed then. A worker that dies is started again, and the runs that died with it are marked
-as crashed, so that their place is free.
+Prefect's server keeps its SQLite in .cache/prefect, so that schedules and runs are there again at the next start; a
+changed prefect.yaml is deployed then. A worker that dies is started again, and the runs that died with it are marked as
+crashed, so that their place is free.
 """
 
 import argparse

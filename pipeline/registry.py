@@ -48,9 +48,12 @@ def tracking_uri(workspace: Path = Path()) -> str:
 
 
 def home() -> Path:
-    """The folder in which the registry's artifacts and lock lie: its SQLite file's, else the one that this runs in."""
+    """The folder in which the registry's artifacts and lock lie, and the alerts: its SQLite file's, else the checkout
+    that scheduled runs serve (DIGITS_HOME), else the one that this runs in."""
     uri = tracking_uri()
-    return Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:///") else Path().resolve()
+    if uri.startswith("sqlite:///"):
+        return Path(uri.removeprefix("sqlite:///")).parent
+    return Path(os.environ.get("DIGITS_HOME", ".")).resolve()
 
 
 def connect() -> MlflowClient:

@@ -30,6 +30,7 @@ class Workspace:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.more: dict[str, str] = {}  # of the environment
         for part in PARTS:
             (folder / part).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / part, folder / part)
@@ -53,7 +54,7 @@ class Workspace:
         # The workspace's own pipeline/ and cli.py come first, as in a clone.
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         inherited = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "MNIST_DIR")}
-        return {**inherited, "PATH": path, "PYTHONPATH": str(self.folder)}
+        return {**inherited, "PATH": path, "PYTHONPATH": str(self.folder), **self.more}
 
     def run(self, *command: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run to the end and expect this exit code."""

@@ -3,10 +3,6 @@
 import json
 import os
 import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -15,103 +11,8 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from schedule_box import Box, processes_of, set_schedule, until
 from workspace import Workspace
-
-WAIT = 240.0  # seconds for anything to happen; nothing is asserted of how long it takes
-
-
-def until(found: Callable[[], Any], what: str) -> Any:
-    """Wait for a true answer and return it."""
-    ends = time.monotonic() + WAIT
-    while not (answer := found()):
-        assert time.monotonic() < ends, f"{what}: it did not happen"
-        time.sleep(0.2)
-    return answer
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Box:
-    """`make schedule` in a workspace, and what its server answers."""
-
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace, self.port = workspace, free_port()
-        self.url = f"http://127.0.0.1:{self.port}/api"
-        self.start()
-
-    def start(self) -> None:
-        command = [sys.executable, "-u", "-m", "flows.schedule", "--port", str(self.port), "--query-seconds", "1"]
-        self.log = (self.workspace.folder / "schedule.log").open("a+")
-        self.process = subprocess.Popen(
-            command, cwd=self.workspace.folder, env=self.workspace.environment(), stdout=self.log, stderr=self.log
-        )
-        until(lambda: self.said("Ctrl-C stops") or self.process.poll() is not None, "start")
-        assert self.process.poll() is None, self.logs()
-
-    def said(self, words: str) -> bool:
-        return words in (self.workspace.folder / "schedule.log").read_text()
-
-    def logs(self) -> str:
-        places = [self.workspace.folder / "schedule.log"]
-        places += sorted((self.workspace.folder / ".cache/prefect/logs").glob("*.log"))
-        return "\n".join(f"--- {path.name}\n{path.read_text()[-3000:]}" for path in places)
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGINT)
-        return self.process.wait(WAIT)
-
-    def post(self, path: str, **body: Any) -> Any:
-        answer = httpx.post(f"{self.url}/{path}", json=body, timeout=30)
-        answer.raise_for_status()
-        return answer.json() if answer.content else None
-
-    def runs(self, deployment: str = "retrain") -> list[dict[str, Any]]:
-        """A deployment's runs that are due, oldest first."""
-        found = self.post(
-            "flow_runs/filter",
-            deployments={"name": {"any_": [deployment]}},
-            flow_runs={"state": {"type": {"not_any_": ["SCHEDULED"]}}},
-            sort="EXPECTED_START_TIME_ASC",
-        )
-        return list(found)
-
-    def having(self, state: str, message: str = "", deployment: str = "retrain") -> list[dict[str, Any]]:
-        return [
-            run
-            for run in self.runs(deployment)
-            if run["state"]["type"] == state and message in (run["state"]["message"] or "")
-        ]
-
-    def deployment(self, name: str = "retrain") -> dict[str, Any]:
-        return dict(httpx.get(f"{self.url}/deployments/name/{name}/{name}", timeout=30).json())
-
-    def begin(self, name: str = "retrain", **parameters: Any) -> dict[str, Any]:
-        return dict(self.post(f"deployments/{self.deployment(name)['id']}/create_flow_run", parameters=parameters))
-
-    def ended(self, run: dict[str, Any]) -> dict[str, Any]:
-        """The state in which a run ends."""
-
-        def state() -> dict[str, Any] | None:
-            found = httpx.get(f"{self.url}/flow_runs/{run['id']}", timeout=30).json()["state"]
-            return found if found["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
-
-        return dict(until(state, f"end of {run['name']}\n{self.logs()}"))
-
-
-def processes_of(folder: Path) -> list[str]:
-    """The command lines of the processes that work in the folder."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if str((entry / "cwd").readlink()).startswith(str(folder)):
-                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except OSError:
-            continue
-    return found
 
 
 def worker_of(box: Box) -> int:
@@ -123,17 +24,6 @@ def worker_of(box: Box) -> int:
         except OSError:
             continue
     raise AssertionError("there is no worker")
-
-
-def set_schedule(workspace: Workspace, seconds: int | None) -> None:
-    """Put the retraining on an interval of so many seconds, or on none; and commit, as a person would."""
-    path = workspace.folder / "prefect.yaml"
-    told = yaml.safe_load(path.read_text())
-    schedules = [{"interval": seconds, "slug": "often", "parameters": {"reason": "schedule: often"}}] if seconds else []
-    told["deployments"][0]["schedules"] = schedules
-    path.write_text(yaml.safe_dump(told))
-    author = ("-c", "user.name=t", "-c", "user.email=t@localhost")
-    workspace.run("git", *author, "commit", "-qam", "schedule")
 
 
 @pytest.fixture(scope="module")

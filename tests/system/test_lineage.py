@@ -1,0 +1,114 @@
+"""What comes after a run, in a real workspace: new data, a version made again, and old ones pruned."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from workspace import Workspace
+
+from pipeline import splits
+
+
+@pytest.fixture(scope="module")
+def workspace(new_workspace: Callable[[], Workspace]) -> Workspace:
+    workspace = new_workspace()
+    workspace.digits("run")
+    return workspace
+
+
+def told(workspace: Workspace, *arguments: str, code: int = 0) -> dict:
+    return dict(json.loads(workspace.digits(*arguments, "--json", code=code).stdout))
+
+
+def write_batch(workspace: Workspace, name: str, shift: int = 1) -> Path:
+    """The training images, each moved a little: new to the hash, alike to the eye."""
+    train = splits.load(workspace.folder / "data/raw/train")
+    path = workspace.folder / name
+    np.savez(path, allow_pickle=False, images=np.roll(train.images, shift, axis=1), labels=train.labels)
+    return path
+
+
+def test_an_accepted_batch_is_trained_on_and_judged_by(workspace: Workspace):
+    before = json.loads((workspace.folder / "data/raw/manifest.json").read_text())["counts"]
+    # A champion of two epochs is wrong too often to judge labels by; tests/pipeline/test_batches.py does that.
+    workspace.edit("max_suspected_labels", "1.0")
+    event = told(workspace, "add-batch", str(write_batch(workspace, "new.npz")), "--by", "ada")
+    assert event["event"] == "accepted" and event["by"] == "ada" and event["retraining"] is False
+    assert (workspace.folder / f"data/batches/{event['batch']}.dvc").is_file()
+    outcome = told(workspace, "run")
+    manifest = json.loads((workspace.folder / "data/raw/manifest.json").read_text())
+    assert manifest["batches"] == [event["batch"]]
+    assert manifest["counts"]["train"] == before["train"] + event["counts"]["train"]
+    verdict = outcome["decision"]["verdict"]
+    assert verdict["recent_images"] == event["counts"]["recent"] > 50 and verdict["recent"] is not None
+    again = workspace.digits("add-batch", "new.npz", code=2)
+    assert f"new.npz is known: accepted as {event['batch']}" in again.stderr
+
+
+def test_a_quarantined_batch_ends_with_1_and_an_alert(workspace: Workspace):
+    train = splits.load(workspace.folder / "data/raw/train")
+    path = workspace.folder / "inverted.npz"
+    np.savez(path, allow_pickle=False, images=255 - train.images, labels=train.labels)
+    done = workspace.digits("add-batch", "inverted.npz", code=1)
+    assert "quarantined: moved to data/quarantine/" in done.stdout and "look inverted" in done.stdout
+    assert not path.exists()
+    alerts = (workspace.folder / "reports/alerts.jsonl").read_text()
+    assert '"quarantined"' in alerts and "inverted.npz" in alerts
+    assert told(workspace, "champion")["version"]
+
+
+def test_a_version_is_made_again_from_its_commit_params_and_data(workspace: Workspace):
+    latest = json.loads((workspace.folder / "reports/registration.json").read_text())["version"]
+    found = told(workspace, "reproduce", latest)
+    assert found["agrees"] and found["data"] and found["weights"]["agrees"]
+    assert all(one["agrees"] for one in found["metrics"].values())
+    text = workspace.digits("why", latest).stdout
+    assert "machine" in text or found["machine"]["here"] == found["machine"]["recorded"]
+
+
+def test_a_version_that_comes_out_otherwise_is_told(workspace: Workspace):
+    """The training code of the recorded commit is not what it was: stands for any change that nobody recorded."""
+    path = workspace.folder / "pipeline/train.py"
+    whole = path.read_text()
+    path.write_text(whole.replace("keras.utils.set_random_seed(seed)", "keras.utils.set_random_seed(seed + 1)"))
+    author = ("-c", "user.name=t", "-c", "user.email=t@localhost")
+    workspace.run("git", *author, "commit", "-qm", "another seed", "pipeline/train.py")
+    workspace.run("dvc", "repro", "-q")
+    latest = json.loads((workspace.folder / "reports/registration.json").read_text())["version"]
+    commit = workspace.run("git", "rev-parse", "HEAD~1").stdout.strip()
+    tag = f"set_model_version_tag('digits-cnn', '{latest}', 'git_commit', '{commit}')"
+    workspace.run("python", "-c", f"from pipeline import registry; registry.connect().{tag}")
+    found = told(workspace, "reproduce", latest, code=1)
+    assert not found["agrees"] and not found["weights"]["agrees"] and found["data"]
+
+
+def test_prune_says_what_would_go_and_removes_only_that(workspace: Workspace):
+    workspace.edit("versions", "1", days="1")
+    for seed in ("21", "22"):
+        workspace.edit("seed", seed)
+        workspace.run("dvc", "repro", "-q")
+    workspace.run(
+        "python",
+        "-c",
+        "from pipeline import registry; import sqlite3; "
+        "db = sqlite3.connect('mlflow.db'); db.execute('update model_versions set creation_time = 1'); db.commit()",
+    )
+    planned = told(workspace, "prune", "--dry-run")
+    assert planned["removed"] and planned["kept"]
+    champion, versions = told(workspace, "champion"), registered(workspace)
+    assert planned["kept"][champion["version"]] == "is champion"
+    assert registered(workspace) == versions  # nothing went
+    done = told(workspace, "prune")
+    assert done["removed"] == planned["removed"]
+    assert registered(workspace) == versions - set(done["removed"])
+    assert told(workspace, "champion") == champion
+    assert "didn't change" in workspace.run("dvc", "repro").stdout  # nothing that the workspace needs is gone
+    assert re.search(r"digits-cnn: would remove versions: none", workspace.digits("prune", "--dry-run").stdout)
+
+
+def registered(workspace: Workspace) -> set[str]:
+    code = "from pipeline import registry; print(*[v.version for v in registry.connect().search_model_versions()])"
+    return set(workspace.run("python", "-c", code).stdout.split())
