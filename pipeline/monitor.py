@@ -1,7 +1,8 @@
 """Do the images that come in still look like those the champion learnt from? A window at a time, and k bad of n alarm.
 
-The reference is the champion's own: the features of its train split, registered with it. A window is compared by the
-same distances as the drift stage. One odd window is not drift: the alarm wants ``monitor.bad`` bad ones among the last
+The reference is the champion's own: its val split, which is of its training data but was not learnt from, so that the
+confidence in it is honest; registered with it as features, answer and confidence. A window is compared by the same
+distances as the drift stage. One odd window is not drift: the alarm wants ``monitor.bad`` bad ones among the last
 ``monitor.of``, and the latest among them.
 """
 
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 
-from pipeline import datasets, drift, features, files, framing, registry
+from pipeline import datasets, drift, features, files, framing, inference, registry
 from pipeline.errors import BadInput
 from pipeline.params import Params
 
@@ -30,15 +31,22 @@ def read_folder(folder: Path) -> np.ndarray:
     return np.stack([framing.frame(path, str(path)) for path in paths])
 
 
+def rows(images: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
+    """What the monitor compares: an image's FEATURES, and the answer (text) and confidence it was given."""
+    answers = pd.Series(probabilities.argmax(axis=1)).astype(str)
+    return features.describe(images).assign(answer=answers, confidence=probabilities.max(axis=1).astype(float))
+
+
 def window(client: MlflowClient, name: str, images: np.ndarray, params: Params) -> tuple[dict[str, Any], Any]:
     """Compare a window of images with the champion's reference: the record that is kept, and Evidently's snapshot."""
     if len(images) < params.monitor.min_images:
         raise BadInput(f"a window needs {params.monitor.min_images} images, there are {len(images)}: wait for more")
     champion = registry.champion(client, name)
-    path = registry.download(client, champion) / REFERENCE
-    if not path.is_file():
+    folder = registry.download(client, champion)
+    if not (folder / REFERENCE).is_file():
         raise BadInput(f"{name} version {champion.version} was registered without a reference: train and promote anew")
-    compared, snapshot = drift.compare(pd.read_parquet(path), features.describe(images), params.drift)
+    current = rows(images, inference.probabilities(folder / "model.onnx", images))
+    compared, snapshot = drift.compare(pd.read_parquet(folder / REFERENCE), current, params.drift)
     record = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": name,

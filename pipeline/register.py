@@ -18,7 +18,7 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from pipeline import evaluate, features, files, inference, registry, splits, validate
+from pipeline import evaluate, files, inference, monitor, registry, splits, validate
 from pipeline import params as params_file
 from pipeline.errors import one_line
 from pipeline.params import Params
@@ -29,7 +29,7 @@ REPORTS = Path("reports")
 RECORDED = ("params.yaml", "dvc.lock", "dvc.yaml", "data/raw/manifest.json")  # artifacts that lead back to the run
 _RECORDED_ANYWAY = (":(exclude)params.yaml", ":(exclude)dvc.lock")
 PINNED_IMAGES = 256
-REFERENCE_IMAGES = 10_000  # of train, evenly spread: what the monitor compares with
+REFERENCE_IMAGES = 10_000  # of val, evenly spread: what the monitor compares with
 REQUIREMENTS = ("mlflow", "numpy", "onnx", "onnxruntime")  # what answering takes; TensorFlow is not among it
 
 
@@ -138,7 +138,7 @@ def _log_model(card: str) -> str:
     )
     with tempfile.TemporaryDirectory() as folder:
         pinned, readme, reference = (Path(folder) / n for n in ("pinned.npz", "MODEL_CARD.md", "reference.parquet"))
-        _reference(splits.load(splits.PROCESSED / "train").images).to_parquet(reference)
+        _reference(splits.load(splits.PROCESSED / "val").images).to_parquet(reference)
         np.savez(pinned, images=images, probabilities=inference.probabilities(MODELS / "model.onnx", images))
         readme.write_text(card, encoding="utf-8")
         return mlflow.onnx.log_model(
@@ -155,8 +155,9 @@ def _log_model(card: str) -> str:
 
 
 def _reference(images: np.ndarray) -> pd.DataFrame:
-    """The features of some of the train split's images: what those the model will see are compared with."""
-    return features.describe(images[:: max(len(images) // REFERENCE_IMAGES, 1)])
+    """What the model makes of the val split's images: what those it will see are compared with."""
+    some = images[:: max(len(images) // REFERENCE_IMAGES, 1)]
+    return monitor.rows(some, inference.probabilities(MODELS / "model.onnx", some))
 
 
 def _flat(section: dict, prefix: str = "") -> dict[str, Any]:

@@ -110,6 +110,18 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
+def worker_of(box: Box) -> int:
+    """The worker's process id; 0 while there is none."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (entry / "cmdline").read_bytes()
+            if b"worker\0start" in line and str((entry / "cwd").readlink()) == str(box.workspace.folder):
+                return int(entry.name)
+        except OSError:
+            continue
+    return 0
+
+
 def set_schedule(workspace: Workspace, seconds: int | None) -> None:
     """Put the retraining on an interval of so many seconds, or on none; and commit, as a person would."""
     path = workspace.folder / "prefect.yaml"

@@ -52,6 +52,7 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     splits.save(splits.PROCESSED / "test", Split(images(), LABELS))
+    splits.save(splits.PROCESSED / "val", Split(images()[:100], LABELS[:100]))
     splits.save(splits.PROCESSED / "recent", Split(images()[:0], LABELS[:0]))
     metrics = {
         "accuracy": 0.99,
@@ -99,7 +100,7 @@ def test_a_registered_version_holds_all_that_made_it(client: MlflowClient):
 
     folder = registry.download(client, version)
     kept = {path.name for path in (folder / "extra_files").iterdir()}
-    assert kept == {"model.keras", "pinned.npz", "MODEL_CARD.md"}
+    assert kept == {"model.keras", "pinned.npz", "MODEL_CARD.md", "reference.parquet"}
     pinned = [line for line in (folder / "requirements.txt").read_text().splitlines() if line]
     assert pinned and all("==" in line for line in pinned)
 

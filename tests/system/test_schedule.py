@@ -11,19 +11,8 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from schedule_box import Box, processes_of, set_schedule, until
+from schedule_box import Box, processes_of, set_schedule, until, worker_of
 from workspace import Workspace
-
-
-def worker_of(box: Box) -> int:
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (entry / "cmdline").read_bytes()
-            if b"worker\0start" in line and str((entry / "cwd").readlink()) == str(box.workspace.folder):
-                return int(entry.name)
-        except OSError:
-            continue
-    raise AssertionError("there is no worker")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,88 @@
+"""What does Prefect add to a bare `dvc repro`, and what does a scheduled retraining cost that finds nothing to do?
+
+    python -m benchmarks.orchestration
+
+Both run the embedded data set from nothing, in clones of their own: `dvc repro` and then `digits promote` as two
+commands, and the retrain deployment on a server and worker that are running (their start is not counted; the time from
+a run's creation to its end is). Prints seconds and the difference, beside the bars for two cores.
+"""
+
+import argparse
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import httpx
+
+from benchmarks.pipeline import DVC, clone, timed
+from benchmarks.table import show
+from flows.schedule import Box
+
+
+def committed(folder: Path) -> Path:
+    """A clone of this checkout in ``folder``, with a commit for the retraining's worktree to stand on."""
+    folder.mkdir()
+    clone(folder)
+    author = ["-c", "user.name=benchmark", "-c", "user.email=benchmark@localhost"]
+    for command in (["add", "-A"], [*author, "commit", "-qm", "a clone"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    return folder
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def run(url: str) -> tuple[float, str]:
+    """Start the retrain deployment; seconds from its creation to its end, and what it ended as."""
+    deployment = httpx.get(f"{url}/deployments/name/retrain/retrain", timeout=30).json()["id"]
+    began = time.perf_counter()
+    made = httpx.post(f"{url}/deployments/{deployment}/create_flow_run", json={}, timeout=30).json()
+    while True:
+        state = httpx.get(f"{url}/flow_runs/{made['id']}", timeout=30).json()["state"]
+        if state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
+            return time.perf_counter() - began, f"{state['name']}: {state['message']}"
+        time.sleep(0.1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        bare = committed(Path(folder) / "bare")
+        repro = timed(bare, *DVC, "repro")[0] + timed(bare, sys.executable, "-m", "cli", "promote")[0]
+        nothing = timed(bare, *DVC, "repro")[0]
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        box = Box(committed(Path(folder) / "box"), free_port(), query_seconds=1)
+        try:
+            box.start()
+            url = box.environment["PREFECT_API_URL"]
+            first, first_end = run(url)
+            again, again_end = run(url)
+        finally:
+            box.stopping.set()
+            box.stop()
+    if arguments.json:
+        facts = {"bare": repro, "flow": first, "added": first - repro, "bare_unchanged": nothing, "unchanged": again}
+        print(json.dumps({**facts, "ended": [first_end, again_end]}, indent=2))
+        return
+    show(
+        ["what", "seconds", "bar"],
+        ["dvc repro, digits promote", f"{repro:.1f}", ""],
+        [f"retrain ({first_end})", f"{first:.1f}", ""],
+        ["  what Prefect and the workspace add", f"{first - repro:+.1f}", "10"],
+        ["dvc repro, nothing changed", f"{nothing:.1f}", ""],
+        [f"retrain ({again_end})", f"{again:.1f}", "15"],
+    )
+
+
+if __name__ == "__main__":
+    main()
