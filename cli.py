@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,12 @@ def parser() -> argparse.ArgumentParser:
 
     again = _add(commands, "reproduce", reproduce_version, "make a version again from what made it, and compare")
     again.add_argument("version", metavar="VERSION", help="its number, or champion or challenger")
+
+    serve = _add(commands, "serve", serve_champion, "answer over HTTP with the champion, and show the page to draw on")
+    serve.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on (127.0.0.1: this machine alone)"
+    )
+    serve.add_argument("--port", type=int, default=8000, metavar="PORT", help="to listen on (8000); 0 takes a free one")
 
     prune = _add(commands, "prune", prune_old, "remove old versions, runs and cached data that nobody needs")
     prune.add_argument("--dry-run", action="store_true", help="only say what would go")
@@ -203,6 +210,14 @@ def prune_old(arguments: argparse.Namespace) -> None:
     kept = "\n".join(f"  keeps version {number}: {reason}" for number, reason in found["kept"].items())
     gone = ", ".join(found["removed"]) or "none"
     _print(arguments, found, f"{found['model']}: {would} versions: {gone}\n{kept}\n  DVC's cache: {found['cache']}")
+
+
+def serve_champion(arguments: argparse.Namespace) -> None:
+    from serving import logs, service
+
+    logs.to_stderr(arguments.json)
+    settings, key = params_file.load().serving, os.environ.get("DIGITS_API_KEY")
+    service.serve(_model_name(arguments), settings, arguments.host, arguments.port, key)
 
 
 def _registry(arguments: argparse.Namespace) -> tuple[Any, str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
+from prefect.states import Completed
 
 from flows import events, workspace
 from pipeline import alerts, params, registry
@@ -13,13 +14,17 @@ from pipeline import monitor as room
 
 
 @flow(name="monitor")
-def monitor(folder: str) -> dict[str, Any]:
-    """Compare the pictures below ``folder`` with what the champion learnt from; k bad windows of n retrain."""
-    images = room.read_folder(Path(folder))
+def monitor(folder: str | None = None) -> Any:
+    """Compare the last images that were asked about, or the pictures below ``folder``, with what the champion learnt
+    from; k bad windows of n retrain."""
+    pictures = Path(folder).resolve() if folder else None
     with contextlib.chdir(workspace.home()):
         settings = params.load()
         name = registry.model_name(settings.dataset)
-        record, snapshot = room.window(registry.connect(), name, images, settings)
+        found = room.look(registry.connect(), name, settings, pictures)
+        if found is None:
+            return Completed(message=f"fewer than {settings.monitor.min_images} images came in since the last look")
+        record, snapshot = found
         page = room.keep(record, snapshot)
         records = room.windows(name, record["version"])
     alarm = room.alarmed(records, settings.monitor.bad, settings.monitor.of)
@@ -32,7 +37,7 @@ def monitor(folder: str) -> dict[str, Any]:
     create_markdown_artifact(
         f"# {'Drift' if alarm else 'No drift'}\n\n{words}\n", key="monitor", description="A window"
     )
-    if alarm:
+    if alarm and not room.alarmed(records[:-1], settings.monitor.bad, settings.monitor.of):  # once, as it begins
         bad = sum(r["bad"] for r in records[-settings.monitor.of :])
         alerts.raise_("drift", f"{bad} of the last {settings.monitor.of} windows are bad: {words}")
         events.drift(name, record)

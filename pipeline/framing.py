@@ -27,6 +27,11 @@ MIN_CONTRAST = 12.0  # grey levels between ink and paper, below which there is n
 SPECK_SHARE = 0.04  # of the largest stroke's area: smaller pieces are dust, not a stroke
 THIN = 1.6  # pixels at 20×20: a thinner stroke would fade away, MNIST's are 2.4 wide on average
 PEN = 2.2  # pixels, what a thin stroke is widened to
+BLANK = "no digit: the picture is blank"
+
+
+class NoSingleDigit(BadInput):
+    """The picture can be read, and shows no digit, or more than one."""
 
 
 def frame(source: Path | BinaryIO, name: str) -> np.ndarray:
@@ -34,15 +39,15 @@ def frame(source: Path | BinaryIO, name: str) -> np.ndarray:
     ink = read_image(source, name)
     try:
         return to_mnist(ink)
-    except BadInput as error:
-        raise BadInput(f"{name}: {error}") from None
+    except NoSingleDigit as error:
+        raise NoSingleDigit(f"{name}: {error}") from None
 
 
 def to_mnist(ink: np.ndarray) -> np.ndarray:
     """Any 2-D ink array (0 = paper, more = ink) → uint8 (28, 28); :class:`BadInput` if there is no ink."""
     strongest = float(ink.max(initial=0))
     if strongest <= 0:
-        raise BadInput("no digit found: the picture is blank")
+        raise NoSingleDigit(BLANK)
     ink = ink.astype(np.float32) * (255 / strongest)
     top, bottom, left, right = _box(ink >= 255 / 10)
     scale = BOX / max(bottom - top, right - left)
@@ -85,13 +90,13 @@ def _offset(digit: np.ndarray) -> tuple[int, int]:
     return offsets[0], offsets[1]
 
 
-def read_image(source: Path | BinaryIO, name: str) -> np.ndarray:
+def read_image(source: Path | BinaryIO, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """The ink on a picture: float32 (height, width), 0 = paper to 255 = ink, at most WORKING_SIDE pixels a side.
 
     PNG, JPEG, GIF, WebP, BMP or TIFF; grey, 16-bit, RGB, alpha, palette or CMYK; turned as its EXIF data says; the
     first frame of an animation. :class:`BadInput`, naming the picture by ``name``, if it cannot be read.
     """
-    pixels = _decode(source, name)
+    pixels = _decode(source, name, max_pixels)
     if min(pixels.shape[:2]) < 3:
         raise BadInput(f"{name}: {pixels.shape[1]}×{pixels.shape[0]} pixels are too few to read a digit")
     longest = max(pixels.shape[:2])
@@ -103,13 +108,13 @@ def read_image(source: Path | BinaryIO, name: str) -> np.ndarray:
     return _ink(distance)
 
 
-def _decode(source: Path | BinaryIO, name: str) -> np.ndarray:
+def _decode(source: Path | BinaryIO, name: str, max_pixels: int) -> np.ndarray:
     """The picture's colours: float32 (height, width, 3), 0 to 255."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(source, formats=FORMATS)
-            if image.width * image.height > MAX_PIXELS:
+            if image.width * image.height > max_pixels:
                 raise Image.DecompressionBombError
             with image:
                 return _colours(ImageOps.exif_transpose(image))
@@ -118,7 +123,7 @@ def _decode(source: Path | BinaryIO, name: str) -> np.ndarray:
     except (IsADirectoryError, PermissionError):
         raise BadInput(f"{name}: is not a file that can be read") from None
     except Image.DecompressionBombError:
-        raise BadInput(f"{name}: has more than {MAX_PIXELS // 10**6} million pixels: give a smaller picture") from None
+        raise BadInput(f"{name}: has more than {max_pixels / 1e6:g} million pixels: give a smaller picture") from None
     except Image.UnidentifiedImageError:
         raise BadInput(f"{name}: is not a picture: give a whole {', '.join(FORMATS)} file") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:

@@ -20,15 +20,20 @@ if TYPE_CHECKING:
 CHUNK = 1024  # images at once: bounds the memory of the activations, and more is not faster
 
 
-def open_model(path: Path | str) -> onnxruntime.InferenceSession:
-    """Open a model file once, to be run often; :class:`BadInput` if it is missing, broken or of another shape."""
+def open_model(path: Path | str, spinning: bool = True) -> onnxruntime.InferenceSession:
+    """Open a model file once, to be run often; :class:`BadInput` if it is missing, broken or of another shape.
+
+    ``spinning`` lets its threads wait busily for the next batch: faster if nothing else is to be done meanwhile.
+    """
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     if not Path(path).is_file():
         raise BadInput(f"there is no {path}: run `dvc repro`")
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     try:
-        model = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        model = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except (state.InvalidProtobuf, state.InvalidGraph, state.Fail, state.NoModel, state.NotImplemented) as error:
         raise BadInput(f"{path} is not a model that ONNX Runtime can run ({_line(error)}): run `dvc repro`") from None
     found = [(tensor.name, tensor.type, tensor.shape[1:]) for tensor in (*model.get_inputs(), *model.get_outputs())]

@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 
-from pipeline import datasets, drift, features, files, framing, inference, registry
+from pipeline import datasets, drift, features, files, framing, inference, live, registry
 from pipeline.errors import BadInput
-from pipeline.params import Params
+from pipeline.params import Drift, Monitor, Params
 
 WINDOWS = Path("reports/monitor/windows.jsonl")
+NOISE = 2.0  # of the distance between two samples of the same images, in standard deviations of a mean
 REFERENCE = "extra_files/reference.parquet"  # in a version's files
 
 
@@ -37,21 +38,35 @@ def rows(images: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     return features.describe(images).assign(answer=answers, confidence=probabilities.max(axis=1).astype(float))
 
 
-def window(client: MlflowClient, name: str, images: np.ndarray, params: Params) -> tuple[dict[str, Any], Any]:
-    """Compare a window of images with the champion's reference: the record that is kept, and Evidently's snapshot."""
-    if len(images) < params.monitor.min_images:
-        raise BadInput(f"a window needs {params.monitor.min_images} images, there are {len(images)}: wait for more")
+def look(
+    client: MlflowClient, name: str, params: Params, folder: Path | None = None
+) -> tuple[dict[str, Any], Any] | None:
+    """Compare the pictures below ``folder``, or else the last images that the champion was asked about in use, with its
+    reference: the record that is kept, and Evidently's snapshot. None while too few images came in since the last look;
+    :class:`BadInput` if there is no champion, or the folder holds too few."""
     champion = registry.champion(client, name)
-    folder = registry.download(client, champion)
-    if not (folder / REFERENCE).is_file():
-        raise BadInput(f"{name} version {champion.version} was registered without a reference: train and promote anew")
-    current = rows(images, inference.probabilities(folder / "model.onnx", images))
-    compared, snapshot = drift.compare(pd.read_parquet(folder / REFERENCE), current, params.drift)
+    files_of_champion, version = registry.download(client, champion), str(champion.version)
+    if not (files_of_champion / REFERENCE).is_file():
+        raise BadInput(f"{name} version {version} was registered without a reference: train and promote anew")
+    last = None
+    if folder is None:
+        after = max((record.get("last_row") or 0 for record in windows(name, version)), default=0)
+        with live.store() as connection:
+            last, current = live.window(connection, name, version, after, params.monitor.max_images)
+        if len(current) < params.monitor.min_images:
+            return None
+    else:
+        images = read_folder(folder)
+        if len(images) < params.monitor.min_images:
+            raise BadInput(f"a window needs {params.monitor.min_images} images, {folder} holds {len(images)}")
+        current = rows(images, inference.probabilities(files_of_champion / "model.onnx", images))
+    compared, snapshot = compare(pd.read_parquet(files_of_champion / REFERENCE), current, params.monitor)
     record = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": name,
-        "version": str(champion.version),
-        "images": len(images),
+        "version": version,
+        "images": len(current),
+        "last_row": last,
         "bad": compared["verdict"] == "drift",
         "drifted_share": compared["drifted_share"],
         "columns": {column["name"]: column["distance"] for column in compared["columns"]},
@@ -59,22 +74,36 @@ def window(client: MlflowClient, name: str, images: np.ndarray, params: Params) 
     return record, snapshot
 
 
+def compare(reference: pd.DataFrame, current: pd.DataFrame, rules: Monitor) -> tuple[dict, Any]:
+    """:func:`pipeline.drift.compare`, with a threshold as much wider as samples of these sizes differ by chance."""
+    chance = NOISE * (1 / len(reference) + 1 / len(current)) ** 0.5
+    limits = Drift(max_distance=min(rules.max_distance + chance, 1.0), max_drifted_share=rules.max_drifted_share)
+    return drift.compare(reference, current, limits)
+
+
 def keep(record: dict[str, Any], snapshot: Any) -> Path:
     """Append the window to those before and leave its page; returns the page's path."""
-    page = WINDOWS.parent / f"{record['at'].replace(':', '')}.html"
+    place = registry.home() / WINDOWS
+    page = place.with_name(page_name(record))
     with files.atomic(page) as part:
         snapshot.save_html(str(part))
-    with WINDOWS.open("a", encoding="utf-8") as file:
+    with place.open("a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
     return page
 
 
-def windows(name: str, version: str) -> list[dict[str, Any]]:
-    """The kept windows that were compared with that version, oldest first."""
-    if not WINDOWS.is_file():
+def page_name(record: dict[str, Any]) -> str:
+    """What Evidently's page of a window is called."""
+    return f"{record['at'].replace(':', '')}.html"
+
+
+def windows(name: str, version: str | None = None) -> list[dict[str, Any]]:
+    """The kept windows that were compared with that version, or with any, oldest first."""
+    path = registry.home() / WINDOWS
+    if not path.is_file():
         return []
-    found = [json.loads(line) for line in WINDOWS.read_text(encoding="utf-8").splitlines()]
-    return [record for record in found if (record["model"], record["version"]) == (name, version)]
+    found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [record for record in found if record["model"] == name and version in (None, record["version"])]
 
 
 def alarmed(records: list[dict[str, Any]], bad: int, of: int) -> bool:

@@ -130,6 +130,7 @@ class Evaluate(Section):
     mistakes: Count
     bootstrap: Count
     calibration_bins: Count
+    corrupted: Count
 
 
 class Drift(Section):
@@ -139,6 +140,9 @@ class Drift(Section):
 
 class Monitor(Section):
     min_images: Count
+    max_images: Count
+    max_distance: Share
+    max_drifted_share: Share
     bad: Count
     of: Count
 
@@ -146,6 +150,17 @@ class Monitor(Section):
 class Retention(Section):
     versions: Count
     days: Count
+
+
+class Serving(Section):
+    max_body_mb: Positive
+    max_megapixels: Positive
+    max_images: Count
+    max_seconds: Positive
+    rate: Annotated[str, Field(pattern=r"^[1-9]\d*/(second|minute|hour)$")]
+    shadow: bool
+    keep_images: bool
+    memory_mb: Positive
 
 
 class Gate(Section):
@@ -171,6 +186,7 @@ class Params(Section):
     evaluate: Evaluate
     drift: Drift
     monitor: Monitor
+    serving: Serving
     gate: Gate
     retention: Retention
     studies: dict[str, Study]

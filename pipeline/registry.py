@@ -131,11 +131,16 @@ def _locked_in_postgres() -> Iterator[None]:
         yield  # closing the connection lets the lock go, whatever happened
 
 
+def aliases(client: MlflowClient, name: str) -> dict[str, str]:
+    """Which alias points to which version; empty if the model does not exist."""
+    model = _model(client, name)
+    return {alias: str(number) for alias, number in model.aliases.items()} if model else {}
+
+
 def aliased(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
     """The version that ``alias`` points to; None if the model or the alias does not exist."""
-    model = _model(client, name)
-    number = model and model.aliases.get(alias)
-    return client.get_model_version(name, str(number)) if number else None
+    number = aliases(client, name).get(alias)
+    return client.get_model_version(name, number) if number else None
 
 
 def champion(client: MlflowClient, name: str) -> ModelVersion:

@@ -61,7 +61,11 @@ class Box:
         return self.process.wait(WAIT)
 
     def post(self, path: str, **body: Any) -> Any:
-        answer = httpx.post(f"{self.url}/{path}", json=body, timeout=30)
+        def accepted() -> httpx.Response | None:
+            answer = httpx.post(f"{self.url}/{path}", json=body, timeout=30)
+            return None if answer.status_code == 503 else answer  # its SQLite is busy: Prefect's own client asks again
+
+        answer = until(accepted, f"an answer to {path}")
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
@@ -84,6 +88,10 @@ class Box:
 
     def deployment(self, name: str = "retrain") -> dict[str, Any]:
         return dict(httpx.get(f"{self.url}/deployments/name/{name}/{name}", timeout=30).json())
+
+    def pause(self, name: str = "retrain") -> None:
+        url = f"{self.url}/deployments/{self.deployment(name)['id']}"
+        until(lambda: httpx.patch(url, json={"paused": True}, timeout=30).is_success, "a pause")
 
     def begin(self, name: str = "retrain", **parameters: Any) -> dict[str, Any]:
         return dict(self.post(f"deployments/{self.deployment(name)['id']}/create_flow_run", parameters=parameters))

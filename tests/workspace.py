@@ -34,7 +34,7 @@ class Workspace:
         for part in PARTS:
             (folder / part).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / part, folder / part)
-        for room in ("flows", "pipeline"):
+        for room in ("flows", "pipeline", "serving"):
             shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
         self.edit("dataset", "digits", **SHORT)
         author = ("-c", "user.name=t", "-c", "user.email=t@localhost")

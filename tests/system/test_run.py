@@ -126,7 +126,7 @@ def test_wrong_params_stop_the_run_before_anything_is_touched(trained: Workspace
         done = trained.digits("run", code=2)
     finally:
         (trained.folder / "params.yaml").write_text(params)
-    assert "error: params.yaml: unknown key train.patiense: remove it or correct its spelling" in done.stderr
+    assert "unknown key recipes.three-conv-early-stopping.patiense: remove it or correct its spelling" in done.stderr
     assert everything_in(trained.folder) == before
 
 

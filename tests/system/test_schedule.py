@@ -55,7 +55,7 @@ def test_each_stage_s_output_is_in_its_task_s_log(box: Box):
 
 def test_a_killed_worker_leaves_no_orphan_and_the_next_run_completes(box: Box):
     set_schedule(box.workspace, None)
-    httpx.patch(f"{box.url}/deployments/{box.deployment()['id']}", json={"paused": True}, timeout=30)
+    box.pause()
     until(lambda: not box.having("RUNNING"), "quiet")
     box.workspace.edit("seed", "11")
     author = ("-c", "user.name=t", "-c", "user.email=t@localhost")
@@ -133,7 +133,7 @@ def test_ctrl_c_stops_everything_and_keeps_the_schedules(box: Box):
     until(lambda: not processes_of(box.workspace.folder), "the end of every process")
     again(box)
     assert len(box.runs()) >= before
-    httpx.patch(f"{box.url}/deployments/{box.deployment()['id']}", json={"paused": True}, timeout=30)
+    box.pause()
     assert box.stop() == 0
     again(box)
     assert box.deployment()["paused"] is True  # as a person left it

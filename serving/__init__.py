@@ -1,0 +1,1 @@
+"""The champion answering: predictor, HTTP service, web page; no TensorFlow."""

@@ -1,0 +1,23 @@
+"""How does the service write its log? A line an event on stderr, as text or as JSON."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+
+class JsonLines(logging.Formatter):
+    """``{"at", "level", "message", …}``, with the ``facts`` of the event, if it has any, instead of the message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        facts = getattr(record, "facts", None) or {"message": record.getMessage()}
+        if record.exc_info:
+            facts = {**facts, "traceback": self.formatException(record.exc_info)}
+        return json.dumps({"at": at, "level": record.levelname.lower(), **facts})
+
+
+def to_stderr(as_json: bool) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if as_json else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -1,0 +1,136 @@
+"""How is what the service sees kept without a request ever waiting for it? A queue, and one thread that writes.
+
+The queue is bounded: when the writer cannot keep up, or the disk is full, rows are dropped and counted, and requests go
+on. In the same thread the challenger, if there is one, answers the same images in shadow.
+"""
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections import OrderedDict, deque
+from contextlib import suppress
+
+import numpy as np
+
+from pipeline import features, inference, live
+from pipeline.errors import BadInput
+from pipeline.live import Seen
+from pipeline.params import Serving
+from serving.predictor import Predictor
+
+QUEUE_IMAGES = 20_000
+RECENT_IMAGES = 10_000  # kept in memory, so that they can be corrected
+WRITE_SECONDS = 0.25  # between two writes
+WRITE_IMAGES = 2_000  # described and written at once
+SPARE_EVERY = 50  # writes between two looks at the file's size
+LOG_SECONDS = 60.0  # between two lines about the same trouble
+
+log = logging.getLogger("digits.serving")
+
+
+class Memory:
+    """The writer of :mod:`pipeline.live` for one service."""
+
+    def __init__(self, settings: Serving, predictor: Predictor) -> None:
+        self.settings, self.predictor = settings, predictor
+        self.written = self.dropped = 0
+        self.waiting: deque[Seen] = deque()
+        self.images_waiting = 0
+        self.recent: OrderedDict[str, Seen] = OrderedDict()  # by request
+        self.images_recent = 0
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._logged = -LOG_SECONDS
+        self._thread = threading.Thread(target=self._work, name="memory", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what waits, then end."""
+        self._stopping.set()
+        self._thread.join()
+
+    def put(self, seen: Seen) -> None:
+        """Take in what a request was answered; returns at once."""
+        with self._lock:
+            self.recent[request_of(seen.ids[0])] = seen
+            self.images_recent += len(seen.ids)
+            while self.images_recent > RECENT_IMAGES and len(self.recent) > 1:
+                self.images_recent -= len(self.recent.popitem(last=False)[1].ids)
+            if self.images_waiting + len(seen.ids) > QUEUE_IMAGES:
+                self.dropped += len(seen.ids)
+                return
+            self.waiting.append(seen)
+            self.images_waiting += len(seen.ids)
+
+    def correct(self, identity: str, label: int, by: str) -> None:
+        """Keep a person's word on an image; :class:`BadInput` if that image is not known (any more)."""
+        seen = self._find(identity)
+        with live.store() as connection:
+            seen = seen or live.find(connection, identity)
+            if seen is None:
+                raise BadInput(f"no answer {identity} is remembered: predict the image again, then correct it")
+            live.correct(connection, seen, label, by)
+
+    def _find(self, identity: str) -> Seen | None:
+        with self._lock:
+            seen = self.recent.get(request_of(identity))
+        if seen is None or identity not in seen.ids:
+            return None
+        index = seen.ids.index(identity)
+        only = slice(index, index + 1)
+        return seen._replace(
+            ids=[identity], images=seen.images[only], answers=seen.answers[only], confidences=seen.confidences[only]
+        )
+
+    def _work(self) -> None:
+        with suppress(OSError):  # where the system allows it, this thread has the time that others leave
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        writes = 0
+        while not self._stopping.wait(WRITE_SECONDS) or self.waiting:
+            if parts := self._take():
+                writes += 1
+                self._write(parts, look=writes % SPARE_EVERY == 1)
+
+    def _take(self) -> list[Seen]:
+        with self._lock:
+            parts: list[Seen] = []
+            while self.waiting and sum(len(part.ids) for part in parts) < WRITE_IMAGES:
+                parts.append(self.waiting.popleft())
+            self.images_waiting -= sum(len(part.ids) for part in parts)
+        return parts
+
+    def _write(self, parts: list[Seen], look: bool) -> None:
+        count = sum(len(part.ids) for part in parts)
+        try:
+            if self.settings.shadow and (challenger := self.predictor.challenger):
+                parts = [
+                    part._replace(
+                        challenger=challenger.number,
+                        shadows=inference.run(challenger.model, part.images).argmax(axis=1),
+                    )
+                    for part in parts
+                ]
+            described = features.describe(np.concatenate([part.images for part in parts]))
+            with live.store() as connection:
+                live.write(connection, parts, described, self.settings.keep_images)
+                if look:
+                    live.spare(connection, int(self.settings.memory_mb * 1e6))
+            self.written += count
+        except (sqlite3.Error, OSError) as error:
+            self.dropped += count
+            if time.monotonic() - self._logged > LOG_SECONDS:
+                self._logged = time.monotonic()
+                log.warning("what was seen is not kept: %s", error)
+
+
+def identities(request: str, count: int) -> list[str]:
+    """An id for each image of a request."""
+    return [f"{request}-{index}" for index in range(count)]
+
+
+def request_of(identity: str) -> str:
+    return identity.rpartition("-")[0]

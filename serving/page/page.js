@@ -1,0 +1,286 @@
+// The page: draws, sends the picture, shows the answer, takes a correction. No library, no build step.
+"use strict";
+
+const PEN = 1 / 15; // of the paper's side
+const WAIT = 350; // milliseconds from a lifted pen to the question
+const STEP = 1 / 28; // of the paper's side: what an arrow key moves the pen
+
+const $ = (id) => document.getElementById(id);
+const paper = $("paper");
+const ink = paper.getContext("2d", { willReadFrequently: true });
+const bars = [];
+
+let stroke = null; // the last point of the stroke that is being drawn
+let pen = { x: 0.5, y: 0.3, down: false }; // of the keyboard
+let drawn = false;
+let timer = 0;
+let asked = 0; // counts questions, so that a late answer to an earlier one is not shown
+let answered = null;
+
+// ---- drawing
+
+function clear() {
+  ink.fillStyle = "#fff";
+  ink.fillRect(0, 0, paper.width, paper.height);
+  drawn = false;
+  asked += 1;
+  clearTimeout(timer);
+  $("hint").hidden = false;
+  show(null, "Nothing is drawn yet.");
+}
+
+function line(from, to) {
+  ink.strokeStyle = "#111";
+  ink.lineWidth = PEN * paper.width;
+  ink.lineCap = ink.lineJoin = "round";
+  ink.beginPath();
+  ink.moveTo(from.x * paper.width, from.y * paper.height);
+  ink.lineTo(to.x * paper.width, to.y * paper.height);
+  ink.stroke();
+  drawn = true;
+  $("hint").hidden = true;
+}
+
+function place(event) {
+  const box = paper.getBoundingClientRect();
+  return { x: (event.clientX - box.left) / box.width, y: (event.clientY - box.top) / box.height };
+}
+
+function askSoon() {
+  clearTimeout(timer);
+  if (drawn) timer = setTimeout(() => paper.toBlob((picture) => ask(picture), "image/png"), WAIT);
+}
+
+paper.addEventListener("pointerdown", (event) => {
+  if (event.button !== 0) return;
+  paper.setPointerCapture(event.pointerId);
+  clearTimeout(timer);
+  stroke = place(event);
+  line(stroke, stroke);
+});
+
+paper.addEventListener("pointermove", (event) => {
+  if (!stroke) return;
+  for (const between of event.getCoalescedEvents?.() ?? [event]) {
+    const next = place(between);
+    line(stroke, next);
+    stroke = next;
+  }
+});
+
+for (const end of ["pointerup", "pointercancel"]) {
+  paper.addEventListener(end, () => {
+    if (!stroke) return;
+    stroke = null;
+    askSoon();
+  });
+}
+
+const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+paper.addEventListener("keydown", (event) => {
+  if (event.key in MOVES) {
+    const [x, y] = MOVES[event.key];
+    const next = { ...pen, x: clamp(pen.x + x * STEP), y: clamp(pen.y + y * STEP) };
+    if (pen.down) line(pen, next);
+    pen = next;
+  } else if (event.key === " ") {
+    pen.down = !pen.down;
+    if (pen.down) line(pen, pen);
+    else askSoon();
+  } else if (event.key === "Enter") {
+    pen.down = false;
+    askSoon();
+  } else if (event.key === "Escape") {
+    pen = { x: 0.5, y: 0.3, down: false };
+    clear();
+  } else {
+    return;
+  }
+  event.preventDefault();
+  say(`Pen ${pen.down ? "down" : "up"}, ${Math.round(100 * pen.x)} percent across, ${Math.round(100 * pen.y)} down.`);
+});
+
+function clamp(value) {
+  return Math.min(Math.max(value, 0.05), 0.95);
+}
+
+// ---- photos
+
+async function take(file) {
+  if (!file) return;
+  clear();
+  $("hint").hidden = true;
+  try {
+    const picture = await createImageBitmap(file);
+    const scale = Math.min(paper.width / picture.width, paper.height / picture.height);
+    const [width, height] = [picture.width * scale, picture.height * scale];
+    ink.drawImage(picture, (paper.width - width) / 2, (paper.height - height) / 2, width, height);
+  } catch {
+    // What the browser cannot show the service may still read, and says so if not.
+  }
+  ask(file);
+}
+
+$("file").addEventListener("change", (event) => {
+  take(event.target.files[0]);
+  event.target.value = "";
+});
+document.addEventListener("paste", (event) => take([...event.clipboardData.files][0]));
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.add("over");
+});
+document.addEventListener("dragleave", () => document.body.classList.remove("over"));
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("over");
+  take(event.dataTransfer.files[0]);
+});
+$("clear").addEventListener("click", clear);
+
+// ---- asking and showing
+
+async function ask(picture) {
+  const question = (asked += 1);
+  try {
+    const response = await fetch("/predict?image=true&challenger=true", {
+      method: "POST",
+      body: picture,
+      headers: { "Content-Type": picture.type || "application/octet-stream" },
+    });
+    const content = await response.json();
+    if (question !== asked) return;
+    if (!response.ok) return show(null, content.detail, true);
+    show(content);
+    card(content.version);
+  } catch {
+    if (question === asked) show(null, "The service does not answer: is it still running?", true);
+  }
+}
+
+function percent(share) {
+  return share > 0.9995 ? "100%" : `${(100 * share).toFixed(1)}%`;
+}
+
+function show(content, words, wrong = false) {
+  const answer = content?.answers[0];
+  const found = answer && answer.digit !== null;
+  answered = found ? answer : null;
+  $("digit").textContent = found ? answer.digit : "?";
+  $("digit").classList.toggle("none", !found);
+  say(words ?? (found ? sentence(answer, content.challenger) : `${capital(answer.reason)}.`), wrong);
+  $("seen").hidden = !answer?.image;
+  if (answer?.image) small(answer.image);
+  const rival = found && content.challenger ? content.challenger.probabilities[0] : null;
+  $("legend").hidden = !rival;
+  if (rival) {
+    $("legend").querySelector(".champion").textContent = `champion, version ${content.version}`;
+    $("legend").querySelector(".challenger").textContent = `challenger, version ${content.challenger.version}`;
+  }
+  $("correct").hidden = !found;
+  bars.forEach((bar, digit) => bar.set(found ? answer.probabilities[digit] : null, rival?.[digit], found && digit === answer.digit));
+}
+
+function sentence(answer, challenger) {
+  const { digit, confidence, second } = answer;
+  let text = `It is a ${digit}, ${percent(confidence)} sure`;
+  text += second.confidence >= 0.001 ? `; else a ${second.digit} (${percent(second.confidence)}).` : ".";
+  if (challenger) {
+    const rival = challenger.probabilities[0];
+    const other = rival.indexOf(Math.max(...rival));
+    text += other === digit ? " The challenger agrees." : ` The challenger says ${other}.`;
+  }
+  return text;
+}
+
+function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+function say(words, wrong = false) {
+  $("words").textContent = words;
+  $("words").classList.toggle("wrong", wrong);
+}
+
+function small(encoded) {
+  const bytes = Uint8Array.from(atob(encoded), (character) => character.charCodeAt(0));
+  const pixels = new ImageData(28, 28);
+  bytes.forEach((value, index) => pixels.data.set([value, value, value, 255], 4 * index));
+  $("small").getContext("2d").putImageData(pixels, 0, 0);
+}
+
+function bar(digit) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.disabled = true;
+  button.innerHTML = `<span>${digit}</span><span class="track"><span class="bar"></span><span class="bar challenger" hidden></span></span><span class="share"></span>`;
+  const [first, rival] = button.querySelectorAll(".bar");
+  button.addEventListener("click", () => correct(digit, button));
+  $("bars").append(button);
+  return {
+    set(share, rivals, best) {
+      button.disabled = share === null;
+      button.classList.toggle("first", best);
+      button.classList.remove("kept");
+      first.style.width = `${100 * (share ?? 0)}%`;
+      rival.hidden = rivals === undefined;
+      rival.style.width = `${100 * (rivals ?? 0)}%`;
+      button.querySelector(".share").textContent = share === null ? "" : percent(share);
+      button.setAttribute("aria-label", share === null ? `${digit}` : `${digit}: ${percent(share)}. Say that it is a ${digit}.`);
+    },
+  };
+}
+
+async function correct(digit, button) {
+  if (!answered) return;
+  const { id, digit: given } = answered;
+  const response = await fetch("/corrections", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ id, digit }),
+  }).catch(() => null);
+  if (!response?.ok) {
+    const content = response ? await response.json() : { detail: "The service does not answer: is it still running?" };
+    return say(content.detail, true);
+  }
+  document.querySelectorAll("#bars .kept").forEach((other) => other.classList.remove("kept"));
+  button.classList.add("kept");
+  say(digit === given ? `Thank you: kept as a ${digit}.` : `Thank you: kept as a ${digit}, not a ${given}. It can be trained on.`);
+}
+
+// ---- who answers
+
+let carded = null;
+
+async function card(version) {
+  if (version === carded) return;
+  const response = await fetch("/model").catch(() => null);
+  if (!response?.ok) return say(response ? (await response.json()).detail : "The service does not answer.", true);
+  const { champion, challenger, shadow } = await response.json();
+  carded = champion.version;
+  const day = new Date(champion.created).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const facts = [
+    ["Champion", `${champion.model}, version ${champion.version}`],
+    ["Test accuracy", `${(100 * champion.metrics.accuracy).toFixed(2)}% of ${champion.metrics.n_test.toLocaleString()} images`],
+    ["Trained", day],
+    ["From", `${champion.lineage.dataset}, recipe ${champion.lineage.recipe}`],
+  ];
+  if (challenger) {
+    facts.push(["Challenger", `version ${challenger.version}, ${(100 * challenger.metrics.accuracy).toFixed(2)}%`]);
+    if (shadow?.compared) facts.push(["They differ on", `${shadow.differ} of ${shadow.compared} images seen here`]);
+  }
+  $("facts").replaceChildren(
+    ...facts.map(([term, text]) => {
+      const pair = document.createElement("div");
+      pair.append(Object.assign(document.createElement("dt"), { textContent: term }));
+      pair.append(Object.assign(document.createElement("dd"), { textContent: text }));
+      return pair;
+    }),
+  );
+  $("card").hidden = false;
+}
+
+for (let digit = 0; digit < 10; digit += 1) bars.push(bar(digit));
+clear();
+card(null);

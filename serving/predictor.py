@@ -1,0 +1,180 @@
+"""Which model answers now? The champion in ONNX Runtime, followed as its alias moves, in batches as they come.
+
+What was last known is remembered on the disk, so that a service that starts answers at once, also when the registry is
+away; the registry's own word replaces it within seconds. A model whose file is not the registered one is not used: the
+one before it goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from pipeline import files, inference, processes, registry
+from pipeline.errors import BadInput
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+REMEMBERED = Path(".cache/serving.json")
+RESTART_SECONDS = 5.0  # from the end of a watcher to the next one
+MOST_IMAGES = 256  # computed at once; what waits beyond that makes up the next batch
+MOST_WAITING = 20_000  # images; more are refused rather than kept
+
+log = logging.getLogger("digits.serving")
+
+
+class Busy(Exception):
+    """More images wait than may."""
+
+
+class Served(NamedTuple):
+    """A version that answers."""
+
+    number: str
+    model: onnxruntime.InferenceSession
+    facts: dict[str, Any]
+
+
+class Predictor:
+    """The versions in use of one registered model, kept up to date by a thread that listens to the watcher."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.champion: Served | None = None
+        self.challenger: Served | None = None
+        self.fault: str | None = None
+        self._stopping = threading.Event()
+        self._watcher: Any = None
+        self._thread = threading.Thread(target=self._follow, name="follow", daemon=True)
+
+    def start(self) -> None:
+        self._recall()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._watcher is not None:
+            self._watcher.stdin.close()  # its supervisor ends with it
+        self._thread.join()
+
+    def _follow(self) -> None:
+        command = [sys.executable, "-m", "serving.watch", self.name]
+        while not self._stopping.is_set():
+            with processes.started(command) as self._watcher:
+                for line in self._watcher.stdout:
+                    if line.startswith("{"):
+                        self.take(json.loads(line))
+                    elif "error: " in line:
+                        log.warning("the registry's watcher: %s", line.strip())
+            if not self._stopping.wait(RESTART_SECONDS):
+                log.warning("the registry's watcher ended: starting it again")
+
+    def take(self, told: dict[str, Any]) -> None:
+        """Use the versions of a line of :mod:`serving.watch`; those in use stay where it tells of a fault."""
+        if told["fault"] != self.fault and told["fault"]:
+            log.warning("%s", told["fault"])
+        self.fault = told["fault"]
+        if self.fault:
+            return
+        try:
+            champion = self._opened(told["champion"], self.champion)
+            challenger = self._opened(told["challenger"], self.challenger)
+        except BadInput as error:
+            self.fault = str(error)
+            log.warning("%s", error)
+            return
+        if champion and (self.champion is None or champion.number != self.champion.number):
+            log.info("%s version %s answers", self.name, champion.number)
+        self.champion, self.challenger = champion, challenger
+        if champion:
+            files.write_json(registry.home() / REMEMBERED, told)
+
+    def _recall(self) -> None:
+        """Begin with what was last known of this model."""
+        try:
+            told = files.read_json(registry.home() / REMEMBERED)
+            if told["champion"]["model"] == self.name:
+                self.take(told)
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # nothing, or nothing useful, is remembered
+        self.fault = None
+
+    def _opened(self, facts: dict[str, Any] | None, open_already: Served | None) -> Served | None:
+        if facts is None:
+            return None
+        if open_already and open_already.facts["onnx_sha256"] == facts["onnx_sha256"]:
+            return open_already._replace(number=facts["version"], facts=facts)
+        path = Path(facts["onnx"])
+        if not path.is_file() or files.sha256_file(path) != facts["onnx_sha256"]:
+            raise BadInput(f"{path} is not the file that was registered: it is not used")
+        return Served(facts["version"], inference.open_model(path, spinning=False), facts)
+
+
+class Batches:
+    """Requests that come while a batch is computed make up the next one: no waiting when idle, large ones under load."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+        self.waiting: deque[tuple[np.ndarray, asyncio.Future]] = deque()
+        self.images_waiting = 0
+        self._wake = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, "inference")
+
+    async def answer(self, images: np.ndarray) -> tuple[Served, np.ndarray]:
+        """Probabilities float32 (N, 10) of images uint8 (N, 28, 28), and who gave them; :class:`Busy` if too many wait,
+        :class:`BadInput` if there is no champion."""
+        if self.images_waiting + len(images) > MOST_WAITING:
+            raise Busy
+        future = asyncio.get_running_loop().create_future()
+        self.waiting.append((images, future))
+        self.images_waiting += len(images)
+        self._wake.set()
+        served, probabilities = await future
+        return served, probabilities
+
+    async def work(self) -> None:
+        """Compute batch after batch, until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self.waiting:
+                parts = self._take()
+                try:
+                    served, answers = await loop.run_in_executor(self._thread, self._compute, [p[0] for p in parts])
+                except Exception as error:
+                    for _, future in parts:
+                        if not future.done():
+                            future.set_exception(error)
+                    continue
+                start = 0
+                for images, future in parts:
+                    if not future.done():  # else its client went away
+                        future.set_result((served, answers[start : start + len(images)]))
+                    start += len(images)
+
+    def _take(self) -> list[tuple[np.ndarray, asyncio.Future]]:
+        parts = [self.waiting.popleft()]
+        count = len(parts[0][0])
+        while self.waiting and count + len(self.waiting[0][0]) <= MOST_IMAGES:
+            parts.append(self.waiting.popleft())
+            count += len(parts[-1][0])
+        self.images_waiting -= count
+        return parts
+
+    def _compute(self, parts: list[np.ndarray]) -> tuple[Served, np.ndarray]:
+        served = self.predictor.champion
+        if served is None:
+            raise BadInput(f"{self.predictor.name} has no champion yet: run `digits run`")
+        images = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return served, inference.run(served.model, images)

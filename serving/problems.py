@@ -1,0 +1,37 @@
+"""How does the service say that something is wrong? As RFC 9457 problem details, with the request's id."""
+
+from http import HTTPStatus
+
+from fastapi.responses import JSONResponse
+
+TYPE = "application/problem+json"
+SCHEMA = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "request_id"],
+    "properties": {
+        "type": {"type": "string", "description": "always about:blank: the status says what kind it is"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "what was wrong, where, and what to do"},
+        "request_id": {"type": "string"},
+    },
+}
+
+
+class Problem(Exception):
+    """A request that ends with this status, and one line on what was wrong, where, and what to do."""
+
+    def __init__(self, status: int, detail: str, **headers: str) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers = status, detail, headers
+
+
+def answer(status: int, detail: str, request_id: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    content = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "request_id": request_id,
+    }
+    return JSONResponse(content, status, headers, TYPE)

@@ -1,0 +1,59 @@
+"""What do requests and answers look like? The parts of the OpenAPI document."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline.splits import CLASSES, SIDE
+from serving import problems, requests
+
+
+class Choice(BaseModel):
+    digit: int
+    confidence: float
+
+
+class Answer(BaseModel):
+    """Of one image."""
+
+    id: str = Field(description="to correct this answer by")
+    source: str | None = Field(None, description="the picture's file name")
+    digit: int | None = Field(description="null where no single digit was found")
+    reason: str | None = Field(None, description="why there is no digit")
+    confidence: float | None = Field(None, description="the digit's probability")
+    second: Choice | None = Field(None, description="what comes next")
+    probabilities: list[float] | None = Field(None, description="of 0 to 9")
+    image: str | None = Field(
+        None, description="with image=true: base64 of the 28 × 28 grey levels that were read, a row after the other"
+    )
+
+
+class Prediction(BaseModel):
+    model: str
+    version: str
+    answers: list[Answer]
+    challenger: dict[str, Any] | None = Field(
+        None, description="with challenger=true, where there is one: its version and probabilities"
+    )
+
+
+class Correction(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    id: Annotated[str, Field(max_length=80)]
+    digit: Annotated[int, Field(ge=0, lt=CLASSES)]
+
+
+PROBLEM = {"content": {problems.TYPE: {"schema": problems.SCHEMA}}}
+IMAGES = {"type": "array", "items": {"type": "array", "minItems": SIDE, "maxItems": SIDE, "items": {
+    "type": "array", "minItems": SIDE, "maxItems": SIDE, "items": {"type": "integer", "minimum": 0, "maximum": 255}}}}  # fmt: skip
+BODY = {
+    "required": True,
+    "content": {
+        requests.JSON: {"schema": {"type": "object", "required": ["images"], "additionalProperties": False,
+                                   "properties": {"images": {**IMAGES, "minItems": 1}}}},
+        requests.NPY: {"schema": {"type": "string", "format": "binary"}},
+        requests.FORM: {"schema": {"type": "object", "properties": {"files": {"type": "array", "items": {"type": "string", "format": "binary"}}}}},
+        **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in requests.PICTURES},
+    },
+}  # fmt: skip

@@ -1,0 +1,301 @@
+"""The champion over HTTP: predictions, corrections, what answers and how it fares; and the page to draw on.
+
+Everything that a request waits for is here: pictures are read by a few threads, images are computed in the batches of
+:mod:`serving.predictor`; the store, the challenger in shadow and the registry have threads of their own.
+"""
+
+import asyncio
+import base64
+import logging
+import resource
+import socket
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import uuid4
+
+import numpy as np
+import uvicorn
+from fastapi import APIRouter, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from fastapi.staticfiles import StaticFiles
+from fastapi_offline import FastAPIOffline
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+
+from pipeline import inference, live, registry
+from pipeline.errors import BadInput
+from pipeline.live import Seen
+from pipeline.params import Serving
+from pipeline.splits import CLASSES, SIDE
+from serving import problems, requests, schemas, telemetry, trend
+from serving.gatekeeper import Gatekeeper
+from serving.memory import Memory, identities
+from serving.predictor import Batches, Busy, Predictor, Served
+from serving.problems import Problem
+from serving.requests import Item
+
+PAGE = Path(__file__).parent / "page"
+READERS = 2  # threads that decode and frame pictures
+DRAIN_SECONDS = 10  # for requests that are under way when the service is told to stop
+POLICY = "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+
+log = logging.getLogger("digits.serving")
+router = APIRouter()
+
+
+def problem(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The part of the OpenAPI document that names these statuses, and those that any request may end with."""
+    return dict.fromkeys((*statuses, 401, 403, 408, 413, 429), schemas.PROBLEM)
+
+
+@router.post(
+    "/predict",
+    response_model=schemas.Prediction,
+    responses=problem(400, 415, 422, 503),
+    openapi_extra={"requestBody": schemas.BODY},
+    summary="Read the digit on each picture, or on each 28×28 image",
+)
+async def predict(
+    request: Request,
+    image: Annotated[bool, Query(description="give each image back as the network saw it")] = False,
+    challenger: Annotated[bool, Query(description="say what the challenger answers too")] = False,
+) -> Response:
+    state = request.app.state
+    found = await requests.read(request, state.settings)
+    loop = asyncio.get_running_loop()
+    if isinstance(found, np.ndarray):
+        items = requests.as_items(found)
+    else:
+        items = await loop.run_in_executor(state.readers, requests.framed, found, state.settings)
+    read = [index for index, item in enumerate(items) if item.image is not None]
+    images = (
+        np.stack([item.image for item in items if item.image is not None])
+        if read
+        else np.empty((0, SIDE, SIDE), np.uint8)
+    )
+    try:
+        served, probabilities = await state.batches.answer(images)
+    except Busy:
+        raise Problem(503, "too many images wait already: try again in a moment", **{"retry-after": "1"}) from None
+    except BadInput as error:
+        raise Problem(503, str(error), **{"retry-after": "10"}) from None
+    ids = identities(uuid4().hex[:16], len(items))
+    _remember(state.memory, state.predictor.name, served, [ids[index] for index in read], images, probabilities)
+    content: dict[str, Any] = {
+        "model": state.predictor.name,
+        "version": served.number,
+        "answers": _answers(items, ids, dict(zip(read, np.round(probabilities.astype(float), 6), strict=True)), image),
+    }
+    telemetry.ANSWERS.labels(served.number, "none").inc(len(items) - len(read))
+    if challenger and (rival := state.predictor.challenger) and read:
+        said = await loop.run_in_executor(state.readers, inference.run, rival.model, images)
+        content["challenger"] = {"version": rival.number, "probabilities": np.round(said.astype(float), 6).tolist()}
+    return JSONResponse(content)
+
+
+def _answers(items: list[Item], ids: list[str], rows: dict[int, np.ndarray], with_image: bool) -> list[dict[str, Any]]:
+    answers = []
+    for index, (identity, item) in enumerate(zip(ids, items, strict=True)):
+        answer: dict[str, Any] = {"id": identity, "source": item.source, "digit": None, "reason": item.reason}
+        if index in rows:
+            row = rows[index]
+            second, first = (int(digit) for digit in row.argsort()[-2:])
+            answer |= {
+                "digit": first,
+                "confidence": row[first],
+                "second": {"digit": second, "confidence": row[second]},
+                "probabilities": row.tolist(),
+            }
+        if with_image and item.image is not None:
+            answer["image"] = base64.b64encode(item.image.tobytes()).decode()
+        answers.append(answer)
+    return answers
+
+
+def _remember(
+    memory: Memory, name: str, served: Served, ids: list[str], images: np.ndarray, probabilities: np.ndarray
+) -> None:
+    if not ids:
+        return
+    digits, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    memory.put(
+        Seen(ids, datetime.now(UTC).isoformat(timespec="seconds"), name, served.number, images, digits, confidences)
+    )
+    telemetry.BATCH.observe(len(ids))
+    for digit, count in enumerate(np.bincount(digits, minlength=CLASSES)):
+        if count:
+            telemetry.ANSWERS.labels(served.number, str(digit)).inc(int(count))
+    for confidence in confidences[:16]:  # of a large request these stand for the rest
+        telemetry.CONFIDENCE.observe(confidence)
+
+
+@router.post(
+    "/corrections", status_code=201, responses=problem(400, 404, 422), summary="Say which digit an image really shows"
+)
+def correct(request: Request, correction: schemas.Correction) -> dict[str, Any]:
+    try:
+        request.app.state.memory.correct(correction.id, correction.digit, registry.person())
+    except BadInput as error:
+        raise Problem(404, str(error)) from None
+    telemetry.CORRECTIONS.inc()
+    return {"id": correction.id, "digit": correction.digit}
+
+
+@router.get(
+    "/health", responses=problem(), summary="The process lives; what it answers with, and what is wrong, if anything"
+)
+def health(request: Request) -> dict[str, Any]:
+    predictor, memory = request.app.state.predictor, request.app.state.memory
+    champion = predictor.champion
+    return {
+        "status": "ok" if champion and not predictor.fault else "degraded",
+        "model": predictor.name,
+        "version": champion and champion.number,
+        "fault": predictor.fault,
+        "memory": {"written": memory.written, "dropped": memory.dropped},
+    }
+
+
+@router.get("/ready", responses=problem(503), summary="There is a champion, and it answers")
+def ready(request: Request) -> dict[str, Any]:
+    return {"version": _champion(request).number}
+
+
+@router.get(
+    "/model", responses=problem(503), summary="The champion's card: version, metrics, lineage; and the challenger's"
+)
+def model(request: Request) -> dict[str, Any]:
+    champion, challenger = _champion(request), request.app.state.predictor.challenger
+    facts: dict[str, Any] = {"champion": champion.facts, "challenger": challenger and challenger.facts, "shadow": None}
+    if challenger:
+        with live.store() as connection:
+            facts["shadow"] = live.disagreements(
+                connection, champion.facts["model"], champion.number, challenger.number
+            )
+    return facts
+
+
+def _champion(request: Request) -> Served:
+    champion: Served | None = request.app.state.predictor.champion
+    if champion is None:
+        raise Problem(
+            503, f"{request.app.state.predictor.name} has no champion yet: run `digits run`", **{"retry-after": "10"}
+        )
+    return champion
+
+
+@router.get("/metrics", response_class=Response, responses=problem(), summary="For Prometheus")
+def metrics(request: Request) -> Response:
+    predictor, memory = request.app.state.predictor, request.app.state.memory
+    telemetry.VERSION.clear()
+    for alias in (registry.CHAMPION, registry.CHALLENGER):
+        if served := getattr(predictor, alias):
+            telemetry.VERSION.labels(alias, served.number).set(1)
+    telemetry.FAULT.set(predictor.fault is not None)
+    telemetry.REMEMBERED.set(memory.written)
+    telemetry.DROPPED.set(memory.dropped)
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/", include_in_schema=False)
+def page() -> FileResponse:
+    return FileResponse(PAGE / "index.html", headers={"content-security-policy": POLICY, "cache-control": "no-cache"})
+
+
+@router.get("/monitor", include_in_schema=False)
+def monitor_page(request: Request) -> HTMLResponse:
+    return HTMLResponse(trend.page(request.app.state.predictor.name), headers={"content-security-policy": POLICY})
+
+
+def application(name: str, settings: Serving, key: str | None = None) -> FastAPI:
+    """The service of one registered model."""
+
+    @asynccontextmanager
+    async def running(app: FastAPI) -> AsyncIterator[None]:
+        app.state.settings = settings
+        app.state.predictor = Predictor(name)
+        app.state.batches = Batches(app.state.predictor)
+        app.state.memory = Memory(settings, app.state.predictor)
+        app.state.readers = ThreadPoolExecutor(READERS, "reader")
+        app.state.predictor.start()
+        app.state.memory.start()
+        work = asyncio.create_task(app.state.batches.work())
+        yield
+        work.cancel()
+        with suppress(asyncio.CancelledError):
+            await work
+        app.state.memory.stop()
+        app.state.predictor.stop()
+
+    app = FastAPIOffline(title="digits", summary="Reads handwritten digits", lifespan=running, redoc_url=None)
+    app.include_router(router)
+    app.mount("/page", StaticFiles(directory=PAGE))
+    app.mount("/reports", StaticFiles(directory=registry.home() / "reports", html=True, check_dir=False))
+    app.add_middleware(Gatekeeper, settings=settings, key=key)
+    app.add_exception_handler(HTTPException, _http_problem)
+    app.add_exception_handler(Problem, _own_problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    return app
+
+
+async def _own_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101 — for the type alone
+    return problems.answer(error.status, error.detail, request.state.request_id, error.headers)
+
+
+async def _http_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    return problems.answer(error.status_code, str(error.detail), request.state.request_id, dict(error.headers or {}))
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    lines = [f"{'.'.join(str(part) for part in one['loc'][1:]) or 'the body'}: {one['msg']}" for one in error.errors()]
+    return problems.answer(422, "; ".join(lines), request.state.request_id)
+
+
+class Server(uvicorn.Server):
+    """Says where it listens, once it does."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for bound in sockets or []:
+            host, port = bound.getsockname()[:2]
+            log.info("http://%s:%s is open; Ctrl-C stops", f"[{host}]" if ":" in host else host, port)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The socket to serve on; :class:`BadInput` if it is not to be had."""
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
+        )
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BadInput(
+            f"{host}:{port} cannot be listened on: {reason.lower()}: give another --host or --port"
+        ) from None
+
+
+def serve(name: str, settings: Serving, host: str, port: int, key: str | None) -> None:
+    """Serve until told to stop."""
+    bound = listen(host, port)
+    if host not in ("127.0.0.1", "::1", "localhost") and not key:
+        log.warning("anybody who reaches %s may ask: set DIGITS_API_KEY to let in only who knows it", host)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with suppress(ValueError, OSError):  # each idle connection takes one
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    config = uvicorn.Config(
+        application(name, settings, key),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+    with bound:
+        Server(config).run([bound])

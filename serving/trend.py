@@ -1,0 +1,66 @@
+"""How has what comes in changed, window after window? The page at /monitor, from what the monitor flow left."""
+
+from typing import Any
+
+from jinja2 import Environment
+
+from pipeline import monitor
+
+SHOWN = 60  # windows, the latest
+WIDTH, HEIGHT = 720, 160  # of the chart, in its own units
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Drift · {{ name }}</title>
+<link rel="stylesheet" href="/page/style.css">
+<main class="wide">
+<header><h1>What comes in</h1><nav><a href="/">Draw a digit</a> <a href="/reports/index.html">Report</a></nav></header>
+{% if not windows %}
+<p>No window was compared yet. The monitor does so with the last images that were asked about, by its schedule
+(<code>make schedule</code>), or when it is started from Prefect's page.</p>
+{% else %}
+<p class="verdict {{ 'bad' if windows[-1].bad else 'good' }}">The latest window, {{ windows[-1].images }} images until
+{{ windows[-1].at }}, {{ 'has drifted' if windows[-1].bad else 'looks like what the champion learnt from' }}:
+furthest is {{ windows[-1].furthest }} ({{ '%.2f' % windows[-1].height }} standard deviations).</p>
+<figure>
+<svg viewBox="0 0 {{ width }} {{ height + 24 }}" role="img" aria-label="The largest distance of each window">
+{% for line in lines %}<line class="grid" x1="0" x2="{{ width }}" y1="{{ line.y }}" y2="{{ line.y }}"/>
+<text x="0" y="{{ line.y - 3 }}">{{ line.label }}</text>{% endfor %}
+{% for w in windows %}<circle class="{{ 'bad' if w.bad else 'good' }}" cx="{{ w.x }}" cy="{{ w.y }}" r="5">
+<title>{{ w.at }}: {{ w.furthest }} {{ '%.2f' % w.height }}</title></circle>{% endfor %}
+<text x="0" y="{{ height + 20 }}">{{ windows[0].at[:16] }}</text>
+<text x="{{ width }}" y="{{ height + 20 }}" text-anchor="end">{{ windows[-1].at[:16] }}</text>
+</svg>
+<figcaption>The column furthest from the champion's reference, in standard deviations;
+filled: a drifted window.</figcaption>
+</figure>
+<table>
+<thead><tr><th>Window until<th class="number">Images<th class="number">Version
+<th>Verdict<th>Furthest<th class="number">Distance<th>Report</thead>
+{% for w in windows | reverse %}<tr><td>{{ w.at }}<td class="number">{{ w.images }}<td class="number">{{ w.version }}
+<td>{{ 'drifted' if w.bad else 'alike' }}<td>{{ w.furthest }}<td class="number">{{ '%.2f' % w.height }}
+<td><a href="/reports/monitor/{{ w.page }}">Evidently</a>
+{% endfor %}</table>
+{% endif %}
+</main>
+"""
+
+
+def page(name: str) -> str:
+    """The windows of that model, the latest last, as a chart and a table."""
+    windows = [_row(record) for record in monitor.windows(name)[-SHOWN:]]
+    top = max([1.0, *(window["height"] for window in windows)])
+    for index, window in enumerate(windows):
+        window["x"] = round(30 + (WIDTH - 40) * (index + 0.5) / len(windows), 1)
+        window["y"] = round(HEIGHT * (1 - window["height"] / (1.1 * top)), 1)
+    lines = [
+        {"y": round(HEIGHT * (1 - level * top / 1.1 / top), 1), "label": f"{level * top:.2g}"} for level in (0, 0.5, 1)
+    ]
+    template = Environment(autoescape=True).from_string(_PAGE)
+    return template.render(name=name, windows=windows, lines=lines, width=WIDTH, height=HEIGHT)
+
+
+def _row(record: dict[str, Any]) -> dict[str, Any]:
+    furthest, height = max(record["columns"].items(), key=lambda column: column[1])
+    return {**record, "furthest": furthest.replace("_", " "), "height": height, "page": monitor.page_name(record)}
