@@ -45,15 +45,12 @@ class Correction(BaseModel):
 
 
 PROBLEM = {"content": {problems.TYPE: {"schema": problems.SCHEMA}}}
-IMAGES = {"type": "array", "items": {"type": "array", "minItems": SIDE, "maxItems": SIDE, "items": {
-    "type": "array", "minItems": SIDE, "maxItems": SIDE, "items": {"type": "integer", "minimum": 0, "maximum": 255}}}}  # fmt: skip
-BODY = {
-    "required": True,
-    "content": {
-        requests.JSON: {"schema": {"type": "object", "required": ["images"], "additionalProperties": False,
-                                   "properties": {"images": {**IMAGES, "minItems": 1}}}},
-        requests.NPY: {"schema": {"type": "string", "format": "binary"}},
-        requests.FORM: {"schema": {"type": "object", "properties": {"files": {"type": "array", "items": {"type": "string", "format": "binary"}}}}},
-        **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in requests.PICTURES},
-    },
-}  # fmt: skip
+_GREY = {"type": "integer", "minimum": 0, "maximum": 255}
+_ROW = {"type": "array", "minItems": SIDE, "maxItems": SIDE, "items": _GREY}
+_IMAGE = {"type": "array", "minItems": SIDE, "maxItems": SIDE, "items": _ROW}
+_FILE = {"type": "string", "format": "binary"}
+_ARRAYS = {"type": "array", "minItems": 1, "items": _IMAGE}
+_JSON = {"type": "object", "required": ["images"], "additionalProperties": False, "properties": {"images": _ARRAYS}}
+_FORM = {"type": "object", "required": ["files"], "properties": {"files": {"type": "array", "items": _FILE}}}
+_SCHEMAS = {requests.JSON: _JSON, requests.FORM: _FORM, **dict.fromkeys((requests.NPY, *requests.PICTURES), _FILE)}
+BODY = {"required": True, "content": {kind: {"schema": schema} for kind, schema in _SCHEMAS.items()}}

@@ -73,11 +73,8 @@ async def predict(
     else:
         items = await loop.run_in_executor(state.readers, requests.framed, found, state.settings)
     read = [index for index, item in enumerate(items) if item.image is not None]
-    images = (
-        np.stack([item.image for item in items if item.image is not None])
-        if read
-        else np.empty((0, SIDE, SIDE), np.uint8)
-    )
+    drawn = [item.image for item in items if item.image is not None]
+    images = np.stack(drawn) if drawn else np.empty((0, SIDE, SIDE), np.uint8)
     try:
         served, probabilities = await state.batches.answer(images)
     except Busy:
