@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from pipeline import params as params_file
-from pipeline.errors import one_line
+from pipeline.errors import BadInput, one_line
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -39,8 +39,9 @@ def parser() -> argparse.ArgumentParser:
 
     batch = _add(commands, "add-batch", add_batch, "take in a batch of new labelled digits, or quarantine it")
     batch.add_argument(
-        "path", type=Path, metavar="PATH", help="an npz or csv file, or a folder of IDX files or pictures"
+        "path", type=Path, nargs="?", metavar="PATH", help="an npz or csv file, or a folder of IDX files or pictures"
     )
+    batch.add_argument("--corrections", action="store_true", help="those that people made on the page, instead of PATH")
     batch.add_argument("--by", metavar="WHO", help="recorded with it; else DIGITS_USER or your user name")
 
     _add(commands, "champion", show_champion, "the model in use")
@@ -118,9 +119,13 @@ def add_batch(arguments: argparse.Namespace) -> None:
     from flows import events
     from pipeline import alerts, batches, registry
 
-    event = batches.add(
-        arguments.path, params_file.load(), _champion_answer(arguments), arguments.by or registry.person()
-    )
+    if (arguments.path is None) != arguments.corrections:
+        raise BadInput("give either the PATH of a batch or --corrections")
+    params, by = params_file.load(), arguments.by or registry.person()
+    if arguments.corrections:
+        event = batches.add_corrections(params, by)
+    else:
+        event = batches.add(arguments.path, params, _champion_answer(arguments), by)
     if event["event"] == "quarantined":
         alerts.raise_("quarantined", f"{event['source']}: {'; '.join(event['findings'])}")
     else:

@@ -9,7 +9,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.states import Completed
 
 from flows import events, workspace
-from pipeline import alerts, params, registry
+from pipeline import alerts, params, registry, windows
 from pipeline import monitor as room
 
 
@@ -25,9 +25,9 @@ def monitor(folder: str | None = None) -> Any:
         if found is None:
             return Completed(message=f"fewer than {settings.monitor.min_images} images came in since the last look")
         record, snapshot = found
-        page = room.keep(record, snapshot)
-        records = room.windows(name, record["version"])
-    alarm = room.alarmed(records, settings.monitor.bad, settings.monitor.of)
+        page = windows.keep(record, snapshot)
+        records = windows.of(name, record["version"])
+    alarm = windows.alarmed(records, settings.monitor.bad, settings.monitor.of)
     far = sorted(record["columns"].items(), key=lambda item: -item[1])[:3]
     words = (
         f"{record['images']} images, {record['drifted_share']:.0%} of the columns drifted, most of all "
@@ -37,7 +37,7 @@ def monitor(folder: str | None = None) -> Any:
     create_markdown_artifact(
         f"# {'Drift' if alarm else 'No drift'}\n\n{words}\n", key="monitor", description="A window"
     )
-    if alarm and not room.alarmed(records[:-1], settings.monitor.bad, settings.monitor.of):  # once, as it begins
+    if alarm and not windows.alarmed(records[:-1], settings.monitor.bad, settings.monitor.of):  # once, as it begins
         bad = sum(r["bad"] for r in records[-settings.monitor.of :])
         alerts.raise_("drift", f"{bad} of the last {settings.monitor.of} windows are bad: {words}")
         events.drift(name, record)

@@ -18,13 +18,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from filelock import FileLock
 
-from pipeline import datasets, drift, evaluate, files, splits, validate
+from pipeline import datasets, drift, evaluate, files, live, splits, validate
 from pipeline.errors import BadInput
 from pipeline.params import Batches, Ingest, Params, Validate
 from pipeline.splits import CLASSES, Split
 
 ACCEPTED = Path("data/batches")
 QUARANTINE = Path("data/quarantine")
+CORRECTIONS = Path("data/corrections")
 LOCK = Path(".cache/batches.lock")
 FACTS = "batch.json"
 REPORT = "report.json"
@@ -68,6 +69,25 @@ def add(path: Path, params: Params, answer: Answer | None, by: str) -> dict[str,
         batch = separate(name, whole, params.batches.held_out)
         counts = {"train": len(batch.train.labels), "recent": len(batch.recent.labels)}
         return _accept(batch, {**report, "counts": counts, "digest": digest, "source": path.name}, by)
+
+
+def add_corrections(params: Params, by: str) -> dict[str, Any]:
+    """:func:`add` for what people corrected in use and is in no batch yet; :class:`BadInput` if that is too little.
+
+    The champion is not asked about the labels: where it was wrong it is sure to suspect them.
+    """
+    with live.store() as store:
+        ids, corrected = live.corrections(store)
+    if len(ids) < params.batches.min_images:
+        raise BadInput(f"{len(ids)} corrections wait, a batch needs {params.batches.min_images}: correct more first")
+    path = CORRECTIONS / f"corrections-{datetime.now(UTC):%Y%m%d%H%M%S}.npz"
+    with files.atomic(path) as part:
+        np.savez_compressed(part, images=corrected.images, labels=corrected.labels)
+    event = add(path, params, None, by)
+    with live.store() as store:
+        live.file_under(store, ids, event["batch"])
+    path.unlink(missing_ok=True)  # an accepted batch holds its images itself, a quarantined one was moved
+    return event
 
 
 def read(path: Path) -> Split:

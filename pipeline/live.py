@@ -6,19 +6,23 @@ rows go when the file would grow above its limit. SQLite rather than Parquet bec
 looked up by their id and are read by another process at the same moment; see benchmarks/serving.py for what it costs.
 """
 
+from __future__ import annotations
+
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from pipeline import registry
 from pipeline.features import FEATURES
 from pipeline.splits import SIDE, Split
+
+if TYPE_CHECKING:  # the service writes; only the monitor reads tables
+    import pandas as pd
 
 FILE = Path("data/live.db")
 WAIT_SECONDS = 10.0  # for another process's write
@@ -63,9 +67,9 @@ def store(path: Path | None = None) -> Iterator[sqlite3.Connection]:
             yield connection
 
 
-def write(connection: sqlite3.Connection, seen: Sequence[Seen], features: pd.DataFrame, keep_images: bool) -> None:
-    """Append the rows; ``features`` are those of all images in ``seen``, in order."""
-    values = features.to_numpy().tolist()
+def write(connection: sqlite3.Connection, seen: Sequence[Seen], features: np.ndarray, keep_images: bool) -> None:
+    """Append the rows; ``features`` float64 (N, 12) are those of all their images."""
+    values = features.tolist()
     rows, row = [], 0
     for part in seen:
         shadows = [None] * len(part.ids) if part.shadows is None else part.shadows.tolist()
@@ -126,6 +130,8 @@ def file_under(connection: sqlite3.Connection, ids: Sequence[str], batch: str) -
 def window(connection: sqlite3.Connection, model: str, version: str, after: int, most: int) -> tuple[int, pd.DataFrame]:
     """The last rows, at most ``most``, that the version answered after row ``after``: the number of the last one, and
     the columns that :func:`pipeline.monitor.rows` gives."""
+    import pandas as pd
+
     query = f"""SELECT number, {", ".join(FEATURES)}, answer, confidence FROM seen
         WHERE model = ? AND version = ? AND number > ? ORDER BY number DESC LIMIT ?"""  # noqa: S608
     frame = pd.read_sql_query(query, connection, params=(model, version, after, most)).iloc[::-1]

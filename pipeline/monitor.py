@@ -1,12 +1,10 @@
-"""Do the images that come in still look like those the champion learnt from? A window at a time, and k bad of n alarm.
+"""Do the images that come in still look like those the champion learnt from? A window of them at a time.
 
 The reference is the champion's own: its val split, which is of its training data but was not learnt from, so that the
 confidence in it is honest; registered with it as features, answer and confidence. A window is compared by the same
-distances as the drift stage. One odd window is not drift: the alarm wants ``monitor.bad`` bad ones among the last
-``monitor.of``, and the latest among them.
+distances as the drift stage; :mod:`pipeline.windows` keeps what came out.
 """
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,11 +13,10 @@ import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 
-from pipeline import datasets, drift, features, files, framing, inference, live, registry
+from pipeline import datasets, drift, features, framing, inference, live, registry, windows
 from pipeline.errors import BadInput
 from pipeline.params import Drift, Monitor, Params
 
-WINDOWS = Path("reports/monitor/windows.jsonl")
 NOISE = 2.0  # of the distance between two samples of the same images, in standard deviations of a mean
 REFERENCE = "extra_files/reference.parquet"  # in a version's files
 
@@ -50,7 +47,7 @@ def look(
         raise BadInput(f"{name} version {version} was registered without a reference: train and promote anew")
     last = None
     if folder is None:
-        after = max((record.get("last_row") or 0 for record in windows(name, version)), default=0)
+        after = max((record.get("last_row") or 0 for record in windows.of(name, version)), default=0)
         with live.store() as connection:
             last, current = live.window(connection, name, version, after, params.monitor.max_images)
         if len(current) < params.monitor.min_images:
@@ -79,34 +76,3 @@ def compare(reference: pd.DataFrame, current: pd.DataFrame, rules: Monitor) -> t
     chance = NOISE * (1 / len(reference) + 1 / len(current)) ** 0.5
     limits = Drift(max_distance=min(rules.max_distance + chance, 1.0), max_drifted_share=rules.max_drifted_share)
     return drift.compare(reference, current, limits)
-
-
-def keep(record: dict[str, Any], snapshot: Any) -> Path:
-    """Append the window to those before and leave its page; returns the page's path."""
-    place = registry.home() / WINDOWS
-    page = place.with_name(page_name(record))
-    with files.atomic(page) as part:
-        snapshot.save_html(str(part))
-    with place.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
-    return page
-
-
-def page_name(record: dict[str, Any]) -> str:
-    """What Evidently's page of a window is called."""
-    return f"{record['at'].replace(':', '')}.html"
-
-
-def windows(name: str, version: str | None = None) -> list[dict[str, Any]]:
-    """The kept windows that were compared with that version, or with any, oldest first."""
-    path = registry.home() / WINDOWS
-    if not path.is_file():
-        return []
-    found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [record for record in found if record["model"] == name and version in (None, record["version"])]
-
-
-def alarmed(records: list[dict[str, Any]], bad: int, of: int) -> bool:
-    """Whether at least ``bad`` of the last ``of`` windows are bad, the latest among them."""
-    last = records[-of:]
-    return bool(last) and last[-1]["bad"] and sum(record["bad"] for record in last) >= bad

@@ -114,7 +114,7 @@ class Memory:
                     )
                     for part in parts
                 ]
-            described = features.describe(np.concatenate([part.images for part in parts]))
+            described = features.measure(np.concatenate([part.images for part in parts]))
             with live.store() as connection:
                 live.write(connection, parts, described, self.settings.keep_images)
                 if look:

@@ -121,7 +121,7 @@ class Predictor:
 
 
 class Batches:
-    """Requests that come while a batch is computed make up the next one: none waits when idle, and load makes large ones."""
+    """Requests that come while a batch is computed make up the next one: large ones under load."""
 
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor

@@ -8,7 +8,7 @@ from pydantic_core import from_json
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from pipeline import framing
+from pipeline import framing, ink
 from pipeline.errors import BadInput
 from pipeline.params import Serving
 from pipeline.splits import SIDE
@@ -67,8 +67,8 @@ def framed(pictures: list[Picture], settings: Serving) -> list[Item]:
     items = []
     for picture in pictures:
         try:
-            ink = framing.read_image(io.BytesIO(picture.content), picture.name, int(settings.max_megapixels * 1e6))
-            items.append(Item(picture.name, framing.to_mnist(ink)))
+            drawn = framing.read_image(io.BytesIO(picture.content), picture.name, int(settings.max_megapixels * 1e6))
+            items.append(Item(picture.name, framing.to_mnist(drawn)))
         except framing.NoSingleDigit as error:
             items.append(Item(picture.name, None, str(error)))
         except BadInput as error:
@@ -78,10 +78,10 @@ def framed(pictures: list[Picture], settings: Serving) -> list[Item]:
 
 def as_items(images: np.ndarray) -> list[Item]:
     """Images that are 28×28 already; those without ink hold no digit."""
-    ink = images.max(axis=(1, 2)) >= framing.MIN_CONTRAST
+    inked = images.max(axis=(1, 2)) >= ink.MIN_CONTRAST
     return [
         Item(None, image if dark else None, None if dark else framing.BLANK)
-        for image, dark in zip(images, ink, strict=True)
+        for image, dark in zip(images, inked, strict=True)
     ]
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from jinja2 import Environment
 
-from pipeline import monitor
+from pipeline import windows
 
 SHOWN = 60  # windows, the latest
 WIDTH, HEIGHT = 720, 160  # of the chart, in its own units
@@ -13,6 +13,7 @@ _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Drift · {{ name }}</title>
+<link rel="icon" href="/page/icon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="/page/style.css">
 <main class="wide">
 <header><h1>What comes in</h1><nav><a href="/">Draw a digit</a> <a href="/reports/index.html">Report</a></nav></header>
@@ -49,18 +50,21 @@ filled: a drifted window.</figcaption>
 
 def page(name: str) -> str:
     """The windows of that model, the latest last, as a chart and a table."""
-    windows = [_row(record) for record in monitor.windows(name)[-SHOWN:]]
-    top = max([1.0, *(window["height"] for window in windows)])
-    for index, window in enumerate(windows):
-        window["x"] = round(30 + (WIDTH - 40) * (index + 0.5) / len(windows), 1)
-        window["y"] = round(HEIGHT * (1 - window["height"] / (1.1 * top)), 1)
-    lines = [
-        {"y": round(HEIGHT * (1 - level * top / 1.1 / top), 1), "label": f"{level * top:.2g}"} for level in (0, 0.5, 1)
-    ]
+    shown = [_row(record) for record in windows.of(name)[-SHOWN:]]
+    top = max([1.0, *(row["height"] for row in shown)])
+    for index, row in enumerate(shown):
+        row["x"] = round(30 + (WIDTH - 40) * (index + 0.5) / len(shown), 1)
+        row["y"] = _down(row["height"] / top)
+    lines = [{"y": _down(share), "label": f"{share * top:.2g}"} for share in (0, 0.5, 1)]
     template = Environment(autoescape=True).from_string(_PAGE)
-    return template.render(name=name, windows=windows, lines=lines, width=WIDTH, height=HEIGHT)
+    return template.render(name=name, windows=shown, lines=lines, width=WIDTH, height=HEIGHT)
+
+
+def _down(share: float) -> float:
+    """Where a share of the greatest height is drawn, from the chart's top."""
+    return round(HEIGHT * (1 - share / 1.1), 1)
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:
     furthest, height = max(record["columns"].items(), key=lambda column: column[1])
-    return {**record, "furthest": furthest.replace("_", " "), "height": height, "page": monitor.page_name(record)}
+    return {**record, "furthest": furthest.replace("_", " "), "height": height, "page": windows.page_name(record)}

@@ -251,7 +251,7 @@ async function correct(digit, button) {
 
 // ---- who answers
 
-let carded = null;
+let carded; // the version whose card is shown
 
 async function card(version) {
   if (version === carded) return;

@@ -153,7 +153,7 @@ def test_a_thin_stroke_is_as_wide_as_a_pens_once_it_is_small():
 
 @pytest.mark.parametrize("page", [np.full((90, 90, 3), PAPER, np.uint8), np.zeros((90, 90), np.uint8)])
 def test_a_blank_page_holds_no_digit(page: np.ndarray):
-    with pytest.raises(BadInput, match=r"^a picture: no digit found: the picture is blank$"):
+    with pytest.raises(framing.NoSingleDigit, match=r"^a picture: no digit is to be seen$"):
         framed(page)
 
 

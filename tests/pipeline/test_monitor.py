@@ -8,24 +8,6 @@ from PIL import Image
 from pipeline import monitor
 from pipeline.errors import BadInput
 
-GOOD, BAD = {"bad": False}, {"bad": True}
-
-
-@pytest.mark.parametrize(
-    ("records", "alarm"),
-    [
-        ([], False),
-        ([BAD], False),  # one odd window is not drift
-        ([BAD, BAD], True),
-        ([BAD, GOOD, BAD], True),
-        ([BAD, BAD, GOOD], False),  # the latest is good again
-        ([BAD, GOOD, GOOD, BAD], False),  # the first is too long ago
-        ([GOOD, GOOD, GOOD], False),
-    ],
-)
-def test_the_alarm_wants_two_bad_windows_of_three_and_the_latest(records: list[dict], alarm: bool):
-    assert monitor.alarmed(records, bad=2, of=3) is alarm
-
 
 def test_a_folder_without_pictures_is_one_line(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("no picture")
