@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,9 +31,6 @@ REPORT = "report.json"
 NOISE = 3.0  # standard deviations by which a small batch's class shares may lie outside the bands for a whole data set
 ABSENT = 0.01  # a class may be absent from a batch so small that this is more likely than once in a hundred
 
-Answer = Callable[[np.ndarray], np.ndarray]
-"""images uint8 (N, 28, 28) → probabilities float32 (N, 10)"""
-
 
 class Batch(NamedTuple):
     name: str
@@ -43,7 +39,7 @@ class Batch(NamedTuple):
     """the held-out tenth"""
 
 
-def add(path: Path, params: Params, answer: Answer | None, by: str) -> dict[str, Any]:
+def add(path: Path, params: Params, answer: evaluate.Answer | None, by: str) -> dict[str, Any]:
     """Read, judge and file a batch; the event ``{"event": "accepted" or "quarantined", "batch", "findings", …}``.
 
     ``answer`` is the champion, if there is one. :class:`BadInput` if there is nothing at ``path``, the batch is known
@@ -114,7 +110,9 @@ def separate(name: str, whole: Split, share: float) -> Batch:
     return Batch(name, Split(whole.images[~out], whole.labels[~out]), Split(whole.images[out], whole.labels[out]))
 
 
-def judge(whole: Split, reference: Split, test: Split, answer: Answer | None, params: Params) -> dict[str, Any]:
+def judge(
+    whole: Split, reference: Split, test: Split, answer: evaluate.Answer | None, params: Params
+) -> dict[str, Any]:
     """What speaks against the batch: a line each in ``findings``, with the numbers beside."""
     rules = _rules(params.validate_, params.batches, len(whole.labels))
     with tempfile.TemporaryDirectory() as docs:
@@ -165,7 +163,7 @@ def _forgiven(check: dict[str, Any], whole: Split) -> bool:
     return not ours or (check["name"] == "every class is present" and by_chance)
 
 
-def _suspected(whole: Split, answer: Answer | None) -> float | None:
+def _suspected(whole: Split, answer: evaluate.Answer | None) -> float | None:
     """The share of labels that confident learning suspects; None without a champion."""
     if answer is None:
         return None

@@ -5,12 +5,13 @@ or picture a question). Every function above :func:`main` works on arrays: ``lab
 float32 (N, 10), ``images`` uint8 (N, 28, 28).
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from pipeline import features, files, inference, params, splits
+from pipeline import corruptions, features, files, inference, params, splits
 from pipeline.errors import BadInput, one_line
 from pipeline.splits import CLASSES
 
@@ -34,6 +35,9 @@ SLICES = (
     ("much ink", "mean", "high"),
 )
 TAIL = 0.1  # of the test split in each slice
+
+Answer = Callable[[np.ndarray], np.ndarray]
+"""images uint8 (N, 28, 28) → probabilities float32 (N, 10)"""
 
 
 def overall(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
@@ -167,6 +171,25 @@ def slices(described: pd.DataFrame, right: np.ndarray) -> pd.DataFrame:
     return table.sort_values("accuracy", kind="stable", ignore_index=True)
 
 
+def robustness(test: splits.Split, answer: Answer, count: int) -> pd.DataFrame:
+    """A row a corruption, the worst first: corruption, n, accuracy, and that relative to the accuracy on the same
+    ``count`` images as they were. ``answer`` is the model."""
+    images, labels = sample(test, count)
+    clean = float(np.mean(answer(images).argmax(axis=1) == labels))
+    rows = []
+    for name, corrupted in corruptions.all_of(images, SEED).items():
+        accuracy = float(np.mean(answer(corrupted).argmax(axis=1) == labels))
+        rows.append((name, len(labels), accuracy, accuracy / clean if clean else 0.0))
+    table = pd.DataFrame(rows, columns=["corruption", "n", "accuracy", "relative"])
+    return table.sort_values("accuracy", kind="stable", ignore_index=True)
+
+
+def sample(test: splits.Split, count: int) -> splits.Split:
+    """At most ``count`` images, evenly spread over the split."""
+    step = max(len(test.labels) // count, 1)
+    return splits.Split(np.asarray(test.images[::step][:count]), np.asarray(test.labels[::step][:count]))
+
+
 def measure(answers: dict[str, np.ndarray], labels: dict[str, np.ndarray], ask: params.Evaluate) -> dict[str, float]:
     """The flat numbers of reports/metrics.json from the answers and labels of train, val, test and recent."""
     accuracy = {name: overall(labels[name], answers[name])["accuracy"] for name in ("train", "val")}
@@ -191,7 +214,9 @@ def measure(answers: dict[str, np.ndarray], labels: dict[str, np.ndarray], ask: 
     return {name: round(float(value), 6) for name, value in numbers.items()} | counts
 
 
-def tables(test: splits.Split, probabilities: np.ndarray, bins: int) -> dict[str, pd.DataFrame]:
+def tables(
+    test: splits.Split, probabilities: np.ndarray, answer: Answer, ask: params.Evaluate
+) -> dict[str, pd.DataFrame]:
     """Every table of reports/evaluation, by its file's name. ``confusion`` has a row an image, as DVC's plot wants."""
     labels, predicted = np.asarray(test.labels), probabilities.argmax(axis=1)
     return {
@@ -200,19 +225,19 @@ def tables(test: splits.Split, probabilities: np.ndarray, bins: int) -> dict[str
         "confused_pairs": confused_pairs(confusion(labels, predicted)),
         "mistakes": mistakes(labels, probabilities),
         "suspected_labels": suspected_labels(labels, probabilities),
-        "calibration": calibration(labels, probabilities, bins),
+        "calibration": calibration(labels, probabilities, ask.calibration_bins),
         "slices": slices(features.describe(test.images), predicted == labels),
+        "robustness": robustness(test, answer, ask.corrupted),
     }
 
 
-def answer(model: Path, parts: dict[str, splits.Split]) -> dict[str, np.ndarray]:
+def answer_all(answer: Answer, parts: dict[str, splits.Split]) -> dict[str, np.ndarray]:
     """The model's probabilities on each split; :class:`BadInput` if they are no numbers."""
-    session = inference.open_model(model)
-    answers = {name: inference.run(session, split.images) for name, split in parts.items()}
+    answers = {name: answer(split.images) for name, split in parts.items()}
     for name, probabilities in answers.items():
         broken = len(probabilities) - int(np.isfinite(probabilities).all(axis=1).sum())
         if broken:
-            raise BadInput(f"{model} answers NaN to {broken} of {len(probabilities)} {name} images: train it again")
+            raise BadInput(f"{MODEL} answers NaN to {broken} of {len(probabilities)} {name} images: train it again")
     return answers
 
 
@@ -230,27 +255,33 @@ def draw(test: splits.Split, probabilities: np.ndarray, found: dict[str, pd.Data
         "per_class": figures.per_class(found["per_class"]),
         "reliability": figures.reliability(found["calibration"], calibration_error(found["calibration"])),
         "slices": figures.slices(found["slices"], matrix.trace() / matrix.sum()),
+        "robustness": figures.robustness(corruptions.all_of(sample(test, CLASSES).images, SEED), found["robustness"]),
     }
     for name, picture in pictures.items():
         figures.save(picture, EVALUATION / f"{name}.png")
 
 
-def leave(test: splits.Split, probabilities: np.ndarray, ask: params.Evaluate) -> None:
-    """Fill reports/evaluation: tables, pictures and the probabilities; the same bytes for the same input."""
-    found = tables(test, probabilities, ask.calibration_bins)
+def leave(
+    test: splits.Split, probabilities: np.ndarray, answer: Answer, ask: params.Evaluate
+) -> dict[str, pd.DataFrame]:
+    """Fill reports/evaluation: tables (given back), pictures and the probabilities; the same bytes for the same input."""
+    found = tables(test, probabilities, answer, ask)
     for name, table in found.items():
         text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
         files.write_text(EVALUATION / f"{name}.csv", text)
     files.write_npy(EVALUATION / "predictions.npy", probabilities)
     draw(test, probabilities, found, ask.mistakes)
+    return found
 
 
 def main() -> None:
     ask = params.load().evaluate
     parts = {name: splits.load(splits.PROCESSED / name) for name in ("train", "val", "test", "recent")}
-    answers = answer(MODEL, parts)
-    leave(parts["test"], answers["test"], ask)
+    model = inference.open_model(MODEL)
+    answers = answer_all(answer := lambda images: inference.run(model, images), parts)
+    found = leave(parts["test"], answers["test"], answer, ask)
     numbers = measure(answers, {name: np.asarray(split.labels) for name, split in parts.items()}, ask)
+    numbers["robustness"] = round(float(found["robustness"]["relative"].mean()), 6)
     files.write_json(METRICS, numbers)
     interval = f"{numbers['accuracy_low']:.2%} to {numbers['accuracy_high']:.2%}"
     errors = f"{numbers['errors']} errors in {numbers['n_test']:,} images"

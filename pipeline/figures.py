@@ -234,6 +234,23 @@ def slices(table: pd.DataFrame, accuracy: float) -> Figure:
     return figure
 
 
+def robustness(examples: dict[str, np.ndarray], table: pd.DataFrame) -> Figure:
+    """A row of digits, uint8 (n, 28, 28), for each corruption, with the accuracy under it, the worst first."""
+    half = (len(table) + 1) // 2
+    figure, columns = _canvas(13, 0.62 * half + 0.3, columns=2)
+    for axes, rows in zip(columns, (table.iloc[:half], table.iloc[half:]), strict=True):
+        sheet = np.concatenate([np.concatenate([*examples[name]], axis=1) for name in rows["corruption"]])
+        axes.imshow(255 - sheet, cmap="gray", vmin=0, vmax=255)
+        middles = SIDE * (np.arange(len(rows)) + 0.5)
+        named = zip(rows["corruption"], rows["accuracy"], strict=True)
+        axes.set_yticks(middles, [f"{name.replace('_', ' ')}  {accuracy:.1%}" for name, accuracy in named])
+        axes.set_xticks([])
+        axes.tick_params(length=0)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+    return figure
+
+
 def study(summary: pd.DataFrame, each: pd.DataFrame, losses: list[tuple[str, list[float]]]) -> Figure:
     """Left, a row a setting: its trials as dots, their mean with its 95 % interval. Right, validation loss by epoch.
 

@@ -74,7 +74,9 @@ def _resized(drawn: np.ndarray, scale: float) -> np.ndarray:
     height, width = (max(1, round(side * scale)) for side in drawn.shape)
     if (height, width) == drawn.shape:
         return drawn
-    return cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC).clip(0, 255)
+    return cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC).clip(
+        0, 255
+    )
 
 
 def _offset(digit: np.ndarray) -> tuple[int, int]:

@@ -28,7 +28,7 @@ JSONS = {
     "validation": REPORTS / "validation.json",
     "drift": REPORTS / "drift.json",
 }
-TABLES = ("per_class", "confused_pairs", "mistakes", "suspected_labels", "calibration", "slices")
+TABLES = ("per_class", "confused_pairs", "mistakes", "suspected_labels", "calibration", "slices", "robustness")
 PICTURES = (
     "confusion_images",
     "confusion_matrix",
@@ -36,6 +36,7 @@ PICTURES = (
     "mistakes",
     "per_class",
     "slices",
+    "robustness",
     "reliability",
     "suspected_labels",
 )
@@ -244,7 +245,7 @@ footer { color: var(--soft); font-size: .88rem; padding-bottom: 40px; }
 <h1>{{ metrics.accuracy | percent }} of unseen digits read correctly</h1>
 <p class="lead">{{ verdict }}</p>
 <nav aria-label="Sections"><ul class="row">
-{% for name in ("Training", "Confusions", "Mistakes", "Classes", "Slices", "Calibration", "Labels", "Data",
+{% for name in ("Training", "Confusions", "Mistakes", "Classes", "Slices", "Robustness", "Calibration", "Labels", "Data",
   "Validation", "Drift", "Files") %}
 <li><a href="#{{ name | lower }}">{{ name }}</a></li>
 {% endfor %}
@@ -355,6 +356,13 @@ respect. The bars are 95% intervals: one that reaches the dashed line may be cha
 {% endfor %}
 </tbody></table></div>
 </div>
+</section>
+
+<section id="robustness">
+<h2>What if the picture is worse?</h2>
+<p>The same {{ tables.robustness[0].n | count }} test images, each changed as happens to pictures on their way; on average
+{{ metrics.robustness | percent(1) }} of the accuracy on clean ones is left.</p>
+{{ picture("robustness", "Some test digits under each corruption, with the accuracy there", wide=true) }}
 </section>
 
 <section id="calibration">

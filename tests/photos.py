@@ -89,7 +89,10 @@ def strokes(digit: int, rng: np.random.Generator) -> list[np.ndarray]:
     width = rng.uniform(0.6, 0.9)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ [[width, -slant], [0, 1]]
     jitter = rng.normal(0, 0.015, 2)
-    return [smooth((np.array(stroke) + rng.normal(0, 0.012, (len(stroke), 2)) - 0.5) @ turn.T + 0.5 + jitter) for stroke in hand]
+    return [
+        smooth((np.array(stroke) + rng.normal(0, 0.012, (len(stroke), 2)) - 0.5) @ turn.T + 0.5 + jitter)
+        for stroke in hand
+    ]
 
 
 def drawn(digit: int, rng: np.random.Generator, side: int, height: float, pen: float) -> np.ndarray:
@@ -180,9 +183,13 @@ def _rule(paper: np.ndarray, rng: np.random.Generator) -> None:
     gap, colour = side / rng.uniform(8, 22), rng.uniform(0.62, 0.85) * np.array([0.85, 0.95, 1.1]) * 235
     tilt = np.tan(np.deg2rad(rng.uniform(-4, 4))) * side
     for place in np.arange(rng.uniform(0, gap), side, gap):
-        cv2.line(paper, (0, round(place)), (side, round(place + tilt)), colour.tolist(), max(1, side // 400), cv2.LINE_AA)
+        cv2.line(
+            paper, (0, round(place)), (side, round(place + tilt)), colour.tolist(), max(1, side // 400), cv2.LINE_AA
+        )
         if kind == 2:
-            cv2.line(paper, (round(place), 0), (round(place - tilt), side), colour.tolist(), max(1, side // 400), cv2.LINE_AA)
+            cv2.line(
+                paper, (round(place), 0), (round(place - tilt), side), colour.tolist(), max(1, side // 400), cv2.LINE_AA
+            )
 
 
 KINDS: dict[str, Callable[[int, np.random.Generator], bytes]] = {

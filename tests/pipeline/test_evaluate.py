@@ -227,6 +227,7 @@ def test_the_stage_leaves_its_numbers_tables_and_pictures(workspace: Path, digit
     )
     names = {path.name for path in evaluate.EVALUATION.iterdir()}
     tables = ("per_class", "confusion", "confused_pairs", "mistakes", "suspected_labels", "calibration", "slices")
+    tables += ("robustness",)
     pictures = (
         "confusion_matrix",
         "confusion_images",
@@ -235,6 +236,7 @@ def test_the_stage_leaves_its_numbers_tables_and_pictures(workspace: Path, digit
         "per_class",
         "reliability",
         "slices",
+        "robustness",
     )
     expected = {f"{name}.csv" for name in tables} | {f"{name}.png" for name in (*pictures, "suspected_labels")}
     assert names == expected | {"predictions.npy"}

@@ -14,7 +14,7 @@ from pipeline.errors import BadInput
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 SECTIONS = {
-    *("training", "confusions", "mistakes", "classes", "slices", "calibration"),
+    *("training", "confusions", "mistakes", "classes", "slices", "robustness", "calibration"),
     *("labels", "data", "validation", "drift", "files"),
 }
 CHECKS = [
@@ -65,10 +65,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in report.PARTS:
             splits.save(splits.PROCESSED / name, splits.Split(images, labels))
         ask = params.load().evaluate
-        evaluate.leave(splits.Split(images, labels), probabilities, ask)
+        found = evaluate.leave(
+            splits.Split(images, labels), probabilities, lambda seen: probabilities[: len(seen)], ask
+        )
         every = dict.fromkeys((*report.PARTS, "recent"), probabilities)
         truth = dict.fromkeys((*report.PARTS, "recent"), labels)
-        files.write_json(evaluate.METRICS, evaluate.measure(every, truth, ask))
+        numbers = evaluate.measure(every, truth, ask)
+        numbers["robustness"] = found["robustness"]["relative"].mean()
+        files.write_json(evaluate.METRICS, numbers)
         leave_other_stages()
     return folder
 
