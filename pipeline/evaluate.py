@@ -264,7 +264,7 @@ def draw(test: splits.Split, probabilities: np.ndarray, found: dict[str, pd.Data
 def leave(
     test: splits.Split, probabilities: np.ndarray, answer: Answer, ask: params.Evaluate
 ) -> dict[str, pd.DataFrame]:
-    """Fill reports/evaluation: tables (given back), pictures and the probabilities; the same bytes for the same input."""
+    """Fill reports/evaluation: tables (given back), pictures, the probabilities; the same bytes for the same input."""
     found = tables(test, probabilities, answer, ask)
     for name, table in found.items():
         text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")

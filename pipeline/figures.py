@@ -237,7 +237,7 @@ def slices(table: pd.DataFrame, accuracy: float) -> Figure:
 def robustness(examples: dict[str, np.ndarray], table: pd.DataFrame) -> Figure:
     """A row of digits, uint8 (n, 28, 28), for each corruption, with the accuracy under it, the worst first."""
     half = (len(table) + 1) // 2
-    figure, columns = _canvas(13, 0.62 * half + 0.3, columns=2)
+    figure, columns = _canvas(13, 0.5 * half + 0.2, columns=2)
     for axes, rows in zip(columns, (table.iloc[:half], table.iloc[half:]), strict=True):
         sheet = np.concatenate([np.concatenate([*examples[name]], axis=1) for name in rows["corruption"]])
         axes.imshow(255 - sheet, cmap="gray", vmin=0, vmax=255)

@@ -1,8 +1,8 @@
 """How does any picture of one digit become 28×28 in MNIST's framing?
 
 First the ink is told from the paper (:func:`read_image`, by :mod:`pipeline.ink`): 0 = paper and 255 = ink, whatever the
-picture's colours and light. Then the ink is put as MNIST's digits are (:func:`to_mnist`): its box scaled to 20×20 with its aspect kept, centred by
-mass in 28×28 (LeCun et al. 1998, section III.A).
+picture's colours and light. Then the ink is put as MNIST's digits are (:func:`to_mnist`): its box scaled to 20×20 with
+its aspect kept, centred by mass in 28×28 (LeCun et al. 1998, section III.A).
 """
 
 import warnings

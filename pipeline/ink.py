@@ -1,9 +1,9 @@
 """Where on a picture is the ink of one digit? Colours in, ink out: 0 = paper, 255 = a full stroke.
 
 Whatever differs in colour from its paper is ink, so that dark on light, light on dark and coloured pictures are alike.
-A drawing or scan has paper of one smooth colour (:func:`_even`). Where what differs from that reaches the picture's rim
-it is a photo's shadow or the lines of its paper; then the paper is what remains of the picture once everything as narrow
-as a stroke is taken away (:func:`_uneven`).
+A drawing or scan has paper of one smooth colour (:func:`_even`). Where what differs from that reaches the rim it is a
+photo's shadow or the lines of its paper; then the paper is what remains of the picture once everything as narrow as a
+stroke is taken away (:func:`_uneven`).
 """
 
 import cv2
@@ -123,8 +123,7 @@ def _contrast(pixels: np.ndarray) -> np.ndarray:
     grey = small.mean(axis=2)
     median = cv2.medianBlur(grey.astype(np.uint8), min(2 * window + 1, 255)).astype(np.float32)
     dark = float(((grey - median) ** 3).sum()) < 0  # ink is what stands out most from its surroundings
-    paper = np.dstack([cv2.morphologyEx(np.ascontiguousarray(channel), cv2.MORPH_CLOSE if dark else cv2.MORPH_OPEN, disc)
-                       for channel in np.moveaxis(small, 2, 0)])  # fmt: skip
+    paper = cv2.morphologyEx(small, cv2.MORPH_CLOSE if dark else cv2.MORPH_OPEN, disc)
     paper = cv2.resize(cv2.GaussianBlur(paper, (0, 0), 1.5), (width, height), interpolation=cv2.INTER_LINEAR)
     signed = (paper - pixels if dark else pixels - paper).clip(0)
     brightness = paper.mean(axis=2) if dark else 255 - paper.mean(axis=2)
@@ -157,7 +156,7 @@ def _shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
 
 
 def _digits(ink: np.ndarray, strong: np.ndarray) -> tuple[np.ndarray, int]:
-    """The ink without dust and what does not belong to the digit, and how many digits there are: 0, 1, or 2 for more."""
+    """The ink without dust and what does not belong to the digit; and how many digits it is: 0, 1, or 2 for more."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(strong.astype(np.uint8), connectivity=8)
     areas = stats[1:, cv2.CC_STAT_AREA]
     if not len(areas):

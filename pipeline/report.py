@@ -245,8 +245,8 @@ footer { color: var(--soft); font-size: .88rem; padding-bottom: 40px; }
 <h1>{{ metrics.accuracy | percent }} of unseen digits read correctly</h1>
 <p class="lead">{{ verdict }}</p>
 <nav aria-label="Sections"><ul class="row">
-{% for name in ("Training", "Confusions", "Mistakes", "Classes", "Slices", "Robustness", "Calibration", "Labels", "Data",
-  "Validation", "Drift", "Files") %}
+{% for name in ("Training", "Confusions", "Mistakes", "Classes", "Slices", "Robustness", "Calibration", "Labels",
+  "Data", "Validation", "Drift", "Files") %}
 <li><a href="#{{ name | lower }}">{{ name }}</a></li>
 {% endfor %}
 </ul></nav>
@@ -360,8 +360,8 @@ respect. The bars are 95% intervals: one that reaches the dashed line may be cha
 
 <section id="robustness">
 <h2>What if the picture is worse?</h2>
-<p>The same {{ tables.robustness[0].n | count }} test images, each changed as happens to pictures on their way; on average
-{{ metrics.robustness | percent(1) }} of the accuracy on clean ones is left.</p>
+<p>The same {{ tables.robustness[0].n | count }} test images, each changed as happens to pictures on their way; on
+average {{ metrics.robustness | percent(1) }} of the accuracy on clean ones is left.</p>
 {{ picture("robustness", "Some test digits under each corruption, with the accuracy there", wide=true) }}
 </section>
 

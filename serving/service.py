@@ -7,6 +7,7 @@ Everything that a request waits for is here: pictures are read by a few threads,
 import asyncio
 import base64
 import logging
+import os
 import resource
 import socket
 from collections.abc import AsyncIterator
@@ -273,7 +274,7 @@ def listen(host: str, port: int) -> socket.socket:
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
         )
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
         raise BadInput(
             f"{host}:{port} cannot be listened on: {reason.lower()}: give another --host or --port"
         ) from None
@@ -294,5 +295,5 @@ def serve(name: str, settings: Serving, host: str, port: int, key: str | None) -
         server_header=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
-    with bound:
+    with bound, suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
         Server(config).run([bound])

@@ -1,0 +1,98 @@
+"""`digits serve` as a process of its own, in a workspace with a champion."""
+
+import json
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+from workspace import Workspace
+
+WAIT = 60.0  # seconds for anything to happen; nothing is asserted of how long it takes
+
+
+def until(found: Callable[[], Any], what: str) -> Any:
+    ends = time.monotonic() + WAIT
+    while not (answer := found()):
+        assert time.monotonic() < ends, f"{what}: it did not happen"
+        time.sleep(0.05)
+    return answer
+
+
+class Service:
+    """The process, its log, and a client."""
+
+    def __init__(self, workspace: Workspace, *arguments: str, **environment: str) -> None:
+        self.workspace = workspace
+        self.log_file = workspace.folder / f"serve-{time.monotonic_ns()}.log"
+        with self.log_file.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "cli", "serve", "--port", "0", *arguments],
+                cwd=workspace.folder,
+                env={**workspace.environment(), **environment},
+                stdout=log,
+                stderr=log,
+            )
+        until(lambda: "is open" in self.log or self.process.poll() is not None, "the start")
+        opened = re.search(r"(http://\S+:\d+) is open", self.log)
+        assert opened, self.log
+        self.url = opened[1]
+        self.client = httpx.Client(base_url=self.url, timeout=WAIT)
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+    def ready(self) -> str:
+        """The version that answers."""
+        until(lambda: self.client.get("/ready").is_success, "an answer")
+        return str(self.client.get("/ready").json()["version"])
+
+    def predict(self, images: np.ndarray, **query: str) -> dict[str, Any]:
+        answer = self.client.post("/predict", json={"images": images.tolist()}, params=query)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def memory_mb(self) -> float:
+        status = (Path("/proc") / str(self.process.pid) / "status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
+
+    def stop(self) -> int:
+        self.client.close()
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(WAIT)
+
+
+def copy_of(workspace: Workspace, folder: Path) -> Workspace:
+    """The same workspace in another place, with its registry pointing there."""
+    shutil.copytree(workspace.folder, folder, symlinks=True, ignore=shutil.ignore_patterns("serve-*.log", "live.db*"))
+    with sqlite3.connect(folder / "mlflow.db") as connection:
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri"),
+                              ("logged_models", "artifact_location"), ("model_versions", "storage_location"),
+                              ("model_versions", "source")):  # fmt: skip
+            replace = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"  # noqa: S608
+            connection.execute(replace, (str(workspace.folder), str(folder)))
+    for cached in (folder / ".cache/champion.json", folder / ".cache/serving.json"):
+        cached.unlink(missing_ok=True)
+    copy = Workspace.__new__(Workspace)
+    copy.folder, copy.more = folder, {}
+    return copy
+
+
+def problem(answer: httpx.Response, status: int) -> str:
+    """The detail of a problem that is as RFC 9457 wants it."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    content = json.loads(answer.text)
+    assert content["status"] == status and content["title"]
+    assert content["request_id"] == answer.headers["x-request-id"]
+    assert "Traceback" not in answer.text and len(content["detail"].splitlines()) == 1
+    return str(content["detail"])

@@ -1,0 +1,112 @@
+"""The store's writer, without a server: it never blocks, never grows without end, and outlives a full disk."""
+
+import sqlite3
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from running import until
+
+from pipeline import live
+from pipeline import params as params_file
+from pipeline.errors import BadInput
+from pipeline.live import Seen
+from serving import memory
+from serving.memory import Memory, identities
+
+SETTINGS = params_file.load(Path(params_file.__file__).parents[1] / "params.yaml").serving
+NOBODY: Any = SimpleNamespace(challenger=None)
+
+
+def seen(request: str, count: int) -> Seen:
+    images = np.random.default_rng(len(request)).integers(0, 256, (count, 28, 28), np.uint8)
+    return Seen(
+        identities(request, count), "2026-01-01T00:00:00+00:00", "m", "1", images, np.arange(count) % 10, np.ones(count)
+    )
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+def test_what_was_put_is_written_when_it_stops():
+    writer = Memory(SETTINGS, NOBODY)
+    writer.start()
+    for number in range(50):
+        writer.put(seen(f"r{number}", 7))
+    writer.stop()
+    assert (writer.written, writer.dropped) == (350, 0)
+    with live.store() as store:
+        last, rows = live.window(store, "m", "1", after=0, most=100)
+        assert (last, len(rows)) == (350, 100) and set(rows["answer"]) <= set("0123456789")
+        assert live.find(store, "r0-0") is None  # images are not kept unless that is asked for
+        assert live.window(store, "m", "1", after=last, most=100)[0] == last
+
+
+def test_a_full_queue_drops_and_counts_and_returns_at_once():
+    writer = Memory(SETTINGS, NOBODY)  # whose thread was never started
+    for number in range(30):
+        writer.put(seen(f"r{number}", 1000))
+    assert writer.dropped == 30_000 - memory.QUEUE_IMAGES
+    assert sum(len(part.ids) for part in writer.recent.values()) <= memory.RECENT_IMAGES
+
+
+def test_a_disk_that_is_full_loses_rows_and_nothing_else(monkeypatch: pytest.MonkeyPatch):
+    def full(*_: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    writer = Memory(SETTINGS, NOBODY)
+    writer.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(live, "write", full)
+        writer.put(seen("lost", 3))
+        until(lambda: writer.dropped == 3, "a drop")
+    writer.put(seen("kept", 2))
+    writer.stop()
+    assert (writer.written, writer.dropped) == (2, 3)
+
+
+def test_a_correction_is_kept_with_its_image_and_the_last_word_counts(home: Path):
+    writer = Memory(SETTINGS, NOBODY)
+    writer.start()
+    asked = seen("r", 3)
+    writer.put(asked)
+    writer.correct("r-1", 7, "ann")
+    writer.correct("r-1", 8, "bob")
+    for unknown in ("r-3", "other-0", "nonsense"):
+        with pytest.raises(BadInput, match=r"no answer .* is remembered"):
+            writer.correct(unknown, 1, "ann")
+    writer.stop()
+    with live.store() as store:
+        ids, corrected = live.corrections(store)
+        assert ids == ["r-1"] and corrected.labels.tolist() == [8]
+        np.testing.assert_array_equal(corrected.images[0], asked.images[1])
+        live.file_under(store, ids, "a-batch")
+        assert live.corrections(store)[0] == []
+
+
+def test_kept_images_can_be_corrected_after_a_restart():
+    first = Memory(SETTINGS.model_copy(update={"keep_images": True}), NOBODY)
+    first.start()
+    first.put(asked := seen("r", 3))
+    first.stop()
+    second = Memory(SETTINGS, NOBODY)
+    second.correct("r-2", 4, "ann")
+    with live.store() as store:
+        np.testing.assert_array_equal(live.corrections(store)[1].images[0], asked.images[2])
+
+
+def test_the_file_stops_growing_at_its_limit(home: Path):
+    limit, features = 2_000_000, np.zeros((500, 12))
+    with live.store() as store:
+        for number in range(60):
+            live.write(store, [seen(f"r{number}", 500)], features, keep_images=True)
+            live.spare(store, limit)
+            store.commit()
+        assert store.execute("SELECT max(id = 'r59-499') FROM seen").fetchone() == (1,)  # the newest are there
+    assert (home / live.FILE).stat().st_size < 1.5 * limit

@@ -1,0 +1,145 @@
+"""The page in a real browser: drawn on, dropped on, corrected, small and dark."""
+
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import photos
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from running import Service, copy_of, until
+from workspace import Workspace
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = ("--no-sandbox", "--disable-quic", "--disable-background-networking")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: apt-get install chromium")
+
+
+@pytest.fixture(scope="module")
+def service(demo: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    running = Service(copy_of(demo, tmp_path_factory.mktemp("page") / "workspace"))
+    running.ready()
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, service: Service) -> Iterator[Page]:
+    page = browser.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.goto(service.url)
+    yield page
+    assert faults == []
+    page.close()
+
+
+def draw(page: Page, digit: int) -> None:
+    box = page.locator("#paper").bounding_box()
+    assert box
+    for stroke in photos.HANDS[digit][0]:
+        points = [
+            (box["x"] + (0.25 + 0.5 * x) * box["width"], box["y"] + (0.15 + 0.7 * y) * box["height"]) for x, y in stroke
+        ]
+        page.mouse.move(*points[0])
+        page.mouse.down()
+        for point in points[1:]:
+            page.mouse.move(*point, steps=6)
+        page.mouse.up()
+
+
+@pytest.mark.parametrize("digit", range(10))
+def test_a_drawn_digit_is_read(page: Page, digit: int):
+    draw(page, digit)
+    expect(page.locator("#digit")).to_have_text(str(digit))
+    expect(page.locator("#words")).to_contain_text(f"It is a {digit}")
+    expect(page.locator("#bars .first")).to_have_text(re.compile(rf"^{digit}"))
+    expect(page.locator("#seen")).to_be_visible()
+    seen = page.evaluate("[...document.querySelector('#small').getContext('2d').getImageData(0, 0, 28, 28).data]")
+    assert sum(value > 128 for value in seen[::4]) > 20  # ink
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#digit")).to_have_text("?")
+
+
+def test_the_card_says_who_answers(page: Page):
+    expect(page.locator("#card")).to_contain_text("digits-cnn, version 1")
+    expect(page.locator("#card")).to_contain_text(re.compile(r"9\d\.\d\d%"))
+
+
+def test_a_dropped_and_a_chosen_picture_are_read(page: Page, tmp_path: Path):
+    path = tmp_path / "three.png"
+    path.write_bytes(dict(photos.pictures("photo", 10, seed=3))[3])
+    page.locator("#file").set_input_files(path)
+    expect(page.locator("#digit")).to_have_text("3")
+    page.get_by_role("button", name="Clear").click()
+    content = list(dict(photos.pictures("mouse", 10, seed=3))[0])
+    transfer = page.evaluate_handle(
+        """(bytes) => { const transfer = new DataTransfer();
+        transfer.items.add(new File([new Uint8Array(bytes)], 'zero.png', { type: 'image/png' })); return transfer; }""",
+        content,
+    )
+    page.dispatch_event("#paper", "drop", {"dataTransfer": transfer})
+    expect(page.locator("#digit")).to_have_text("0")
+
+
+def test_what_is_no_picture_is_said(browser: Browser, service: Service, tmp_path: Path):
+    page = browser.new_page()
+    page.goto(service.url)
+    path = tmp_path / "letter.png"
+    path.write_text("dear all")
+    page.locator("#file").set_input_files(path)
+    expect(page.locator("#words")).to_contain_text("is not a picture")
+    page.close()
+
+
+def test_a_correction_is_one_tap_and_is_kept(page: Page, service: Service):
+    draw(page, 7)
+    expect(page.locator("#digit")).to_have_text("7")
+    page.get_by_role("button", name=re.compile("Say that it is a 2")).click()
+    expect(page.locator("#words")).to_contain_text("kept as a 2, not a 7")
+    with sqlite3.connect(service.workspace.folder / "data/live.db") as connection:
+        until(
+            lambda: (2, 7) in connection.execute("SELECT label, answer FROM corrections").fetchall(), "the correction"
+        )
+
+
+def test_it_can_be_drawn_on_by_keyboard(page: Page):
+    page.locator("#paper").focus()
+    page.keyboard.press("Space")
+    for _ in range(12):
+        page.keyboard.press("ArrowDown")
+    expect(page.locator("#words")).to_contain_text("Pen down")
+    page.keyboard.press("Enter")
+    expect(page.locator("#digit")).to_have_text("1")
+    page.keyboard.press("Escape")
+    expect(page.locator("#digit")).to_have_text("?")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone_in_light_and_dark(browser: Browser, service: Service, scheme: str):
+    context = browser.new_context(
+        viewport={"width": 360, "height": 740}, color_scheme=scheme, has_touch=True, device_scale_factor=2
+    )
+    page = context.new_page()
+    for path in ("", "/monitor"):
+        page.goto(service.url + path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.goto(service.url)
+    box = page.locator("#paper").bounding_box()
+    assert box and box["width"] > 280
+    page.touchscreen.tap(box["x"] + 150, box["y"] + 150)
+    expect(page.locator("#hint")).to_be_hidden()
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (light == "rgb(246, 245, 242)") is (scheme == "light")
+    context.close()
