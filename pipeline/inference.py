@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 CHUNK = 1024  # images at once: bounds the memory of the activations, and more is not faster
 
 
-def open_model(path: Path | str, spinning: bool = True) -> onnxruntime.InferenceSession:
+def open_model(path: Path | str, threads: int = 0, spinning: bool = True) -> onnxruntime.InferenceSession:
     """Open a model file once, to be run often; :class:`BadInput` if it is missing, broken or of another shape.
 
-    ``spinning`` lets its threads wait busily for the next batch: faster if nothing else is to be done meanwhile.
+    It computes on so many ``threads`` (0: a core each). ``spinning`` lets them wait busily for the next batch: faster
+    if nothing else is to be done meanwhile.
     """
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
@@ -31,6 +32,7 @@ def open_model(path: Path | str, spinning: bool = True) -> onnxruntime.Inference
     if not Path(path).is_file():
         raise BadInput(f"there is no {path}: run `dvc repro`")
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     try:
         model = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -84,13 +84,18 @@ def write(connection: sqlite3.Connection, seen: Sequence[Seen], features: np.nda
 
 def spare(connection: sqlite3.Connection, max_bytes: int) -> None:
     """Let the oldest rows go if the file is larger than that; SQLite uses their room again."""
-    pages, size, free = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size", "freelist_count")
-    )
-    if (pages - free) * size > max_bytes:
+    while _used(connection) > max_bytes:
         first, last = connection.execute("SELECT min(number), max(number) FROM seen").fetchone()
-        if first is not None:
-            connection.execute("DELETE FROM seen WHERE number <= ?", (first + int(SPARED * (last - first)),))
+        if first is None:
+            return
+        connection.execute("DELETE FROM seen WHERE number <= ?", (first + int(SPARED * (last - first)),))
+
+
+def _used(connection: sqlite3.Connection) -> int:
+    """Bytes of the file that hold something."""
+    names = ("page_count", "freelist_count", "page_size")
+    pages, free, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names)
+    return int((pages - free) * size)
 
 
 def correct(connection: sqlite3.Connection, seen: Seen, label: int, by: str) -> None:

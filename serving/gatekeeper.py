@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from limits import parse
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import FixedWindowRateLimiter
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -56,7 +56,7 @@ class Gatekeeper:
             await send(message)
 
         try:
-            self._admit(scope, headers)
+            await self._admit(scope, headers)
             await self.app(scope, self._bounded(receive), send_with_id)
         except Problem as problem:
             await self._refuse(problem, status, scope, receive, send_with_id)
@@ -76,10 +76,10 @@ class Gatekeeper:
             )
             await response(scope, receive, send)
 
-    def _admit(self, scope: Scope, headers: Headers) -> None:
+    async def _admit(self, scope: Scope, headers: Headers) -> None:
         """:class:`Problem` 401, 403, 413 or 429."""
         client = scope["client"][0] if scope["client"] else ""
-        if not self.limiter.hit(self.rate, client):
+        if not await self.limiter.hit(self.rate, client):
             raise Problem(429, f"more than {self.settings.rate} from {client}: wait a moment", **{"retry-after": "1"})
         if self.key and scope["path"] not in OPEN and not self._holds_key(headers):
             wanted = 'Basic realm="digits: any name, and the API key as password", charset="UTF-8"'

@@ -5,12 +5,10 @@ on. In the same thread the challenger, if there is one, answers the same images 
 """
 
 import logging
-import os
 import sqlite3
 import threading
 import time
 from collections import OrderedDict, deque
-from contextlib import suppress
 
 import numpy as np
 
@@ -24,7 +22,6 @@ QUEUE_IMAGES = 20_000
 RECENT_IMAGES = 10_000  # kept in memory, so that they can be corrected
 WRITE_SECONDS = 0.25  # between two writes
 WRITE_IMAGES = 2_000  # described and written at once
-SPARE_EVERY = 50  # writes between two looks at the file's size
 LOG_SECONDS = 60.0  # between two lines about the same trouble
 
 log = logging.getLogger("digits.serving")
@@ -87,23 +84,21 @@ class Memory:
         )
 
     def _work(self) -> None:
-        with suppress(OSError):  # where the system allows it, this thread has the time that others leave
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
-        writes = 0
         while not self._stopping.wait(WRITE_SECONDS) or self.waiting:
             if parts := self._take():
-                writes += 1
-                self._write(parts, look=writes % SPARE_EVERY == 1)
+                self._write(parts)
 
     def _take(self) -> list[Seen]:
+        parts: list[Seen] = []
+        count = 0
+        while self.waiting and count < WRITE_IMAGES:  # a deque needs no lock
+            parts.append(self.waiting.popleft())
+            count += len(parts[-1].ids)
         with self._lock:
-            parts: list[Seen] = []
-            while self.waiting and sum(len(part.ids) for part in parts) < WRITE_IMAGES:
-                parts.append(self.waiting.popleft())
-            self.images_waiting -= sum(len(part.ids) for part in parts)
+            self.images_waiting -= count
         return parts
 
-    def _write(self, parts: list[Seen], look: bool) -> None:
+    def _write(self, parts: list[Seen]) -> None:
         count = sum(len(part.ids) for part in parts)
         try:
             if self.settings.shadow and (challenger := self.predictor.challenger):
@@ -117,8 +112,7 @@ class Memory:
             described = features.measure(np.concatenate([part.images for part in parts]))
             with live.store() as connection:
                 live.write(connection, parts, described, self.settings.keep_images)
-                if look:
-                    live.spare(connection, int(self.settings.memory_mb * 1e6))
+                live.spare(connection, int(self.settings.memory_mb * 1e6))
             self.written += count
         except (sqlite3.Error, OSError) as error:
             self.dropped += count

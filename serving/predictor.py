@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     import onnxruntime
 
 REMEMBERED = Path(".cache/serving.json")
+SILENT = "the registry has not answered yet"
 RESTART_SECONDS = 5.0  # from the end of a watcher to the next one
 MOST_IMAGES = 256  # computed at once; what waits beyond that makes up the next batch
+FEW_IMAGES = 2  # computed on the spot: handing them to another thread would take longer
 MOST_WAITING = 20_000  # images; more are refused rather than kept
 
 log = logging.getLogger("digits.serving")
@@ -42,6 +44,9 @@ class Served(NamedTuple):
 
     number: str
     model: onnxruntime.InferenceSession
+    """on all cores, for batches"""
+    quick: onnxruntime.InferenceSession
+    """on one, for a few images"""
     facts: dict[str, Any]
 
 
@@ -52,7 +57,7 @@ class Predictor:
         self.name = name
         self.champion: Served | None = None
         self.challenger: Served | None = None
-        self.fault: str | None = None
+        self.fault: str | None = SILENT
         self._stopping = threading.Event()
         self._watcher: Any = None
         self._thread = threading.Thread(target=self._follow, name="follow", daemon=True)
@@ -107,7 +112,7 @@ class Predictor:
                 self.take(told)
         except (OSError, ValueError, KeyError, TypeError):
             pass  # nothing, or nothing useful, is remembered
-        self.fault = None
+        self.fault = SILENT
 
     def _opened(self, facts: dict[str, Any] | None, open_already: Served | None) -> Served | None:
         if facts is None:
@@ -117,7 +122,8 @@ class Predictor:
         path = Path(facts["onnx"])
         if not path.is_file() or files.sha256_file(path) != facts["onnx_sha256"]:
             raise BadInput(f"{path} is not the file that was registered: it is not used")
-        return Served(facts["version"], inference.open_model(path, spinning=False), facts)
+        batches, quick = inference.open_model(path, spinning=False), inference.open_model(path, threads=1)
+        return Served(facts["version"], batches, quick, facts)
 
 
 class Batches:
@@ -150,18 +156,22 @@ class Batches:
             self._wake.clear()
             while self.waiting:
                 parts = self._take()
+                images = [part[0] for part in parts]
                 try:
-                    served, answers = await loop.run_in_executor(self._thread, self._compute, [p[0] for p in parts])
+                    if sum(map(len, images)) <= FEW_IMAGES:
+                        served, answers = self._compute(images, few=True)
+                    else:
+                        served, answers = await loop.run_in_executor(self._thread, self._compute, images)
                 except Exception as error:
                     for _, future in parts:
                         if not future.done():
                             future.set_exception(error)
                     continue
                 start = 0
-                for images, future in parts:
+                for part, future in parts:
                     if not future.done():  # else its client went away
-                        future.set_result((served, answers[start : start + len(images)]))
-                    start += len(images)
+                        future.set_result((served, answers[start : start + len(part)]))
+                    start += len(part)
 
     def _take(self) -> list[tuple[np.ndarray, asyncio.Future]]:
         parts = [self.waiting.popleft()]
@@ -172,9 +182,9 @@ class Batches:
         self.images_waiting -= count
         return parts
 
-    def _compute(self, parts: list[np.ndarray]) -> tuple[Served, np.ndarray]:
+    def _compute(self, parts: list[np.ndarray], few: bool = False) -> tuple[Served, np.ndarray]:
         served = self.predictor.champion
         if served is None:
             raise BadInput(f"{self.predictor.name} has no champion yet: run `digits run`")
         images = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return served, inference.run(served.model, images)
+        return served, inference.run(served.quick if few else served.model, images)

@@ -7,9 +7,13 @@ a fault the versions are left out: the service goes on with those it has.
 """
 
 import json
+import os
 import sys
 import time
 from typing import Any
+
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # asking again is this module's business,
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")  # and soon
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
