@@ -54,7 +54,7 @@ class Server:
             self.port = probe.getsockname()[1]
         uri = f"sqlite:///{workspace.resolve()}/mlflow.db"
         environment = {**os.environ, "PYTHONPATH": str(workspace.resolve()), "MLFLOW_TRACKING_URI": uri}
-        self.log = tempfile.TemporaryFile("w+")
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 — as long as the server
         begun = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, "-m", *command, "--port", str(self.port)],
@@ -79,24 +79,18 @@ class Server:
         raise BadInput(f"{self.name} did not start: {self.log.read()[-400:]}")
 
     def request(self, body: bytes, kind: str = "application/json") -> bytes:
-        head = f"POST {self.predict} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
-        return head.encode() + body
+        lines = (
+            f"POST {self.predict} HTTP/1.1",
+            "Host: 127.0.0.1",
+            f"Content-Type: {kind}",
+            f"Content-Length: {len(body)}",
+        )
+        return "\r\n".join([*lines, "", ""]).encode() + body
 
     def memory_mb(self, key: str = "VmRSS") -> float:
-        """Of all its processes but, for ours, the registry's watcher, which is told apart."""
+        """Of the process that answers; ours has a second one that watches the registry."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(rf"{key}:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
-
-    def group_mb(self) -> float:
-        """Of all processes that it started, too."""
-        total = 0.0
-        for entry in Path("/proc").glob("[0-9]*"):
-            try:
-                if os.getsid(int(entry.name)) == os.getsid(self.process.pid) or f"\0{self.name}\0" in str(entry):
-                    total += int(re.search(r"VmRSS:\s+(\d+)", (entry / "status").read_text())[1]) / 1024  # type: ignore[index]
-            except (OSError, TypeError):
-                continue
-        return total
 
     def stop(self) -> None:
         os.killpg(self.process.pid, signal.SIGINT)
@@ -172,7 +166,11 @@ async def many(server: Server, request: bytes, seconds: float, clients: int, rat
 
     begun = time.perf_counter()
     await asyncio.gather(*(client(number) for number in range(clients)))
-    return {**counts, "per_second": counts["ok"] / (time.perf_counter() - begun), "p99": float(np.quantile(times, 0.99))}
+    return {
+        **counts,
+        "per_second": counts["ok"] / (time.perf_counter() - begun),
+        "p99": float(np.quantile(times, 0.99)),
+    }
 
 
 def npy(images: np.ndarray) -> bytes:
@@ -215,7 +213,9 @@ def bare(path: Path, images: np.ndarray) -> float:
     return count * len(images) / (time.perf_counter() - begun)
 
 
-def endure(server: Server, workspace: Path, name: str, images: np.ndarray, rate: float, minutes: float) -> dict[str, Any]:
+def endure(
+    server: Server, workspace: Path, name: str, images: np.ndarray, rate: float, minutes: float
+) -> dict[str, Any]:
     """Minutes at a steady rate with promotions in between: errors, and memory at the start and at the end."""
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{workspace.resolve()}/mlflow.db"
     client = registry.connect()
@@ -229,9 +229,19 @@ def endure(server: Server, workspace: Path, name: str, images: np.ndarray, rate:
     before, found = server.memory_mb(), {"ok": 0, "errors": 0, "p99": 0.0}
     for number in range(PROMOTIONS + 1):
         part = asyncio.run(many(server, request, 60 * minutes / (PROMOTIONS + 1), CLIENTS, rate))
-        found = {"ok": found["ok"] + part["ok"], "errors": found["errors"] + part["errors"], "p99": max(found["p99"], part["p99"])}
+        found = {
+            "ok": found["ok"] + part["ok"],
+            "errors": found["errors"] + part["errors"],
+            "p99": max(found["p99"], part["p99"]),
+        }
         client.set_registered_model_alias(name, registry.CHAMPION, (second if number % 2 == 0 else first).version)
-    return {**found, "minutes": minutes, "rate": rate, "memory_before_mb": before, "memory_after_mb": server.memory_mb()}
+    return {
+        **found,
+        "minutes": minutes,
+        "rate": rate,
+        "memory_before_mb": before,
+        "memory_after_mb": server.memory_mb(),
+    }
 
 
 def stores(images: np.ndarray, writes: int = 100) -> list[list[str]]:
@@ -257,12 +267,16 @@ def stores(images: np.ndarray, writes: int = 100) -> list[list[str]]:
         rows.append(["SQLite", f"{count / seconds:,.0f}", f"{path.stat().st_size / count:.0f}", f"{1e3 * read:.1f}"])
         begun = time.perf_counter()
         for number in range(writes):
-            frame = pd.DataFrame(described, columns=list(features.FEATURES)).assign(id=ids, at=seen.at, model="m", version="1")
-            frame.assign(answer=seen.answers, confidence=seen.confidences).to_parquet(Path(folder) / f"{number:06d}.parquet")
+            frame = pd.DataFrame(described, columns=list(features.FEATURES)).assign(
+                id=ids, at=seen.at, model="m", version="1"
+            )
+            frame.assign(answer=seen.answers, confidence=seen.confidences).to_parquet(
+                Path(folder) / f"{number:06d}.parquet"
+            )
         seconds = time.perf_counter() - begun
         files = sorted(Path(folder).glob("*.parquet"))
         begun = time.perf_counter()
-        pd.concat([pd.read_parquet(file) for file in files[-(-(-1000 // len(images))) :]])
+        pd.concat([pd.read_parquet(file) for file in files[-(1000 // len(images) + 1) :]])
         read = time.perf_counter() - begun
         size = sum(file.stat().st_size for file in files) / count
         rows.append(["Parquet, a file a write", f"{count / seconds:,.0f}", f"{size:.0f}", f"{1e3 * read:.1f}"])
@@ -282,7 +296,13 @@ def table(own: dict[str, float], other: dict[str, float], runtime: float) -> lis
         row("one image, p99", "p99_ms", "ms", "≤ 10 ms"),
         row(f"{CLIENTS} clients, one image each", "single_images_s", "images/s", "5×", higher=True),
         row(f"batches of {BATCH}", "batch_images_s", "images/s", "5×", higher=True),
-        ["  of bare ONNX Runtime", f"{share:.0%}", f"{other['batch_images_s'] / runtime:.0%}", f"of {runtime:,.0f}", "≥ 60 %"],
+        [
+            "  of bare ONNX Runtime",
+            f"{share:.0%}",
+            f"{other['batch_images_s'] / runtime:.0%}",
+            f"of {runtime:,.0f}",
+            "≥ 60 %",
+        ],
         row("memory at its highest", "memory_mb", "MB", "≤ 300 MB"),
     ]
 
@@ -290,9 +310,19 @@ def table(own: dict[str, float], other: dict[str, float], runtime: float) -> lis
 def prepared(folder: Path) -> Path:
     """A workspace with the embedded data set's champion."""
     clone(folder)
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(folder),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
     environment.pop("MLFLOW_TRACKING_URI", None)
-    subprocess.run([sys.executable, "-m", "cli", "run", "--dataset", "digits"], cwd=folder, env=environment, check=True, stdout=sys.stderr)
+    subprocess.run(
+        [sys.executable, "-m", "cli", "run", "--dataset", "digits"],
+        cwd=folder,
+        env=environment,
+        check=True,
+        stdout=sys.stderr,
+    )
     return folder
 
 
@@ -311,21 +341,37 @@ def main() -> None:
             time.sleep(5)
         with ours(workspace) as server:
             own = measure(server, images, "images")
-            endured = endure(server, workspace, name, images, LOAD * own["single_images_s"], arguments.minutes) if arguments.minutes else None
+            endured = (
+                endure(server, workspace, name, images, LOAD * own["single_images_s"], arguments.minutes)
+                if arguments.minutes
+                else None
+            )
         with peer(workspace, name) as server:
             other = measure(server, images, "inputs")
         runtime = bare(workspace / "models/model.onnx", images)
         kept = stores(images)
     if arguments.json:
-        print(json.dumps({"digits serve": own, "mlflow models serve": other, "onnxruntime_images_s": runtime, "endured": endured}, indent=2))
+        print(
+            json.dumps(
+                {
+                    "digits serve": own,
+                    "mlflow models serve": other,
+                    "onnxruntime_images_s": runtime,
+                    "endured": endured,
+                },
+                indent=2,
+            )
+        )
         return
     show(*table(own, other, runtime))
     print()
     show(*kept)
     if endured:
-        print(f"\n{endured['minutes']:g} minutes at {endured['rate']:,.0f} requests/s with {PROMOTIONS} promotions: {endured['ok']:,} answers, "
-              f"{endured['errors']} errors, slowest p99 {1e3 * endured['p99']:.1f} ms, memory {endured['memory_before_mb']:.0f} MB before, "
-              f"{endured['memory_after_mb']:.0f} MB after")  # fmt: skip
+        print(
+            f"\n{endured['minutes']:g} minutes at {endured['rate']:,.0f} requests/s with {PROMOTIONS} promotions: "
+            f"{endured['ok']:,} answers, {endured['errors']} errors, slowest p99 {1e3 * endured['p99']:.1f} ms, memory "
+            f"{endured['memory_before_mb']:.0f} MB before, {endured['memory_after_mb']:.0f} MB after"
+        )
 
 
 if __name__ == "__main__":

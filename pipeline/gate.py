@@ -2,7 +2,8 @@
 
 Both models answer the same test images, and the same recent ones: what is held out of newly accepted batches. Floors
 come first (accuracy, the worst class's recall, size, latency, the gap between train and test); then
-McNemar's exact test on the images where just one of the two is right says better, worse or indistinguishable.
+McNemar's exact test on the images where just one of the two is right says better, worse or indistinguishable, and a
+difference that another seed might make as well counts as none.
 """
 
 from dataclasses import asdict, dataclass
@@ -46,6 +47,7 @@ class Comparison:
     only_challenger_right: int
     only_champion_right: int
     p_value: float
+    margin: float
     outcome: Outcome
 
 
@@ -64,20 +66,26 @@ class Verdict:
 
 
 def decide(
-    labels: np.ndarray, recent: np.ndarray, challenger: Candidate, champion: Candidate | None, rules: Gate
+    labels: np.ndarray,
+    recent: np.ndarray,
+    challenger: Candidate,
+    champion: Candidate | None,
+    rules: Gate,
+    margin: float = 0.0,
 ) -> Verdict:
     """The verdict on a challenger; a first model (``champion`` None) has to pass the floors alone.
 
     ``labels`` integer (N,) of the test split and ``recent`` integer (M,) of what is held out of the batches, which
-    both candidates answer. Of fewer than ``min_recent_images`` recent images nothing is concluded.
+    both candidates answer. Of fewer than ``min_recent_images`` recent images nothing is concluded. ``margin`` is by how
+    much the accuracy of two fits may differ by their seed alone.
     """
     recent_counts = len(recent) >= rules.min_recent_images
     checks = floors(labels, challenger, rules) + ([_recent_floor(recent, challenger, rules)] if recent_counts else [])
     on_test = on_recent = None
     if champion:
-        on_test = compare(labels, challenger.predicted, champion.predicted, rules.significance)
+        on_test = compare(labels, challenger.predicted, champion.predicted, rules.significance, margin)
     if champion and recent_counts:
-        on_recent = compare(recent, challenger.recent, champion.recent, rules.significance)
+        on_recent = compare(recent, challenger.recent, champion.recent, rules.significance, margin)
     failed = [f"{check.name} is {check.value:.4g}, allowed {check.limit:.4g}" for check in checks if not check.passed]
     if failed:
         promote, reason = False, "; ".join(failed)
@@ -111,16 +119,19 @@ def _recent_floor(recent: np.ndarray, candidate: Candidate, rules: Gate) -> Chec
     )
 
 
-def compare(labels: np.ndarray, challenger: np.ndarray, champion: np.ndarray, significance: float) -> Comparison:
-    """McNemar's exact, two-sided test on the images where exactly one of the two predictions is right."""
+def compare(
+    labels: np.ndarray, challenger: np.ndarray, champion: np.ndarray, significance: float, margin: float = 0.0
+) -> Comparison:
+    """McNemar's exact, two-sided test on the images where exactly one of the two predictions is right. A difference in
+    accuracy within ``margin`` is none, however many images show it."""
     challenger_right, champion_right = challenger == labels, champion == labels
     gained = int((challenger_right & ~champion_right).sum())
     lost = int((champion_right & ~challenger_right).sum())
     p_value = float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
     outcome: Outcome = "indistinguishable"
-    if p_value < significance:
+    if p_value < significance and abs(gained - lost) > margin * len(labels):
         outcome = "better" if gained > lost else "worse"
-    return Comparison(float(champion_right.mean()), gained, lost, p_value, outcome)
+    return Comparison(float(champion_right.mean()), gained, lost, p_value, margin, outcome)
 
 
 def _against_champion(on_test: Comparison, on_recent: Comparison | None, rules: Gate) -> tuple[bool, str]:
@@ -137,4 +148,5 @@ def _evidence(comparison: Comparison, where: str) -> str:
     return (
         f"{comparison.outcome} {where}: alone right on {comparison.only_challenger_right}, the champion alone on "
         f"{comparison.only_champion_right}, p = {comparison.p_value:.3g}"
+        + (f", the seed's own noise {comparison.margin:.2%}" if comparison.margin else "")
     )

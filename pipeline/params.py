@@ -119,8 +119,10 @@ class Study(Section):
     """A grid of trials over a recipe: one fit for each cell and seed."""
 
     question: str
-    recipe: str
-    train_images: Count
+    recipe: str | None = None
+    """None: the one that trains"""
+    train_images: Count | None = None
+    """None: all"""
     seeds: Annotated[int, Field(ge=2)]
     common: dict[str, Any] = {}
     grid: Annotated[list[dict[str, list[Any]]], Field(min_length=1)]

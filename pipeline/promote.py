@@ -83,7 +83,8 @@ def judge(
     test, recent = unseen
     rival = _candidate(client, champion, test, recent) if champion else None
     candidate = _candidate(client, challenger, test, recent)
-    verdict = gate.decide(np.asarray(test.labels), np.asarray(recent.labels), candidate, rival, params.gate)
+    margin = registry.noise_margin(client, challenger.name, challenger.tags.get("recipe", ""))
+    verdict = gate.decide(np.asarray(test.labels), np.asarray(recent.labels), candidate, rival, params.gate, margin)
     digests = {
         f"{name}_sha256": {part: files.sha256_array(array) for part, array in split._asdict().items()}
         for name, split in (("test", test), ("recent", recent))

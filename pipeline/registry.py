@@ -9,9 +9,11 @@ from __future__ import annotations
 import getpass
 import json
 import logging
+import math
 import os
+import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +37,7 @@ PROMOTED, REFUSED, ROLLED_BACK = "promoted", "refused", "rolled back"
 _HOLDER = "another promotion or registration: wait for it and try again"
 _POSTGRES_LOCK = 0x6D6C666C6F77  # any number that every client agrees on
 _SETTLED_NS = 1_000_000_000  # a file younger than this may change again without its time of change telling
+_NOISE = "noise."  # tag keys: noise.<recipe>
 _EVENT = "event."  # tag keys: event.<UTC time>, so that they sort by time
 
 
@@ -166,6 +169,30 @@ def with_weights(client: MlflowClient, name: str, digest: str) -> ModelVersion |
     """The version that holds these weights, if they were registered before."""
     found = client.search_model_versions(f"name='{name}' and tag.weights_sha256='{digest}'")
     return found[0] if found else None
+
+
+def note_noise(client: MlflowClient, name: str, recipe: str, accuracies: Sequence[float]) -> dict[str, Any]:
+    """Keep with the model how far fits of a recipe that differ in their seed alone lie apart; returns what was kept."""
+    noise = {
+        "std": statistics.stdev(accuracies),
+        "seeds": len(accuracies),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    create(client, name)
+    client.set_registered_model_tag(name, f"{_NOISE}{recipe}", json.dumps(noise))
+    return noise
+
+
+def noise_margin(client: MlflowClient, name: str, recipe: str) -> float:
+    """By how much two fits of the recipe may differ in accuracy by their seed alone; 0 where that was not measured."""
+    model = _model(client, name)
+    noted = model and model.tags.get(f"{_NOISE}{recipe}")
+    return margin(json.loads(noted)["std"]) if noted else 0.0
+
+
+def margin(std: float) -> float:
+    """What the difference of two draws of that standard deviation exceeds once in twenty times."""
+    return 1.96 * math.sqrt(2) * std
 
 
 def describe(client: MlflowClient, version: ModelVersion) -> dict:

@@ -65,9 +65,10 @@ def trials(name: str, study: Study, params: Params) -> list[Trial]:
     that it cannot take, before anything is run."""
     from sklearn.model_selection import ParameterGrid
 
-    if study.recipe not in params.recipes:
-        raise BadInput(f"study {name}: there is no recipe {study.recipe!r}: choose one of {', '.join(params.recipes)}")
-    base = _with(params.recipes[study.recipe].model_dump(), study.common, name)
+    chosen = study.recipe or params.train.recipe
+    if chosen not in params.recipes:
+        raise BadInput(f"study {name}: there is no recipe {chosen!r}: choose one of {', '.join(params.recipes)}")
+    base = _with(params.recipes[chosen].model_dump(), study.common, name)
     found = []
     for settings in ParameterGrid(study.grid):
         rest = {key: value for key, value in settings.items() if key != TRAIN_IMAGES}
@@ -112,7 +113,7 @@ def run(name: str, study: Study, params: Params, scheduler: str | None = None) -
     """
     wanted = trials(name, study, params)
     train, val = (splits.load(splits.PROCESSED / part) for part in ("train", "val"))
-    _check_amounts(name, wanted, len(train.labels))
+    wanted = _affordable(name, wanted, len(train.labels))
     data = _digest(train, val)
     with _dask(scheduler) as dask:
         client = registry.connect()
@@ -130,16 +131,25 @@ def run(name: str, study: Study, params: Params, scheduler: str | None = None) -
                 bar.update()
     client.set_terminated(parent)
     results = [(trial, done[key]) for trial, key in zip(wanted, keys, strict=True)]
-    return _report(name, study, results, len(val.labels), client, parent)
+    found = _report(name, study, results, len(val.labels), client, parent)
+    if len({trial.label for trial in wanted}) == 1:
+        recipe = study.recipe or params.train.recipe
+        accuracies = [result["kept_val_accuracy"] for _, result in results]
+        found["noise"] = registry.note_noise(client, registry.model_name(params.dataset), recipe, accuracies)
+    return found
 
 
-def _check_amounts(name: str, wanted: list[Trial], there: int) -> None:
-    most = max(trial.train_images for trial in wanted)
-    if most > there:
+def _affordable(name: str, wanted: list[Trial], there: int) -> list[Trial]:
+    """The trials for which there are enough train images: a curve over their number ends with what there is, anything
+    else that wants more is :class:`BadInput`."""
+    enough = [trial for trial in wanted if (trial.train_images or 0) <= there]
+    most = max(trial.train_images or 0 for trial in wanted)
+    if any(TRAIN_IMAGES not in trial.settings for trial in wanted if trial not in enough) or not enough:
         raise BadInput(
             f"study {name} wants {most:,} train images, data/processed has {there:,}: lower train_images, or "
             "`digits run --dataset mnist` first"
         )
+    return enough
 
 
 # --- Dask -----------------------------------------------------------------------------------------------------------
@@ -333,6 +343,8 @@ def interval(values: pd.Series) -> tuple[float, float]:
 def findings(name: str, study: Study, summary: pd.DataFrame, each: pd.DataFrame, val_images: int) -> str:
     """What the study says, as a paragraph of Markdown with intervals."""
     best = summary.iloc[0]
+    if len(summary) == 1:
+        return _words_on_noise(name, study, each, val_images)
     sentences = [
         f"The best of {len(summary)} settings is **{best['setting']}**: {best['val_accuracy']:.2%} of the validation "
         f"images ({best['low']:.2%} to {min(best['high'], 1):.2%})."
@@ -349,11 +361,41 @@ def findings(name: str, study: Study, summary: pd.DataFrame, each: pd.DataFrame,
         )
     if not summary["overfits"].any():
         sentences.append("None overfits: validation loss does not rise towards the end.")
-    sizes = sorted({int(n) for n in each.get(TRAIN_IMAGES, pd.Series([study.train_images]))})
-    amount = " to ".join(f"{n:,}" for n in dict.fromkeys((sizes[0], sizes[-1])))
+    if TRAIN_IMAGES in each:
+        sentences.append(_words_on_data(each))
     return (
         f"# {name}: {study.question}\n\n{' '.join(sentences)}\n\n"
-        f"{len(each)} trials: recipe `{study.recipe}`, {amount} train images, {val_images:,} validation images, "
+        f"{len(each)} trials: {_of_what(study, each)}, {val_images:,} validation images, "
         f"{study.seeds} seeds a setting. Intervals are 95 %, Student's t over the seeds, differences paired by seed, "
         "not corrected for the number of comparisons; all trials answer the same images.\n"
     )
+
+
+def _of_what(study: Study, each: pd.DataFrame) -> str:
+    recipe = f"recipe `{study.recipe}`" if study.recipe else "the recipe that trains"
+    if TRAIN_IMAGES in each:
+        return f"{recipe}, {each[TRAIN_IMAGES].min():,} to {each[TRAIN_IMAGES].max():,} train images"
+    return f"{recipe}, {f'{study.train_images:,}' if study.train_images else 'all'} train images"
+
+
+def _words_on_noise(name: str, study: Study, each: pd.DataFrame, val_images: int) -> str:
+    """What the seed alone does, for a study of one setting."""
+    found, margin = each["val_accuracy"], registry.margin(each["val_accuracy"].std())
+    return (
+        f"# {name}: {study.question}\n\nThe seed alone moves validation accuracy by {found.std():.3%} (standard "
+        f"deviation of {len(each)} fits, {found.min():.2%} to {found.max():.2%}, mean {found.mean():.2%}). Two fits of "
+        f"this recipe differ by more than {margin:.3%} once in twenty times: less than that is nothing to the gate.\n\n"
+        f"{len(each)} trials: {_of_what(study, each)}, {val_images:,} validation images.\n"
+    )
+
+
+def _words_on_data(each: pd.DataFrame) -> str:
+    """Whether more images would help: what the last step on the curve brought, paired by seed, with its interval."""
+    wide = each.pivot(index=TRAIN_IMAGES, columns="seed", values="val_accuracy").sort_index()
+    if len(wide) < 2:
+        return ""
+    fewer, most = wide.index[-2:]
+    gain = wide.loc[most] - wide.loc[fewer]
+    low, high = interval(gain)
+    would = "more would probably help" if low > 0 else "that more would help cannot be told"
+    return f"From {fewer:,} to {most:,} train images brought {gain.mean():.2%} ({low:.2%} to {high:.2%}): {would}."

@@ -28,11 +28,14 @@ class Trial(NamedTuple):
     settings: dict[str, Any]
     """the cell of the study's grid: ``{"network.blocks": 2}``"""
     recipe: Recipe
-    train_images: int
+    train_images: int | None
+    """None: all"""
     seed: int
 
     @property
     def label(self) -> str:
+        if not self.settings:
+            return "as it is"
         return ", ".join(f"{key.removeprefix('network.')} {value}" for key, value in self.settings.items())
 
 
@@ -55,7 +58,7 @@ def run(trial: Trial, train: Split, val: Split) -> dict[str, Any]:
     return result
 
 
-def fit(recipe: Recipe, train_images: int, seed: int, train: Split, val: Split) -> dict[str, Any]:
+def fit(recipe: Recipe, train_images: int | None, seed: int, train: Split, val: Split) -> dict[str, Any]:
     """What :func:`run` answers with, in this process, which must not have used TensorFlow yet."""
     from pipeline import train as stage
     from pipeline.backend import tensorflow

@@ -83,6 +83,14 @@ def test_swapping_the_two_models_swaps_the_outcome(one: set[int], other: set[int
     assert back.outcome == swapped[forth.outcome] and back.p_value == pytest.approx(forth.p_value)
 
 
+def test_a_difference_that_another_seed_might_make_is_none():
+    good, bad = candidate(range(10)), candidate(range(40))  # 3 points apart
+    beyond, within = (gate.decide(LABELS, NONE, bad, good, RULES, margin) for margin in (0.029, 0.031))
+    assert beyond.comparison and beyond.comparison.outcome == "worse"
+    assert within.comparison and within.comparison.outcome == "indistinguishable"
+    assert "the seed's own noise 3.10%" in within.reason
+
+
 RECENT = np.tile(np.arange(10, dtype=np.uint8), 10)
 
 

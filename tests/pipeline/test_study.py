@@ -102,7 +102,7 @@ def test_a_study_is_read_from_a_file_of_its_own(tmp_path: Path):
     ("text", "line"),
     [
         ("a: [", r"is not YAML"),
-        ("a: {question: q}", r"the key a.recipe is missing"),
+        ("a: {question: q}", r"the key a.seeds is missing"),
         ("a: {question: q, recipe: fast, train_images: 9, seeds: 1, grid: []}", r"a.seeds is 1"),
     ],
 )
@@ -140,6 +140,23 @@ def test_a_study_leaves_its_report_and_is_not_run_twice(workspace: Path, monkeyp
     study.run("tiny", TINY, PARAMS)
     pd.testing.assert_frame_equal(results(), first)
     assert nested_runs() == 4
+
+
+def test_a_study_of_one_setting_measures_the_noise_that_the_gate_allows_for(workspace: Path):
+    told = study.run(
+        "noise", tiny(recipe=None, train_images=None, grid=[{"network.name": ["small"]}], common={"epochs": 1}), PARAMS
+    )
+    accuracies = results("noise")["val_accuracy"]
+    assert told["noise"]["std"] == pytest.approx(accuracies.std()) and told["noise"]["seeds"] == 2
+    margin = registry.noise_margin(registry.connect(), "digits-cnn", PARAMS.train.recipe)
+    assert margin == pytest.approx(1.96 * 2**0.5 * accuracies.std())
+    assert registry.noise_margin(registry.connect(), "digits-cnn", "accurate") == 0.0
+    assert "The seed alone moves validation accuracy by" in told["findings"]
+
+
+def test_a_learning_curve_ends_with_the_images_there_are_and_says_if_more_would_help(workspace: Path):
+    told = study.run("tiny", tiny(train_images=None, grid=[{"train_images": [20, 60, 500]}]), PARAMS)
+    assert told["trials"] == 4 and "From 20 to 60 train images brought" in told["findings"]
 
 
 @pytest.fixture
