@@ -2,6 +2,7 @@
 #   docker build -t digits .
 #   docker run --rm -v digits:/workspace digits run --dataset digits      the pipeline
 #   docker run --rm -v digits:/workspace -v "$PWD:/in" digits predict /in/seven.png
+#   docker run --rm -v digits:/workspace -p 127.0.0.1:8000:8000 digits serve --host 0.0.0.0
 FROM python:3.11-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 VIRTUAL_ENV=/venv
 WORKDIR /app
@@ -12,6 +13,7 @@ RUN python -m venv /venv \
 COPY pyproject.toml README.md cli.py dvc.yaml prefect.yaml ./
 COPY flows flows
 COPY pipeline pipeline
+COPY serving serving
 RUN /venv/bin/uv pip install --no-cache --no-deps --no-build-isolation --editable . \
     && python -m compileall -q .
 
@@ -31,9 +33,10 @@ COPY --chown=digits:digits .dvc .dvc
 COPY --chown=digits:digits data data
 # Links, because a volume outlives its image: the next image's code is then what runs on it. There is no git here:
 # DVC keeps its cache and its lock without it.
-RUN ln -s /app/dvc.yaml /app/prefect.yaml /app/flows /app/pipeline . \
+RUN ln -s /app/dvc.yaml /app/prefect.yaml /app/flows /app/pipeline /app/serving . \
     && dvc config --local core.no_scm true
 VOLUME /workspace
 STOPSIGNAL SIGINT
+EXPOSE 8000
 ENTRYPOINT ["digits"]
 CMD ["run"]

@@ -1,0 +1,54 @@
+import io
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from serving import requests
+from serving.problems import Problem
+
+IMAGES = arrays.arrays(np.uint8, st.tuples(st.integers(1, 3), st.just(28), st.just(28)))
+
+
+def npy(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+@given(IMAGES)
+def test_images_come_out_as_they_went_in(images: np.ndarray):
+    np.testing.assert_array_equal(requests.from_npy(npy(images)), images)
+    np.testing.assert_array_equal(requests.from_json_text(json.dumps({"images": images.tolist()}).encode()), images)
+
+
+@given(IMAGES, st.floats(0, 1), st.binary(max_size=6))
+def test_a_damaged_npy_file_is_read_or_a_problem(images: np.ndarray, place: float, patch: bytes):
+    whole = npy(images)
+    at = int(place * min(len(whole), 140))  # the header is where it hurts
+    for damaged in (whole[:at], whole[:at] + patch + whole[at + len(patch) :]):
+        try:
+            found = requests.from_npy(damaged)
+        except Problem as problem:
+            assert problem.status in (400, 422) and len(problem.detail.splitlines()) == 1
+        else:
+            assert found.dtype == np.uint8 and found.shape[1:] == (28, 28)
+
+
+@given(
+    st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3), st.lists, max_leaves=20)
+)
+def test_any_json_is_read_or_a_problem(value: object):
+    with pytest.raises(Problem) as raised:
+        requests.from_json_text(json.dumps({"images": value}).encode())
+    assert raised.value.status in (400, 422)
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_problem(body: bytes):
+    for read in (requests.from_json_text, requests.from_npy):
+        with pytest.raises(Problem):
+            read(body)
