@@ -275,7 +275,9 @@ def download(client: MlflowClient, version: ModelVersion) -> Path:
     from mlflow.exceptions import MlflowException
 
     try:
-        folder = download_artifacts(f"models:/{version.name}/{version.version}", tracking_uri=tracking_uri())
+        # By its own address: `models:/NAME/VERSION` would be looked up in whatever registry MLflow was last set to.
+        place = client.get_model_version_download_uri(version.name, str(version.version))
+        folder = download_artifacts(place, tracking_uri=tracking_uri())
     except (MlflowException, OSError) as error:
         raise BadInput(f"the files of {version.name} version {version.version} cannot be read: {error}") from None
     return Path(folder)

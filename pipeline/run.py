@@ -31,7 +31,8 @@ def settle(params: Params) -> dict:
     decision = promote.promote_if_new(client, name, params)
     champion = registry.aliased(client, name, registry.CHAMPION)
     if champion is None:
-        raise BadInput(f"{name} has no champion: version {decision['version']} was refused: {_reason(decision)}")
+        refused = f"version {decision['version']} was refused: " if decision["version"] else ""
+        raise BadInput(f"{name} has no champion: {refused}{_reason(decision)}")
     return {"decision": decision, "champion": registry.describe(client, champion), "report": str(REPORT)}
 
 

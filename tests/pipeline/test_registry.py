@@ -105,6 +105,12 @@ def test_a_registered_version_holds_all_that_made_it(client: MlflowClient):
     assert pinned and all("==" in line for line in pinned)
 
 
+def test_files_are_those_of_the_registry_that_was_asked(client: MlflowClient, tmp_path: Path):
+    version = client.get_model_version(NAME, challenge(client))
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/another.db")  # as another part of the process may have done
+    assert registry.onnx_file(client, version).is_relative_to(tmp_path)
+
+
 def test_mlflow_serves_the_version_as_the_model_answers(client: MlflowClient):
     challenge(client, 1)
     mlflow.set_tracking_uri(registry.tracking_uri())

@@ -184,6 +184,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_a_killed_worker_loses_no_finished_trial_and_the_results_are_those_of_another_cluster(
     start: Callable[..., subprocess.Popen], monkeypatch: pytest.MonkeyPatch
 ):

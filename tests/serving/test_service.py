@@ -294,6 +294,7 @@ def test_a_port_that_is_taken_is_one_line(workspace: Workspace):
     assert "cannot be listened on" in workspace.digits("serve", "--host", "192.0.2.1", code=2).stderr
 
 
+@pytest.mark.slow
 def test_mlflow_serves_the_same_version(workspace: Workspace, digits: tuple[np.ndarray, np.ndarray]):
     """MLflow's own server on the registered model, without TensorFlow in it."""
     with socket.create_server(("127.0.0.1", 0)) as probe:

@@ -69,6 +69,7 @@ def test_a_version_is_made_again_from_its_commit_params_and_data(workspace: Work
     assert "machine" in text or found["machine"]["here"] == found["machine"]["recorded"]
 
 
+@pytest.mark.slow
 def test_a_version_that_comes_out_otherwise_is_told(workspace: Workspace):
     """The training code of the recorded commit is not what it was: stands for any change that nobody recorded."""
     path = workspace.folder / "pipeline/train.py"
