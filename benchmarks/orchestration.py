@@ -44,7 +44,11 @@ def run(url: str) -> tuple[float, str]:
     """Start the retrain deployment; seconds from its creation to its end, and what it ended as."""
     deployment = httpx.get(f"{url}/deployments/name/retrain/retrain", timeout=30).json()["id"]
     began = time.perf_counter()
-    made = httpx.post(f"{url}/deployments/{deployment}/create_flow_run", json={}, timeout=30).json()
+    while (
+        answer := httpx.post(f"{url}/deployments/{deployment}/create_flow_run", json={}, timeout=30)
+    ).status_code == 503:
+        time.sleep(0.2)  # the server's SQLite is busy
+    made = answer.raise_for_status().json()
     while True:
         state = httpx.get(f"{url}/flow_runs/{made['id']}", timeout=30).json()["state"]
         if state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
