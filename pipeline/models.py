@@ -1,9 +1,9 @@
 """Which networks are there? A function each; every one takes uint8 (N, 28, 28) and gives softmax float32 (N, 10).
 
 Preprocessing of pixels is each network's own first layer, so that training, evaluation, the registry and serving
-cannot disagree about it. Only stock Keras layers, so that a saved model loads in Keras' safe mode anywhere. A
-function's arguments are the settings that a recipe of params.yaml gives beside the network's name; docs/recipes.md
-says which write-up each comes from and what it reached here.
+cannot disagree about it. Only stock Keras layers and operations, so that a saved model loads in Keras' safe mode
+anywhere. A function's arguments are the settings that a recipe of params.yaml gives beside the network's name;
+docs/recipes.md says which write-up each comes from and what it reached here.
 """
 
 import inspect
@@ -29,7 +29,7 @@ def small(dropout: float) -> keras.Model:
 
     The first layer looks at every pixel once and at a quarter of the places, which is what makes it fast.
     """
-    images, x = _pixels()
+    images, x = _ink()
     x = _normed(x, 16, 5, strides=2)  # (N, 14, 14, 16)
     x = _normed(x, 32, 3)  # (N, 14, 14, 32)
     x = layers.MaxPooling2D()(x)  # (N, 7, 7, 32)
@@ -44,7 +44,7 @@ def strided(filters: int, dropout: float) -> keras.Model:
     Its pixels are the 24×24 in the middle: the framing leaves next to nothing outside, and a quarter of the work is
     saved. Batch norm comes after pooling, where it costs a quarter.
     """
-    images, x = _pixels()
+    images, x = _ink()
     x = layers.Cropping2D(2)(x)  # (N, 24, 24, 1)
     x = _normed(x, filters, 5, strides=2)  # (N, 12, 12, f)
     x = _normed(x, 2 * filters, 3, pool=True)  # (N, 6, 6, 2f)
@@ -57,7 +57,7 @@ def strided(filters: int, dropout: float) -> keras.Model:
 def six_conv(filters: int, dropout: float) -> keras.Model:
     """Three pairs of 3×3 convolutions of f, 2f and 4f, pooling after the first two, then each filter's mean; batch
     norm after each."""
-    images, x = _pixels()
+    images, x = _ink()
     for width in (filters, 2 * filters):
         x = _normed(x, width, 3)
         x = _normed(x, width, 3, pool=True)  # (N, 14, 14, f), then (N, 7, 7, 2f)
@@ -195,7 +195,8 @@ def averaged(members: Sequence[keras.Model]) -> keras.Model:
 def shift_averaged(model: keras.Model) -> keras.Model:
     """One model that answers with the mean of ``model``'s probabilities over the image moved by a pixel each way."""
     images = keras.Input((SIDE, SIDE), dtype="uint8", name="images")
-    padded = layers.ZeroPadding2D(1)(layers.Reshape((SIDE, SIDE, 1))(images))
+    around = ((0, 0), (1, 1), (1, 1), (0, 0))
+    padded = keras.ops.pad(layers.Reshape((SIDE, SIDE, 1))(images), around, mode="reflect")  # paper may be grey
     seen = []
     for rows, columns in SHIFTS:
         crop = ((1 + rows, 1 - rows), (1 + columns, 1 - columns))
@@ -207,6 +208,16 @@ def _pixels() -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """The input, uint8 (N, 28, 28), and its pixels in [0, 1], float32 (N, 28, 28, 1)."""
     images = keras.Input((SIDE, SIDE), dtype="uint8", name="images")
     return images, layers.Rescaling(1 / 255)(layers.Reshape((SIDE, SIDE, 1))(images))
+
+
+def _ink() -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """The input, and its pixels from the image's own paper (0) to its own ink (1), float32 (N, 28, 28, 1).
+
+    So that faint ink, grey paper or little contrast make no difference.
+    """
+    images, x = _pixels()
+    paper, ink = (keras.ops.min(x, (1, 2), keepdims=True), keras.ops.max(x, (1, 2), keepdims=True))
+    return images, (x - paper) / keras.ops.maximum(ink - paper, 1 / 255)
 
 
 def _normed(

@@ -80,10 +80,26 @@ def test_three_conv_64_reads_columns_of_length_one():
     np.testing.assert_allclose(seen.predict(images, verbose=0)[..., 0], images / columns, rtol=1e-4)
 
 
+@pytest.mark.parametrize("recipe", ["fast", "default", "accurate"])
+def test_faint_ink_and_grey_paper_make_no_difference(recipe: str):
+    model = models.shift_averaged(models.build(SHIPPED[recipe].network))
+    images = np.random.default_rng(0).integers(0, 128, (3, 28, 28), dtype=np.uint8)
+    images[:, 0, 0], images[:, 9, 9] = 0, 127
+    expected = model.predict(2 * images, verbose=0)
+    np.testing.assert_allclose(model.predict(images, verbose=0), expected, atol=1e-5)
+    np.testing.assert_allclose(model.predict(images + 100, verbose=0), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0, 200])
+def test_an_image_of_one_grey_has_probabilities_too(value: int):
+    answered = models.build(NETWORKS["small"]).predict(np.full((1, 28, 28), value, np.uint8), verbose=0)
+    assert np.isfinite(answered).all()
+
+
 def test_a_shift_averaged_model_answers_with_the_mean_over_the_moved_images():
     model = models.build(NETWORKS["small"])
     images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
-    padded = np.pad(images, ((0, 0), (1, 1), (1, 1)))
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1)), mode="reflect")
     moved = [padded[:, 1 + r : 29 + r, 1 + c : 29 + c] for r, c in models.SHIFTS]
     expected = np.mean([model.predict(each, verbose=0) for each in moved], axis=0)
     answered = models.shift_averaged(model).predict(images, verbose=0)
