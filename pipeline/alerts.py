@@ -4,7 +4,6 @@ DIGITS_WEBHOOK_URL takes each alert as a JSON object by POST. A webhook that doe
 not stop what it tells of.
 """
 
-import json
 import logging
 import os
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import requests
 
-from pipeline import registry
+from pipeline import files, registry
 
 FILE = Path("reports/alerts.jsonl")
 KINDS = ("failed", "refused", "quarantined", "drift", "missed")
@@ -25,10 +24,7 @@ def raise_(kind: str, message: str) -> dict[str, str]:
     """Tell people; ``kind`` is one of KINDS. Returns what was told."""
     alert = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "kind": kind, "message": message}
     log.warning("%s: %s", kind, message)
-    path = registry.home() / FILE
-    path.parent.mkdir(exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:  # one write of one line: appends do not mix
-        file.write(json.dumps(alert, ensure_ascii=False) + "\n")
+    files.append_json_line(registry.home() / FILE, alert)
     if url := os.environ.get("DIGITS_WEBHOOK_URL"):
         try:
             requests.post(url, json=alert, timeout=TIMEOUT).raise_for_status()
@@ -39,5 +35,4 @@ def raise_(kind: str, message: str) -> dict[str, str]:
 
 def told() -> list[dict[str, str]]:
     """Every alert so far, oldest first."""
-    path = registry.home() / FILE
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    return files.read_json_lines(registry.home() / FILE)

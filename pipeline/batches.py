@@ -81,7 +81,7 @@ def add_corrections(params: Params, by: str) -> dict[str, Any]:
         np.savez_compressed(part, images=corrected.images, labels=corrected.labels)
     event = add(path, params, None, by)
     with live.store() as store:
-        live.file_under(store, ids, event["batch"])
+        live.file_under(store, ids, corrected.labels, event["batch"])
     path.unlink(missing_ok=True)  # an accepted batch holds its images itself, a quarantined one was moved
     return event
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,26 @@ def write_json(path: Path | str, value: Any) -> None:
 
 def read_json(path: Path | str) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def append_json_line(path: Path | str, value: Any) -> None:
+    """Append a line of JSON, in one write: lines of several processes do not mix."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        if file.seek(0, os.SEEK_END):  # what was cut off by a full disk is not to take this line along
+            file.seek(-1, os.SEEK_END)
+        torn = file.read(1) not in (b"", b"\n")
+        file.write(b"\n" * torn + json.dumps(value, ensure_ascii=False).encode() + b"\n")
+
+
+def read_json_lines(path: Path | str) -> list[Any]:
+    """What was appended, oldest first, without what a full disk cut off; nothing if there is no such file."""
+    found = []
+    for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines() if Path(path).is_file() else []:
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return found
 
 
 def write_npy(path: Path | str, array: np.ndarray) -> None:

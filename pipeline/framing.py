@@ -21,7 +21,8 @@ BOX = 20  # pixels, the longer side of a digit in MNIST
 FINE = 8  # pixels to one of the result, beyond which detail only costs time
 CENTRE = 14  # MNIST's centre of mass, in pixel indices
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
-MAX_PIXELS = 50_000_000  # judged by the header, before a pixel is decoded
+MAX_PIXELS = 50_000_000  # judged by the header, before a pixel is decoded; of a JPEG, those that are decoded
+LEAST_SIDE = 3  # pixels
 WORKING_SIDE = 640  # pixels: finer detail than this is lost at 28×28 anyway
 THIN = 1.6  # pixels at 20×20: a thinner stroke would fade away, MNIST's are 2.4 wide on average
 PEN = 2.2  # pixels, what a thin stroke is widened to
@@ -96,12 +97,10 @@ def read_image(source: Path | BinaryIO, name: str, max_pixels: int = MAX_PIXELS)
     first frame of an animation. :class:`BadInput`, naming the picture by ``name``, if it cannot be read.
     """
     pixels = _decode(source, name, max_pixels)
-    if min(pixels.shape[:2]) < 3:
-        raise BadInput(f"{name}: {pixels.shape[1]}×{pixels.shape[0]} pixels are too few to read a digit")
     longest = max(pixels.shape[:2])
     if longest > WORKING_SIDE:
         factor = WORKING_SIDE / longest
-        size = (max(3, round(pixels.shape[1] * factor)), max(3, round(pixels.shape[0] * factor)))
+        size = (max(LEAST_SIDE, round(pixels.shape[1] * factor)), max(LEAST_SIDE, round(pixels.shape[0] * factor)))
         pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     found, digits = ink.find(pixels)
     if digits != 1:
@@ -114,12 +113,16 @@ def _decode(source: Path | BinaryIO, name: str, max_pixels: int) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(source, formats=FORMATS)
-            if image.width * image.height > max_pixels:
-                raise Image.DecompressionBombError
-            with image:
+            with Image.open(source, formats=FORMATS) as image:
                 image.draft(image.mode, (2 * WORKING_SIDE, 2 * WORKING_SIDE))  # a JPEG is decoded no larger
-                return _colours(ImageOps.exif_transpose(image))
+                if image.width * image.height > max_pixels:
+                    raise Image.DecompressionBombError
+                if min(image.size) < LEAST_SIDE:
+                    raise BadInput(f"{name}: {image.width}×{image.height} pixels are too few to read a digit")
+                ImageOps.exif_transpose(image, in_place=True)
+                return _colours(image)
+    except BadInput:
+        raise
     except FileNotFoundError:
         raise BadInput(f"{name}: there is no such file") from None
     except (IsADirectoryError, PermissionError):
@@ -128,7 +131,7 @@ def _decode(source: Path | BinaryIO, name: str, max_pixels: int) -> np.ndarray:
         raise BadInput(f"{name}: has more than {max_pixels / 1e6:g} million pixels: give a smaller picture") from None
     except Image.UnidentifiedImageError:
         raise BadInput(f"{name}: is not a picture: give a whole {', '.join(FORMATS)} file") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except Exception as error:  # of a damaged file Pillow's decoders raise whatever they stumble over
         raise BadInput(f"{name}: is cut off or damaged ({error}): give a whole file") from None
 
 
@@ -137,10 +140,15 @@ def _colours(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I;16"):  # convert() would clip 16 or 32 bits of grey at 255
         return _grey(np.asarray(image), 65535)
     if image.mode in ("I", "F"):
-        return _grey(np.asarray(image), max(float(image.getextrema()[1]), 1.0))  # type: ignore[arg-type]
+        values = np.nan_to_num(np.asarray(image, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+        return _grey(values, max(float(values.max()), 1.0))
     transparent = "A" in image.getbands() or "transparency" in image.info
-    image = image.convert("RGBA" if transparent else "RGB")
     times = max(image.size) // (2 * WORKING_SIDE)
+    mode = "RGBA" if transparent else "RGB"
+    if times > 1 and image.mode in (mode, "L"):
+        image = image.reduce(times)
+    if image.mode != mode:
+        image = image.convert(mode)
     values = np.asarray(image.reduce(times) if times > 1 else image, dtype=np.float32)
     if not transparent:
         return values
@@ -152,5 +160,6 @@ def _colours(image: Image.Image) -> np.ndarray:
 def _grey(values: np.ndarray, white: float) -> np.ndarray:
     factor = min(1.0, 2 * WORKING_SIDE / max(values.shape))
     if factor < 1:
-        values = cv2.resize(values, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        size = [max(LEAST_SIDE, round(side * factor)) for side in reversed(values.shape)]
+        values = cv2.resize(values, size, interpolation=cv2.INTER_AREA)
     return np.repeat((values.astype(np.float32) * (255 / white))[:, :, None], 3, axis=2)

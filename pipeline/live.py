@@ -9,7 +9,7 @@ looked up by their id and are read by another process at the same moment; see be
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from pipeline import registry
+from pipeline.errors import BadInput
 from pipeline.features import FEATURES
 from pipeline.splits import SIDE, Split
 
@@ -52,6 +53,10 @@ class Seen(NamedTuple):
     challenger: str | None = None
     shadows: np.ndarray | None = None
     """the challenger's answers"""
+
+
+class InBatch(BadInput):
+    """The image is in a batch already, under another label."""
 
 
 @contextmanager
@@ -99,11 +104,20 @@ def _used(connection: sqlite3.Connection) -> int:
 
 
 def correct(connection: sqlite3.Connection, seen: Seen, label: int, by: str) -> None:
-    """Keep a person's word on one image; a later word on the same image takes the place of the earlier one."""
+    """Keep a person's word on one image; a later word on the same image takes the place of the earlier one.
+
+    :class:`InBatch` if the image is in a batch with another label: there it can only be mended by a further batch.
+    """
+    identity = seen.ids[0]
+    row = connection.execute("SELECT batch, label FROM corrections WHERE id = ? AND batch IS NOT NULL", (identity,))
+    if filed := row.fetchone():
+        if filed[1] != label:
+            raise InBatch(f"{identity} went into batch {filed[0]} as a {filed[1]}: predict it again, then correct that")
+        return
     connection.execute(
         "INSERT OR REPLACE INTO corrections VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)",
         (
-            *(seen.ids[0], datetime.now(UTC).isoformat(timespec="seconds"), seen.model, seen.version),
+            *(identity, datetime.now(UTC).isoformat(timespec="seconds"), seen.model, seen.version),
             *(int(seen.answers[0]), label, by, seen.images[0].tobytes()),
         ),
     )
@@ -127,15 +141,21 @@ def corrections(connection: sqlite3.Connection) -> tuple[list[str], Split]:
     return [row[0] for row in rows], Split(images, np.array([row[1] for row in rows], np.uint8))
 
 
-def file_under(connection: sqlite3.Connection, ids: Sequence[str], batch: str) -> None:
-    """Note that these corrections went into that batch."""
-    connection.executemany("UPDATE corrections SET batch = ? WHERE id = ?", [(batch, identity) for identity in ids])
+def file_under(connection: sqlite3.Connection, ids: Sequence[str], labels: Iterable[int], batch: str) -> None:
+    """Note that these corrections went into that batch; one that was changed since waits for the next."""
+    connection.executemany(
+        "UPDATE corrections SET batch = ? WHERE id = ? AND label = ? AND batch IS NULL",
+        [(batch, identity, int(label)) for identity, label in zip(ids, labels, strict=True)],
+    )
 
 
 def window(connection: sqlite3.Connection, model: str, version: str, after: int, most: int) -> tuple[int, pd.DataFrame]:
     """The last rows, at most ``most``, that the version answered after row ``after``: the number of the last one, and
-    the columns that :func:`pipeline.monitor.rows` gives."""
+    the columns that :func:`pipeline.monitor.rows` gives. In a store that was begun anew since then, all count."""
     import pandas as pd
+
+    newest = connection.execute("SELECT max(number) FROM seen").fetchone()[0] or 0
+    after = after if after <= newest else 0
 
     query = f"""SELECT number, {", ".join(FEATURES)}, answer, confidence FROM seen
         WHERE model = ? AND version = ? AND number > ? ORDER BY number DESC LIMIT ?"""  # noqa: S608

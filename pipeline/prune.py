@@ -40,7 +40,7 @@ def prune(client: MlflowClient, name: str, rule: Retention, dry_run: bool) -> di
             kept = [version for version in versions if str(version.version) in needed]
             if not dry_run:
                 for version in old:
-                    _remove(client, version)
+                    registry.erase(client, version)
             cache = _prune_cache(client, kept, dry_run)
     except Timeout:
         raise BadInput("a retraining is at work, and prune could take its data away: try again later") from None
@@ -77,16 +77,6 @@ def _needed(client: MlflowClient, name: str, versions: list[ModelVersion], rule:
         if pointed := registry.aliased(client, name, alias):
             reasons[str(pointed.version)] = f"is {alias}"
     return reasons
-
-
-def _remove(client: MlflowClient, version: ModelVersion) -> None:
-    """The version first: what is registered must never lack its files."""
-    files = registry.download(client, version)
-    client.delete_model_version(version.name, str(version.version))
-    if version.run_id:
-        client.delete_run(version.run_id)
-    if registry.home() in files.resolve().parents:  # a tracking server's own store is the server's to clean
-        shutil.rmtree(files, ignore_errors=True)
 
 
 def _prune_cache(client: MlflowClient, kept: list[ModelVersion], dry_run: bool) -> str:

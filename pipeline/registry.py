@@ -11,13 +11,16 @@ import json
 import logging
 import math
 import os
+import shutil
 import statistics
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pipeline import files
 from pipeline.errors import BadInput
@@ -31,6 +34,7 @@ CHALLENGER = "challenger"
 DATABASE = Path("mlflow.db")
 ARTIFACTS = Path("mlartifacts")  # not mlruns: a folder of that name flips MLflow's default back to its file store
 CACHE = Path(".cache/champion.json")
+VERSIONS = Path(".cache/versions")
 LOCK = Path(".cache/registry.lock")
 LOCK_SECONDS = 60.0
 PROMOTED, REFUSED, ROLLED_BACK = "promoted", "refused", "rolled back"
@@ -230,8 +234,13 @@ def _points_to(client: MlflowClient, alias: str, version: ModelVersion) -> bool:
 
 def onnx_file(client: MlflowClient, version: ModelVersion) -> Path:
     """The version's ONNX model on this disk, its digest checked against the one it was registered with."""
+    if "onnx_sha256" not in version.tags:
+        raise BadInput(
+            f"{version.name} version {version.version} was not registered by this pipeline: `digits rollback`"
+        )
     path = download(client, version) / "model.onnx"
     if not path.is_file() or files.sha256_file(path) != version.tags["onnx_sha256"]:
+        shutil.rmtree(_kept(version), ignore_errors=True)  # a copy that was damaged here is fetched anew the next time
         raise BadInput(
             f"the ONNX file of {version.name} version {version.version} is missing or not the one that was registered "
             f"({path}): restore it from a backup, or `digits rollback`"
@@ -270,17 +279,52 @@ def _database_state() -> list[list]:
 
 
 def download(client: MlflowClient, version: ModelVersion) -> Path:
-    """The folder with the version's files: the artifact store's own where that is local, else a copy."""
+    """The folder with the version's files: the artifact store's own where that is on this disk, else a copy that is kept
+    in .cache/versions, so that it is fetched once and is there while the store is away."""
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
+    kept = _kept(version)
+    if kept.is_dir():
+        return kept
     try:
-        # By its own address: `models:/NAME/VERSION` would be looked up in whatever registry MLflow was last set to.
-        place = client.get_model_version_download_uri(version.name, str(version.version))
-        folder = download_artifacts(place, tracking_uri=tracking_uri())
+        place = _place(client, version)
+        if _is_local(place):
+            return Path(download_artifacts(place, tracking_uri=tracking_uri()))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as part:
+            folder = Path(download_artifacts(place, dst_path=part, tracking_uri=tracking_uri()))
+            if not kept.is_dir():  # else another process was quicker
+                folder.rename(kept)
     except (MlflowException, OSError) as error:
         raise BadInput(f"the files of {version.name} version {version.version} cannot be read: {error}") from None
-    return Path(folder)
+    return kept
+
+
+def erase(client: MlflowClient, version: ModelVersion) -> None:
+    """Delete the version, then its run and files: what is registered must never lack its files."""
+    local = _is_local(_place(client, version))
+    folder = download(client, version) if local else _kept(version)
+    client.delete_model_version(version.name, str(version.version))
+    if version.run_id:
+        client.delete_run(version.run_id)
+    if home() in folder.resolve().parents:  # a tracking server's own store is the server's to clean
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _place(client: MlflowClient, version: ModelVersion) -> str:
+    """The address of the version's files: `models:/NAME/VERSION` would be looked up in whatever registry MLflow was last
+    set to."""
+    place: str = client.get_model_version_download_uri(version.name, str(version.version))
+    return place
+
+
+def _is_local(place: str) -> bool:
+    return urlsplit(place).scheme in ("", "file")
+
+
+def _kept(version: ModelVersion) -> Path:
+    return home() / VERSIONS / version.name / f"{version.version}-{version.run_id}"
 
 
 def crown(client: MlflowClient, version: ModelVersion, verdict: dict, **details: Any) -> dict:

@@ -210,7 +210,7 @@ def compiled(recipe: Recipe, steps_per_epoch: int) -> keras.Model:
     if recipe.optimizer not in OPTIMIZERS:
         known = ", ".join(OPTIMIZERS)
         raise BadInput(f"params.yaml: Keras knows no optimizer {recipe.optimizer!r}: choose one of {known}")
-    model = models.build(recipe.network, recipe.precision)
+    model = models.for_training(models.build(recipe.network, recipe.precision))
     if recipe.l1 or recipe.l2:
         for layer in filter(lambda layer: hasattr(layer, "kernel"), model.layers):
             layer.kernel.regularizer = keras.regularizers.L1L2(recipe.l1, recipe.l2)
@@ -276,10 +276,9 @@ def fit(
             Progress(recipe.epochs, finished, len(batches)),
         ],
     )
-    if recipe.precision != "float32":  # ONNX Runtime takes no bfloat16; the weights are float32 in either case
-        weights = model.get_weights()
-        model = models.build(recipe.network)
-        model.set_weights(weights)
+    weights = model.get_weights()  # float32, whatever the arithmetic was
+    model = models.build(recipe.network)
+    model.set_weights(weights)
     if recipe.label_smoothing:
         cool(model, val)
     rows = pd.DataFrame(history.rows)

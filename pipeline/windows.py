@@ -4,7 +4,6 @@ A line a window in reports/monitor/windows.jsonl, beside Evidently's page of eac
 alarm wants ``monitor.bad`` bad ones among the last ``monitor.of``, and the latest among them.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,7 @@ def keep(record: dict[str, Any], snapshot: Any) -> Path:
     page = place.with_name(page_name(record))
     with files.atomic(page) as part:
         snapshot.save_html(str(part))
-    with place.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+    files.append_json_line(place, record)
     return page
 
 
@@ -31,10 +29,7 @@ def page_name(record: dict[str, Any]) -> str:
 
 def of(name: str, version: str | None = None) -> list[dict[str, Any]]:
     """The kept windows that were compared with that version, or with any, oldest first."""
-    path = registry.home() / FILE
-    if not path.is_file():
-        return []
-    found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    found = files.read_json_lines(registry.home() / FILE)
     return [record for record in found if record["model"] == name and version in (None, record["version"])]
 
 

@@ -7,10 +7,11 @@ times and logs the answer, and turns an unforeseen error into a problem without 
 import asyncio
 import hmac
 import logging
+import math
 import re
 import time
 from base64 import b64decode
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 from limits import parse
@@ -24,9 +25,10 @@ from pipeline.params import Serving
 from serving import problems, telemetry
 from serving.problems import Problem
 
+CLOSE = {"connection": "close"}  # the rest of the request is not read
 OPEN = ("/health", "/ready")  # without a key: for whoever watches over the process
 ABANDONED = 499  # how a request is counted whose client went away; nobody sees it as a status
-REQUEST_ID = re.compile(r"[\w.:-]{1,64}")
+REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 
 log = logging.getLogger("digits.serving.access")
 
@@ -45,7 +47,8 @@ class Gatekeeper:
         headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
+        person, secret = _credentials(headers)
+        scope.setdefault("state", {}).update(request_id=request_id, person=person)
         status = 0
 
         async def send_with_id(message: Message) -> None:
@@ -56,7 +59,7 @@ class Gatekeeper:
             await send(message)
 
         try:
-            await self._admit(scope, headers)
+            await self._admit(scope, headers, secret)
             await self.app(scope, self._bounded(receive), send_with_id)
         except Problem as problem:
             await self._refuse(problem, status, scope, receive, send_with_id)
@@ -72,38 +75,30 @@ class Gatekeeper:
     async def _refuse(self, problem: Problem, begun: int, scope: Scope, receive: Receive, send: Send) -> None:
         if not begun:  # else the answer is on its way already, and all that can be done is to cut it off
             response = problems.answer(
-                problem.status, problem.detail, scope["state"]["request_id"], {**problem.headers, "connection": "close"}
+                problem.status_code, problem.detail, scope["state"]["request_id"], {**(problem.headers or {}), **CLOSE}
             )
             await response(scope, receive, send)
 
-    async def _admit(self, scope: Scope, headers: Headers) -> None:
+    async def _admit(self, scope: Scope, headers: Headers, secret: str) -> None:
         """:class:`Problem` 401, 403, 413 or 429."""
         client = scope["client"][0] if scope["client"] else ""
         if not await self.limiter.hit(self.rate, client):
-            raise Problem(429, f"more than {self.settings.rate} from {client}: wait a moment", **{"retry-after": "1"})
-        if self.key and scope["path"] not in OPEN and not self._holds_key(headers):
+            ends = (await self.limiter.get_window_stats(self.rate, client)).reset_time
+            wait = {"retry-after": str(max(1, math.ceil(ends - time.time())))}
+            raise Problem(429, f"more than {self.settings.rate} from {client}: wait a moment", **wait)
+        if self.key and scope["path"] not in OPEN and not hmac.compare_digest(secret.encode(), self.key.encode()):
             wanted = 'Basic realm="digits: any name, and the API key as password", charset="UTF-8"'
             raise Problem(401, "give the API key as X-API-Key or as a bearer token", **{"www-authenticate": wanted})
         origin = headers.get("origin")
-        if origin and scope["method"] not in ("GET", "HEAD") and urlsplit(origin).netloc != headers.get("host"):
+        if origin and scope["method"] not in ("GET", "HEAD") and _host(origin) != headers.get("host"):
             raise Problem(403, f"a page of {origin} may not send requests here: call from this service's own page")
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self.settings.max_body_mb * 1e6:
             raise self._too_large()
 
-    def _holds_key(self, headers: Headers) -> bool:
-        """Whether the key is there in one of the usual places; browsers ask their user for the last one."""
-        kind, _, word = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "basic":
-            try:
-                word = b64decode(word, validate=True).decode().partition(":")[2]
-            except ValueError:
-                word = ""
-        given = headers.get("x-api-key") or word
-        return hmac.compare_digest(given.encode(), (self.key or "").encode())
-
     def _too_large(self) -> Problem:
-        return Problem(413, f"the request's body is larger than {self.settings.max_body_mb:g} MB: send less at once")
+        limit = f"{self.settings.max_body_mb:g} MB"
+        return Problem(413, f"the request's body is larger than {limit}: send less at once", **CLOSE)
 
     def _bounded(self, receive: Receive) -> Receive:
         """``receive``, until the body is larger than allowed (:class:`Problem` 413) or comes too slowly (408)."""
@@ -119,7 +114,7 @@ class Gatekeeper:
                     message = await receive()
             except TimeoutError:
                 seconds = f"{self.settings.max_seconds:g} s"
-                raise Problem(408, f"the request was not complete after {seconds}: send it faster") from None
+                raise Problem(408, f"the request was not complete after {seconds}: send it faster", **CLOSE) from None
             received += len(message.get("body", b""))
             complete = message["type"] != "http.request" or not message.get("more_body", False)
             if received > self.settings.max_body_mb * 1e6:
@@ -137,8 +132,27 @@ class Gatekeeper:
             "request_id": request_id,
             "client": scope["client"][0] if scope["client"] else "",
             "method": scope["method"],
-            "path": scope["path"],
+            "path": quote(scope["path"]),  # a line break in it would begin a line of the log
             "status": status or ABANDONED,
             "ms": round(1000 * seconds, 1),
         }
         log.info("%(request_id)s %(client)s %(method)s %(path)s %(status)s %(ms)s ms", facts, extra={"facts": facts})
+
+
+def _credentials(headers: Headers) -> tuple[str, str]:
+    """Who asks, and the key, in one of the usual places; browsers ask their user for both, as Basic credentials."""
+    kind, _, word = headers.get("authorization", "").partition(" ")
+    person = ""
+    if kind.lower() == "basic":
+        try:
+            person, _, word = b64decode(word, validate=True).decode().partition(":")
+        except ValueError:
+            word = ""
+    return person, headers.get("x-api-key") or word
+
+
+def _host(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None

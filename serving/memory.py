@@ -5,7 +5,6 @@ on. In the same thread the challenger, if there is one, answers the same images 
 """
 
 import logging
-import sqlite3
 import threading
 import time
 from collections import OrderedDict, deque
@@ -64,7 +63,8 @@ class Memory:
             self.images_waiting += len(seen.ids)
 
     def correct(self, identity: str, label: int, by: str) -> None:
-        """Keep a person's word on an image; :class:`BadInput` if that image is not known (any more)."""
+        """Keep a person's word on an image; :class:`BadInput` if that image is not known (any more),
+        :class:`pipeline.live.InBatch` if it went into a batch with another label."""
         seen = self._find(identity)
         with live.store() as connection:
             seen = seen or live.find(connection, identity)
@@ -85,8 +85,15 @@ class Memory:
 
     def _work(self) -> None:
         while not self._stopping.wait(WRITE_SECONDS) or self.waiting:
-            if parts := self._take():
-                self._write(parts)
+            parts = self._take()
+            count = sum(len(part.ids) for part in parts)
+            try:
+                if parts:
+                    self._write(self._shadowed(parts))
+                self.written += count
+            except Exception as error:  # whatever it is, requests go on, and the next write may succeed
+                self.dropped += count
+                self._complain("what was seen is not kept: %s", error)
 
     def _take(self) -> list[Seen]:
         parts: list[Seen] = []
@@ -98,27 +105,31 @@ class Memory:
             self.images_waiting -= count
         return parts
 
-    def _write(self, parts: list[Seen]) -> None:
-        count = sum(len(part.ids) for part in parts)
+    def _shadowed(self, parts: list[Seen]) -> list[Seen]:
+        """The parts with what the challenger says to them, if there is one."""
+        challenger = self.predictor.challenger if self.settings.shadow else None
+        if challenger is None:
+            return parts
         try:
-            if self.settings.shadow and (challenger := self.predictor.challenger):
-                parts = [
-                    part._replace(
-                        challenger=challenger.number,
-                        shadows=inference.run(challenger.model, part.images).argmax(axis=1),
-                    )
-                    for part in parts
-                ]
-            described = features.measure(np.concatenate([part.images for part in parts]))
-            with live.store() as connection:
-                live.write(connection, parts, described, self.settings.keep_images)
-                live.spare(connection, int(self.settings.memory_mb * 1e6))
-            self.written += count
-        except (sqlite3.Error, OSError) as error:
-            self.dropped += count
-            if time.monotonic() - self._logged > LOG_SECONDS:
-                self._logged = time.monotonic()
-                log.warning("what was seen is not kept: %s", error)
+            said = [inference.run(challenger.model, part.images).argmax(axis=1) for part in parts]
+        except Exception as error:  # a challenger's fault is no reason to forget what the champion did
+            self._complain("the challenger does not answer: %s", error)
+            return parts
+        return [
+            part._replace(challenger=challenger.number, shadows=shadows)
+            for part, shadows in zip(parts, said, strict=True)
+        ]
+
+    def _write(self, parts: list[Seen]) -> None:
+        described = features.measure(np.concatenate([part.images for part in parts]))
+        with live.store() as connection:
+            live.write(connection, parts, described, self.settings.keep_images)
+            live.spare(connection, int(self.settings.memory_mb * 1e6))
+
+    def _complain(self, text: str, error: Exception) -> None:
+        if time.monotonic() - self._logged > LOG_SECONDS:
+            self._logged = time.monotonic()
+            log.warning(text, error)
 
 
 def identities(request: str, count: int) -> list[str]:

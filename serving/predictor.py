@@ -21,12 +21,14 @@ import numpy as np
 
 from pipeline import files, inference, processes, registry
 from pipeline.errors import BadInput
+from serving import telemetry
 
 if TYPE_CHECKING:
     import onnxruntime
 
 REMEMBERED = Path(".cache/serving.json")
 SILENT = "the registry has not answered yet"
+LINE = '{"fault"'  # how each line of serving.watch begins; its stderr comes along
 RESTART_SECONDS = 5.0  # from the end of a watcher to the next one
 MOST_IMAGES = 256  # computed at once; what waits beyond that makes up the next batch
 FEW_IMAGES = 2  # computed on the spot: handing them to another thread would take longer
@@ -73,36 +75,58 @@ class Predictor:
         self._thread.join()
 
     def _follow(self) -> None:
-        command = [sys.executable, "-m", "serving.watch", self.name]
         while not self._stopping.is_set():
-            with processes.started(command) as self._watcher:
-                for line in self._watcher.stdout:
-                    if line.startswith("{"):
-                        self.take(json.loads(line))
-                    elif "error: " in line:
-                        log.warning("the registry's watcher: %s", line.strip())
+            try:
+                self._listen()
+            except (
+                Exception
+            ):  # whatever it was, the service answers with what it has, and the next watcher may do better
+                self.fault = "following the registry failed: see the log"
+                log.exception("following the registry failed")
             if not self._stopping.wait(RESTART_SECONDS):
                 log.warning("the registry's watcher ended: starting it again")
 
+    def _listen(self) -> None:
+        """Start a watcher and do what it says, until it ends."""
+        with processes.started([sys.executable, "-m", "serving.watch", self.name]) as self._watcher:
+            for line in self._watcher.stdout:
+                if line.startswith(LINE):
+                    self.take(json.loads(line))
+                elif "error: " in line:
+                    log.warning("the registry's watcher: %s", line.strip())
+
     def take(self, told: dict[str, Any]) -> None:
         """Use the versions of a line of :mod:`serving.watch`; those in use stay where it tells of a fault."""
-        if told["fault"] != self.fault and told["fault"]:
-            log.warning("%s", told["fault"])
-        self.fault = told["fault"]
-        if self.fault:
+        if told["fault"]:
+            self._report(told["fault"])
             return
         try:
             champion = self._opened(told["champion"], self.champion)
-            challenger = self._opened(told["challenger"], self.challenger)
         except BadInput as error:
-            self.fault = str(error)
-            log.warning("%s", error)
+            self._report(str(error))
             return
+        self.fault = None
         if champion and (self.champion is None or champion.number != self.champion.number):
             log.info("%s version %s answers", self.name, champion.number)
-        self.champion, self.challenger = champion, challenger
+        self.champion = champion
+        try:
+            self.challenger = self._opened(told["challenger"], self.challenger)
+        except BadInput as error:
+            self.challenger = None
+            log.warning("the challenger is not used: %s", error)
         if champion:
+            self._remember(told)
+
+    def _report(self, fault: str) -> None:
+        if fault != self.fault:
+            log.warning("%s", fault)
+        self.fault = fault
+
+    def _remember(self, told: dict[str, Any]) -> None:
+        try:
             files.write_json(registry.home() / REMEMBERED, told)
+        except OSError as error:
+            log.warning("the champion cannot be remembered for the next start: %s", error)
 
     def _recall(self) -> None:
         """Begin with what was last known of this model."""
@@ -187,4 +211,5 @@ class Batches:
         if served is None:
             raise BadInput(f"{self.predictor.name} has no champion yet: run `digits run`")
         images = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        telemetry.BATCH.observe(len(images))
         return served, inference.run(served.quick if few else served.model, images)

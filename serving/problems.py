@@ -3,6 +3,7 @@
 from http import HTTPStatus
 
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 
 TYPE = "application/problem+json"
 SCHEMA = {
@@ -18,12 +19,11 @@ SCHEMA = {
 }
 
 
-class Problem(Exception):
+class Problem(HTTPException):
     """A request that ends with this status, and one line on what was wrong, where, and what to do."""
 
     def __init__(self, status: int, detail: str, **headers: str) -> None:
-        super().__init__(detail)
-        self.status, self.detail, self.headers = status, detail, headers
+        super().__init__(status, detail, headers)
 
 
 def answer(status: int, detail: str, request_id: str, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -1,11 +1,18 @@
 """How does a request's body become images? Pictures (framed), JSON or npy (28×28 as they are)."""
 
+import asyncio
 import io
+import math
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic_core import from_json
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from pipeline import framing, ink
@@ -15,6 +22,8 @@ from pipeline.splits import SIDE
 from serving.problems import Problem
 
 JSON, NPY, FORM = "application/json", "application/x-npy", "multipart/form-data"
+READERS = 2  # threads that decode and frame pictures
+MOST_WAITING = 64  # requests with pictures at once; more are refused rather than kept
 PICTURES = ("image/*", "application/octet-stream")
 _GIVE = f"give uint8 grey levels 0 (paper) to 255 (ink), shape ({SIDE}, {SIDE}) or (N, {SIDE}, {SIDE})"
 
@@ -57,23 +66,67 @@ async def read(request: Request, settings: Serving) -> np.ndarray | list[Picture
 
 
 async def _form(request: Request, settings: Serving) -> list[Picture]:
-    async with request.form(max_files=settings.max_images + 1, max_fields=10) as form:
-        uploads = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-        return [Picture(upload.filename or "a picture", await upload.read()) for upload in uploads]
+    try:
+        async with request.form(max_files=settings.max_images, max_fields=10) as form:
+            uploads = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+            return [Picture(upload.filename or "a picture", await upload.read()) for upload in uploads]
+    except Problem:
+        raise
+    except HTTPException as error:
+        raise Problem(413 if "Too many" in error.detail else 400, f"the form: {error.detail}") from None
+    except ValueError as error:  # of a charset that Python does not know, or of a name that is not in it
+        raise Problem(400, f"the form cannot be read: {_line(error)}") from None
 
 
-def framed(pictures: list[Picture], settings: Serving) -> list[Item]:
-    """Each picture in MNIST's framing, or why it holds no single digit; :class:`Problem` 422 if it is no picture."""
-    items = []
-    for picture in pictures:
+class Readers:
+    """A few threads that decode and frame pictures, for so many requests at once and so long for each."""
+
+    def __init__(self, settings: Serving) -> None:
+        self.settings = settings
+        self.waiting = 0
+        self._stopping = threading.Event()
+        self._threads = ThreadPoolExecutor(READERS, "reader")
+
+    async def frame(self, pictures: list[Picture]) -> list[Item]:
+        """Each picture in MNIST's framing, or why it holds no single digit.
+
+        :class:`Problem` 422 if one is no picture, 413 if together they take too long, 503 if too many requests wait.
+        """
+        if self.waiting >= MOST_WAITING:
+            raise Problem(503, "too many pictures wait already: try again in a moment", **{"retry-after": "1"})
+        self.waiting += 1
         try:
-            drawn = framing.read_image(io.BytesIO(picture.content), picture.name, int(settings.max_megapixels * 1e6))
-            items.append(Item(picture.name, framing.to_mnist(drawn)))
+            ends = time.monotonic() + self.settings.max_seconds
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._framed, pictures, ends)
+        finally:
+            self.waiting -= 1
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _framed(self, pictures: list[Picture], ends: float) -> list[Item]:
+        items: list[Item] = []
+        for picture in pictures:
+            if self._stopping.is_set():
+                raise Problem(503, "the service is about to stop")
+            if time.monotonic() > ends:
+                seconds = f"{self.settings.max_seconds:g} s"
+                raise Problem(
+                    413, f"{len(items)} of {len(pictures)} pictures were read in {seconds}: send fewer at once"
+                )
+            items.append(self._one(picture))
+        return items
+
+    def _one(self, picture: Picture) -> Item:
+        most = int(self.settings.max_megapixels * 1e6)
+        try:
+            drawn = framing.read_image(io.BytesIO(picture.content), picture.name, most)
+            return Item(picture.name, framing.to_mnist(drawn))
         except framing.NoSingleDigit as error:
-            items.append(Item(picture.name, None, str(error)))
+            return Item(picture.name, None, str(error))
         except BadInput as error:
             raise Problem(422, str(error)) from None
-    return items
 
 
 def as_items(images: np.ndarray) -> list[Item]:
@@ -93,15 +146,30 @@ def from_json_text(body: bytes) -> np.ndarray:
         raise Problem(400, f"the body is not JSON: {_line(error)}") from None
     if not isinstance(content, dict) or set(content) != {"images"}:
         raise Problem(422, 'the body should be {"images": [...]} and nothing else')
+    return _grid(content["images"])
+
+
+def _grid(images: Any) -> np.ndarray:
+    """Lists of lists of grey levels → uint8 (N, 28, 28). NumPy would make of a long string an array of such strings."""
     try:
-        array = np.asarray(content["images"])
-    except (ValueError, OverflowError):
-        raise Problem(422, f"images: rows of different lengths: {_GIVE}") from None
-    if array.dtype.kind not in "iu":
-        raise Problem(422, f"images: hold something else than whole numbers: {_GIVE}")
-    if array.size and not (array.min() >= 0 and array.max() <= 255):
-        raise Problem(422, f"images: hold {array.min()} to {array.max()}: {_GIVE}")
-    return _shaped(array.astype(np.uint8))
+        many = images if isinstance(images[0][0], list) else [images]
+    except (TypeError, LookupError):
+        raise Problem(422, f"images: is not a list of lists: {_GIVE}") from None
+    if not all(_is_square(image) for image in many):
+        raise Problem(422, f"images: not all have {SIDE} rows of {SIDE}: {_GIVE}")
+    try:
+        values = bytes(chain.from_iterable(row for image in many for row in image))
+    except (TypeError, ValueError):
+        raise Problem(422, f"images: hold something else than whole numbers of 0 to 255: {_GIVE}") from None
+    return np.frombuffer(values, np.uint8).reshape(-1, SIDE, SIDE)
+
+
+def _is_square(image: Any) -> bool:
+    return (
+        isinstance(image, list)
+        and len(image) == SIDE
+        and all(isinstance(row, list) and len(row) == SIDE for row in image)
+    )
 
 
 def from_npy(body: bytes) -> np.ndarray:
@@ -111,20 +179,16 @@ def from_npy(body: bytes) -> np.ndarray:
         major, _ = np.lib.format.read_magic(file)
         header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[major]
         shape, fortran, dtype = header(file)
-    except (ValueError, KeyError, EOFError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+    except Exception as error:  # NumPy evaluates the header as Python, and what that may raise is not ours to list
         raise Problem(400, f"the body is not a npy file: {_line(error)}") from None
     if dtype != np.uint8 or fortran:
         raise Problem(422, f"the npy file holds {dtype}{' in Fortran order' if fortran else ''}: {_GIVE}")
+    if len(shape) not in (2, 3) or shape[-2:] != (SIDE, SIDE) or min(shape) < 0:
+        raise Problem(422, f"the npy file holds an array of the shape {shape}: {_GIVE}")
     values = np.frombuffer(body, np.uint8, offset=file.tell())
-    if any(side < 0 for side in shape) or values.size != int(np.prod([int(side) for side in shape], dtype=object)):
+    if values.size != math.prod(shape):
         raise Problem(422, f"the npy file's header says {shape}, which its {values.size} bytes are not: {_GIVE}")
-    return _shaped(values.reshape(shape))
-
-
-def _shaped(array: np.ndarray) -> np.ndarray:
-    if array.shape[-2:] != (SIDE, SIDE) or array.ndim not in (2, 3):
-        raise Problem(422, f"images: have the shape {array.shape}: {_GIVE}")
-    return array.reshape(-1, SIDE, SIDE)
+    return values.reshape(-1, SIDE, SIDE)
 
 
 def _line(error: BaseException) -> str:

@@ -33,7 +33,7 @@ class Prediction(BaseModel):
     version: str
     answers: list[Answer]
     challenger: dict[str, Any] | None = Field(
-        None, description="with challenger=true, where there is one: its version and probabilities"
+        None, description="with challenger=true, where there is one: its version, and its probabilities for each answer"
     )
 
 

@@ -11,9 +11,9 @@ import logging
 import os
 import resource
 import socket
+import sqlite3
 import sys
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,10 +40,9 @@ from serving.gatekeeper import Gatekeeper
 from serving.memory import Memory, identities
 from serving.predictor import Batches, Busy, Predictor, Served
 from serving.problems import Problem
-from serving.requests import Item
+from serving.requests import Item, Readers
 
 PAGE = Path(__file__).parent / "page"
-READERS = 2  # threads that decode and frame pictures
 SWITCH_SECONDS = 0.0005  # after which another thread lets the event loop go on; Python's own 5 ms would be felt
 DRAIN_SECONDS = 10  # for requests that are under way when the service is told to stop
 POLICY = "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -71,11 +70,7 @@ async def predict(
 ) -> Response:
     state = request.app.state
     found = await requests.read(request, state.settings)
-    loop = asyncio.get_running_loop()
-    if isinstance(found, np.ndarray):
-        items = requests.as_items(found)
-    else:
-        items = await loop.run_in_executor(state.readers, requests.framed, found, state.settings)
+    items = requests.as_items(found) if isinstance(found, np.ndarray) else await state.readers.frame(found)
     read = [index for index, item in enumerate(items) if item.image is not None]
     drawn = [item.image for item in items if item.image is not None]
     images = np.stack(drawn) if drawn else np.empty((0, SIDE, SIDE), np.uint8)
@@ -94,9 +89,15 @@ async def predict(
     }
     telemetry.ANSWERS.labels(served.number, "none").inc(len(items) - len(read))
     if challenger and (rival := state.predictor.challenger) and read:
-        said = await loop.run_in_executor(state.readers, inference.run, rival.model, images)
-        content["challenger"] = {"version": rival.number, "probabilities": np.round(said.astype(float), 6).tolist()}
+        content["challenger"] = {"version": rival.number, "probabilities": await _also(rival, images, read, len(items))}
     return JSONResponse(content)
+
+
+async def _also(rival: Served, images: np.ndarray, read: list[int], count: int) -> list[list[float] | None]:
+    """What the challenger answers: a row of ten probabilities an item, None for those without an image."""
+    said = np.round((await asyncio.to_thread(inference.run, rival.model, images)).astype(float), 6).tolist()
+    rows = dict(zip(read, said, strict=True))
+    return [rows.get(index) for index in range(count)]
 
 
 def _answers(items: list[Item], ids: list[str], rows: dict[int, np.ndarray], with_image: bool) -> list[dict[str, Any]]:
@@ -127,7 +128,6 @@ def _remember(
     memory.put(
         Seen(ids, datetime.now(UTC).isoformat(timespec="seconds"), name, served.number, images, digits, confidences)
     )
-    telemetry.BATCH.observe(len(ids))
     for digit, count in enumerate(np.bincount(digits, minlength=CLASSES)):
         if count:
             telemetry.ANSWERS.labels(served.number, str(digit)).inc(int(count))
@@ -136,13 +136,20 @@ def _remember(
 
 
 @router.post(
-    "/corrections", status_code=201, responses=problem(400, 404, 422), summary="Say which digit an image really shows"
+    "/corrections",
+    status_code=201,
+    responses=problem(400, 404, 409, 422, 503),
+    summary="Say which digit an image really shows",
 )
 def correct(request: Request, correction: schemas.Correction) -> dict[str, Any]:
     try:
-        request.app.state.memory.correct(correction.id, correction.digit, registry.person())
+        request.app.state.memory.correct(correction.id, correction.digit, request.state.person)
+    except live.InBatch as error:
+        raise Problem(409, str(error)) from None
     except BadInput as error:
         raise Problem(404, str(error)) from None
+    except (sqlite3.Error, OSError) as error:
+        raise Problem(503, f"the correction cannot be kept now: {error}", **{"retry-after": "10"}) from None
     telemetry.CORRECTIONS.inc()
     return {"id": correction.id, "digit": correction.digit}
 
@@ -174,7 +181,7 @@ def model(request: Request) -> dict[str, Any]:
     champion, challenger = _champion(request), request.app.state.predictor.challenger
     facts: dict[str, Any] = {"champion": champion.facts, "challenger": challenger and challenger.facts, "shadow": None}
     if challenger:
-        with live.store() as connection:
+        with suppress(sqlite3.Error, OSError), live.store() as connection:
             facts["shadow"] = live.disagreements(
                 connection, champion.facts["model"], champion.number, challenger.number
             )
@@ -222,13 +229,14 @@ def application(name: str, settings: Serving, key: str | None = None) -> FastAPI
         app.state.predictor = Predictor(name)
         app.state.batches = Batches(app.state.predictor)
         app.state.memory = Memory(settings, app.state.predictor)
-        app.state.readers = ThreadPoolExecutor(READERS, "reader")
+        app.state.readers = Readers(settings)
         app.state.predictor.start()
         app.state.memory.start()
         work = asyncio.create_task(app.state.batches.work())
         gc.collect()
         gc.freeze()  # what is there now stays: the collector need not look at it again while requests wait
         yield
+        app.state.readers.stop()
         work.cancel()
         with suppress(asyncio.CancelledError):
             await work
@@ -238,17 +246,13 @@ def application(name: str, settings: Serving, key: str | None = None) -> FastAPI
     app = FastAPIOffline(title="digits", summary="Reads handwritten digits", lifespan=running, redoc_url=None)
     app.include_router(router)
     app.mount("/page", StaticFiles(directory=PAGE))
-    app.mount("/reports", StaticFiles(directory=registry.home() / "reports", html=True, check_dir=False))
+    reports = registry.home() / "reports"
+    reports.mkdir(exist_ok=True)
+    app.mount("/reports", StaticFiles(directory=reports, html=True))
     app.add_middleware(Gatekeeper, settings=settings, key=key)
     app.add_exception_handler(HTTPException, _http_problem)
-    app.add_exception_handler(Problem, _own_problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     return app
-
-
-async def _own_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)  # noqa: S101 — for the type alone
-    return problems.answer(error.status, error.detail, request.state.request_id, error.headers)
 
 
 async def _http_problem(request: Request, error: Exception) -> Response:
@@ -279,7 +283,7 @@ def listen(host: str, port: int) -> socket.socket:
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
         )
     except (OSError, OverflowError) as error:
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        reason = getattr(error, "strerror", None) or str(error)
         raise BadInput(
             f"{host}:{port} cannot be listened on: {reason.lower()}: give another --host or --port"
         ) from None

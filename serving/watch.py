@@ -27,11 +27,8 @@ RETRY_SECONDS = 10.0  # until files that could not be read, or were not the regi
 
 def facts(client: MlflowClient, version: ModelVersion) -> dict[str, Any]:
     """What the service needs of a version: where its model lies, checked against its digest, and its description."""
-    return {
-        **registry.describe(client, version),
-        "onnx": str(registry.onnx_file(client, version)),
-        "onnx_sha256": version.tags["onnx_sha256"],
-    }
+    onnx = str(registry.onnx_file(client, version))
+    return {**registry.describe(client, version), "onnx": onnx, "onnx_sha256": version.tags["onnx_sha256"]}
 
 
 def told(client: MlflowClient, name: str, aliases: dict[str, str]) -> dict[str, Any]:

@@ -11,7 +11,9 @@ const ink = paper.getContext("2d", { willReadFrequently: true });
 const bars = [];
 
 let stroke = null; // the last point of the stroke that is being drawn
-let pen = { x: 0.5, y: 0.3, down: false }; // of the keyboard
+let finger = null; // the pointer that draws it
+const START = { x: 0.5, y: 0.3, down: false };
+let pen = { ...START }; // of the keyboard
 let drawn = false;
 let timer = 0;
 let asked = 0; // counts questions, so that a late answer to an earlier one is not shown
@@ -20,6 +22,8 @@ let answered = null;
 // ---- drawing
 
 function clear() {
+  pen = { ...START };
+  showPen();
   ink.fillStyle = "#fff";
   ink.fillRect(0, 0, paper.width, paper.height);
   drawn = false;
@@ -48,11 +52,17 @@ function place(event) {
 
 function askSoon() {
   clearTimeout(timer);
-  if (drawn) timer = setTimeout(() => paper.toBlob((picture) => ask(picture), "image/png"), WAIT);
+  if (drawn) timer = setTimeout(askDrawn, WAIT);
+}
+
+function askDrawn() {
+  const question = (asked += 1);
+  paper.toBlob((picture) => question === asked && ask(picture), "image/png");
 }
 
 paper.addEventListener("pointerdown", (event) => {
-  if (event.button !== 0) return;
+  if (event.button !== 0 || stroke) return;
+  finger = event.pointerId;
   paper.setPointerCapture(event.pointerId);
   clearTimeout(timer);
   stroke = place(event);
@@ -60,7 +70,7 @@ paper.addEventListener("pointerdown", (event) => {
 });
 
 paper.addEventListener("pointermove", (event) => {
-  if (!stroke) return;
+  if (!stroke || event.pointerId !== finger) return;
   for (const between of event.getCoalescedEvents?.() ?? [event]) {
     const next = place(between);
     line(stroke, next);
@@ -69,8 +79,8 @@ paper.addEventListener("pointermove", (event) => {
 });
 
 for (const end of ["pointerup", "pointercancel"]) {
-  paper.addEventListener(end, () => {
-    if (!stroke) return;
+  paper.addEventListener(end, (event) => {
+    if (!stroke || event.pointerId !== finger) return;
     stroke = null;
     askSoon();
   });
@@ -79,6 +89,7 @@ for (const end of ["pointerup", "pointercancel"]) {
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 paper.addEventListener("keydown", (event) => {
+  if (event.altKey || event.ctrlKey || event.metaKey) return;
   if (event.key in MOVES) {
     const [x, y] = MOVES[event.key];
     const next = { ...pen, x: clamp(pen.x + x * STEP), y: clamp(pen.y + y * STEP) };
@@ -92,14 +103,20 @@ paper.addEventListener("keydown", (event) => {
     pen.down = false;
     askSoon();
   } else if (event.key === "Escape") {
-    pen = { x: 0.5, y: 0.3, down: false };
     clear();
   } else {
     return;
   }
   event.preventDefault();
+  showPen();
   say(`Pen ${pen.down ? "down" : "up"}, ${Math.round(100 * pen.x)} percent across, ${Math.round(100 * pen.y)} down.`);
 });
+
+function showPen() {
+  $("pen").style.left = `${100 * pen.x}%`;
+  $("pen").style.top = `${100 * pen.y}%`;
+  $("pen").classList.toggle("down", pen.down);
+}
 
 function clamp(value) {
   return Math.min(Math.max(value, 0.05), 0.95);
@@ -110,16 +127,18 @@ function clamp(value) {
 async function take(file) {
   if (!file) return;
   clear();
+  const question = asked;
   $("hint").hidden = true;
   try {
     const picture = await createImageBitmap(file);
+    if (question !== asked) return;
     const scale = Math.min(paper.width / picture.width, paper.height / picture.height);
     const [width, height] = [picture.width * scale, picture.height * scale];
     ink.drawImage(picture, (paper.width - width) / 2, (paper.height - height) / 2, width, height);
   } catch {
     // What the browser cannot show the service may still read, and says so if not.
   }
-  ask(file);
+  if (question === asked) ask(file);
 }
 
 $("file").addEventListener("change", (event) => {
@@ -153,7 +172,7 @@ async function ask(picture) {
     if (question !== asked) return;
     if (!response.ok) return show(null, content.detail, true);
     show(content);
-    card(content.version);
+    card(content.version, content.challenger?.version);
   } catch {
     if (question === asked) show(null, "The service does not answer: is it still running?", true);
   }
@@ -165,7 +184,7 @@ function percent(share) {
 
 function show(content, words, wrong = false) {
   const answer = content?.answers[0];
-  const found = answer && answer.digit !== null;
+  const found = Boolean(answer && answer.digit !== null);
   answered = found ? answer : null;
   $("digit").textContent = found ? answer.digit : "?";
   $("digit").classList.toggle("none", !found);
@@ -251,14 +270,14 @@ async function correct(digit, button) {
 
 // ---- who answers
 
-let carded; // the version whose card is shown
+let carded = []; // the versions whose card is shown
 
-async function card(version) {
-  if (version === carded) return;
+async function card(...versions) {
+  if (versions[0] === carded[0] && versions[1] === carded[1]) return;
   const response = await fetch("/model").catch(() => null);
   if (!response?.ok) return say(response ? (await response.json()).detail : "The service does not answer.", true);
   const { champion, challenger, shadow } = await response.json();
-  carded = champion.version;
+  carded = [champion.version, challenger?.version];
   const day = new Date(champion.created).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
   const facts = [
     ["Champion", `${champion.model}, version ${champion.version}`],

@@ -31,3 +31,13 @@ def test_an_arrays_digest_is_of_values_shape_and_dtype_not_of_the_file(tmp_path:
     assert files.sha256_array(np.asfortranarray(array)) == digest
     others = [array.astype(np.int16), array.reshape(10_000, 6), array[:-1], np.roll(array, 1)]
     assert digest not in {files.sha256_array(other) for other in others}
+
+
+def test_json_lines_are_read_back_in_order_and_a_torn_one_takes_no_other_along(tmp_path: Path):
+    path = tmp_path / "new" / "lines.jsonl"
+    assert files.read_json_lines(path) == []
+    files.append_json_line(path, {"at": 1, "text": "é\n"})
+    with path.open("a") as file:
+        file.write('{"at": 2, "te')  # the disk was full
+    files.append_json_line(path, {"at": 3})
+    assert files.read_json_lines(path) == [{"at": 1, "text": "é\n"}, {"at": 3}]

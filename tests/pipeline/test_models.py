@@ -5,7 +5,7 @@ import pytest
 
 from pipeline import models
 from pipeline import params as params_file
-from pipeline.backend import keras
+from pipeline.backend import keras, tensorflow
 from pipeline.errors import BadInput
 from pipeline.params import Network
 
@@ -78,6 +78,33 @@ def test_three_conv_64_reads_columns_of_length_one():
     images = np.random.default_rng(0).integers(1, 256, (2, 28, 28), dtype=np.uint8)
     columns = np.linalg.norm(images, axis=1, keepdims=True)
     np.testing.assert_allclose(seen.predict(images, verbose=0)[..., 0], images / columns, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(16, 7, 7, 8), (16, 8)])
+def test_batch_norm_for_training_gives_the_numbers_of_keras_own(shape: tuple[int, ...]):
+    rng = np.random.default_rng(0)
+    values = tensorflow.constant(rng.normal(3, 2, shape).astype(np.float32))
+    found = []
+    for kind in (keras.layers.BatchNormalization, models.FusedBatchNormalization):
+        layer = kind(momentum=0.9)
+        layer.build(shape)
+        layer.set_weights([np.linspace(0.5, 2, shape[-1]) * (1 + number) for number in range(4)])
+        with tensorflow.GradientTape() as tape:
+            tape.watch(values)
+            outputs = layer(values, training=True)
+            loss = tensorflow.reduce_sum(outputs**3)
+        wanted = [values, *(weight.value for weight in layer.trainable_weights)]
+        found.append([outputs, *tape.gradient(loss, wanted), *layer.get_weights(), layer(values, training=False)])
+    for own, fused in zip(*found, strict=True):
+        np.testing.assert_allclose(fused, own, rtol=1e-4, atol=1e-3)
+
+
+def test_the_network_for_training_has_the_same_weights_and_answers():
+    stock = models.build(NETWORKS["small"])
+    faster = models.for_training(stock)
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
+    assert sum(isinstance(layer, models.FusedBatchNormalization) for layer in faster.layers) == 3
+    np.testing.assert_allclose(faster.predict(images, verbose=0), stock.predict(images, verbose=0), atol=1e-6)
 
 
 @pytest.mark.parametrize("recipe", ["fast", "default", "accurate"])

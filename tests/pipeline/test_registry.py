@@ -111,6 +111,24 @@ def test_files_are_those_of_the_registry_that_was_asked(client: MlflowClient, tm
     assert registry.onnx_file(client, version).is_relative_to(tmp_path)
 
 
+def test_files_of_a_store_elsewhere_are_fetched_once_and_mended_if_damaged(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(registry, "_is_local", lambda place: False)
+    version = client.get_model_version(NAME, challenge(client))
+    kept = registry.onnx_file(client, version)
+    assert kept.is_relative_to(registry.home() / registry.VERSIONS)
+    with monkeypatch.context() as away:
+        away.setattr(client, "get_model_version_download_uri", None)
+        assert registry.onnx_file(client, version) == kept
+    kept.write_bytes(b"damaged")
+    with pytest.raises(BadInput, match="missing or not the one"):
+        registry.onnx_file(client, version)
+    assert registry.onnx_file(client, version) == kept
+    registry.erase(client, version)
+    assert not list((registry.home() / registry.VERSIONS / NAME).iterdir())
+
+
 def test_mlflow_serves_the_version_as_the_model_answers(client: MlflowClient):
     challenge(client, 1)
     mlflow.set_tracking_uri(registry.tracking_uri())

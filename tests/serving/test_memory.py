@@ -86,8 +86,24 @@ def test_a_correction_is_kept_with_its_image_and_the_last_word_counts(home: Path
         ids, corrected = live.corrections(store)
         assert ids == ["r-1"] and corrected.labels.tolist() == [8]
         np.testing.assert_array_equal(corrected.images[0], asked.images[1])
-        live.file_under(store, ids, "a-batch")
+        live.file_under(store, ids, [7], "a-batch")  # as it was before bob's word: that one is to wait for the next
+        assert live.corrections(store)[0] == ids
+        live.file_under(store, ids, corrected.labels, "a-batch")
         assert live.corrections(store)[0] == []
+    writer.correct("r-1", 8, "ann")  # says what the batch says
+    with pytest.raises(live.InBatch, match="went into batch a-batch as a 8"):
+        writer.correct("r-1", 7, "ann")
+    with live.store() as store:
+        assert live.corrections(store)[0] == []
+
+
+def test_a_challenger_that_fails_is_left_out_and_what_the_champion_said_is_kept():
+    broken: Any = SimpleNamespace(challenger=SimpleNamespace(number="2", model=None))
+    writer = Memory(SETTINGS, broken)
+    writer.start()
+    writer.put(seen("r", 3))
+    writer.stop()
+    assert (writer.written, writer.dropped) == (3, 0)
 
 
 def test_kept_images_can_be_corrected_after_a_restart():
