@@ -184,8 +184,8 @@ def build(network: Network, precision: str = "float32") -> keras.Model:
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """Keras' layer, computed in training by TensorFlow's fused kernel: the same numbers, and the whole step of a network
-    of convolutions takes half to two thirds of the time on a CPU."""
+    """Keras' layer, computed in training by TensorFlow's fused kernel: the same numbers, and the whole step of a
+    network of convolutions takes half to two thirds of the time on a CPU."""
 
     def call(
         self, inputs: tensorflow.Tensor, training: bool | None = None, mask: tensorflow.Tensor | None = None

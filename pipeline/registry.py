@@ -279,8 +279,8 @@ def _database_state() -> list[list]:
 
 
 def download(client: MlflowClient, version: ModelVersion) -> Path:
-    """The folder with the version's files: the artifact store's own where that is on this disk, else a copy that is kept
-    in .cache/versions, so that it is fetched once and is there while the store is away."""
+    """The folder with the version's files: the artifact store's own where that is on this disk, else a copy that is
+    kept in .cache/versions, so that it is fetched once and is there while the store is away."""
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
@@ -313,8 +313,8 @@ def erase(client: MlflowClient, version: ModelVersion) -> None:
 
 
 def _place(client: MlflowClient, version: ModelVersion) -> str:
-    """The address of the version's files: `models:/NAME/VERSION` would be looked up in whatever registry MLflow was last
-    set to."""
+    """The address of the version's files: `models:/NAME/VERSION` would be looked up in whatever registry MLflow was
+    last set to."""
     place: str = client.get_model_version_download_uri(version.name, str(version.version))
     return place
 

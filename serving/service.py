@@ -8,7 +8,6 @@ import asyncio
 import base64
 import gc
 import logging
-import os
 import resource
 import socket
 import sqlite3

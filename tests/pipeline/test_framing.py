@@ -219,3 +219,29 @@ def test_damaged_files_are_read_or_refused_but_never_crash(whole: bytes, place: 
             assert len(str(error).splitlines()) == 1
         else:
             assert image.shape == (28, 28)
+
+
+@pytest.mark.parametrize("size", [(4000, 1), (8000, 3), (1, 4000)])
+def test_a_sliver_of_sixteen_bits_is_one_line(size: tuple[int, int]):
+    with pytest.raises(BadInput, match=r"too few to read a digit|no digit"):
+        framed(Image.fromarray(np.full(size[::-1], 40_000, np.uint16)))
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_a_large_picture_of_32_bits_is_read(kind: type):
+    large = cv2.resize(255 - draw(5)[:, :, 0], (1600, 1600)).astype(kind)
+    assert difference(framed(255 - large, "TIFF"), UPRIGHT) < 12
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_pixel_that_is_no_number_spoils_nothing(value: float):
+    picture = draw(5)[:, :, 0].astype(np.float32)
+    picture[0, 0] = value
+    assert difference(framed(picture, "TIFF"), UPRIGHT) < 12
+
+
+def test_damaged_exif_data_is_one_line():
+    entries = "0102 0002 00000002 78000000  0112 0003 00000001 00060000  829a 0003 00000002 00010003"  # a time of shorts
+    exif = b"Exif\0\0" + bytes.fromhex(f"4d4d002a 00000008 0003 {entries} 00000000")
+    with pytest.raises(BadInput, match="cut off or damaged"):
+        framing.frame(saved(draw(5), "JPEG", exif=exif), "a picture")

@@ -61,9 +61,10 @@ class Service:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    def memory_mb(self) -> float:
+    def peak_mb(self) -> float:
+        """Its memory at its highest so far."""
         status = (Path("/proc") / str(self.process.pid) / "status").read_text()
-        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
+        return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
 
     def stop(self) -> int:
         self.client.close()

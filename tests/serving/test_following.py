@@ -22,12 +22,14 @@ def workspace(demo: Workspace, tmp_path: Path) -> Workspace:
     return copy_of(demo, tmp_path / "workspace")
 
 
-def register_another(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, damaged: bool = False) -> str:
+def register_another(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, damaged: bool = False, folder: str = "second"
+) -> str:
     """A second version, of the same files as the first with other weights' digest; its number."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace.folder}/mlflow.db")
     client = registry.connect()
     first = client.get_model_version("digits-cnn", "1")
-    place = workspace.folder / "second"
+    place = workspace.folder / folder
     shutil.copytree(registry.download(client, first), place)
     if damaged:
         content = bytearray((place / "model.onnx").read_bytes())
@@ -65,7 +67,7 @@ def test_a_promotion_and_a_rollback_reach_it_without_a_request_lost(
     asking.join()
     changes = [a for a, b in zip(versions, ["", *versions], strict=False) if a != b]
     assert changes == ["1", second, "1", second]
-    assert service.log.count("POST /predict 200") == len(versions)  # none was refused
+    assert service.log.count("POST /predict ") == service.log.count("POST /predict 200") == len(versions)
     assert service.stop() == 0
 
 
@@ -81,6 +83,27 @@ def test_a_file_with_one_flipped_bit_is_refused_and_the_old_champion_goes_on(
     assert service.predict(digits[0][:1])["version"] == "1"
     promote("1")
     until(lambda: service.client.get("/health").json()["status"] == "ok", "health")
+    assert service.stop() == 0
+
+
+def test_a_challenger_that_is_no_model_of_ours_does_not_hold_up_the_champion(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+):
+    second = register_another(workspace, monkeypatch)
+    client = registry.connect()
+    client.set_registered_model_alias("digits-cnn", "challenger", second)
+    client.delete_model_version_tag("digits-cnn", second, "onnx_sha256")
+    third = register_another(workspace, monkeypatch, folder="third")
+    service = Service(workspace)
+    service.ready()
+    promote(third)
+    until(lambda: service.ready() == third, "the promotion")
+    assert service.client.get("/health").json()["status"] == "ok"
+    promote(second)  # by hand: that is no version for it
+    until(
+        lambda: "was not registered by this pipeline" in str(service.client.get("/health").json()["fault"]), "a fault"
+    )
+    assert service.ready() == third
     assert service.stop() == 0
 
 

@@ -70,6 +70,22 @@ def test_a_drawn_digit_is_read(page: Page, digit: int):
     assert sum(value > 128 for value in seen[::4]) > 20  # ink
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("#digit")).to_have_text("?")
+    expect(page.locator("#bars .first")).to_have_count(0)
+
+
+def test_a_second_finger_draws_nothing(page: Page):
+    draw_by = """(points) => points.forEach(([kind, id, x, y]) => {
+        const box = paper.getBoundingClientRect();
+        paper.dispatchEvent(new PointerEvent(kind, { pointerId: id, button: 0, clientX: box.left + x * box.width,
+            clientY: box.top + y * box.height, bubbles: true })); })"""
+    page.evaluate("paper.setPointerCapture = () => {}")  # there is no such finger to capture
+    page.evaluate(draw_by, [["pointerdown", 1, 0.5, 0.2], ["pointermove", 1, 0.5, 0.4]])
+    dark = "[...ink.getImageData(0, 0, 560, 560).data].filter((value, index) => index % 4 === 0 && value < 99).length"
+    before = page.evaluate(dark)
+    page.evaluate(draw_by, [["pointerdown", 2, 0.1, 0.9], ["pointermove", 2, 0.9, 0.9], ["pointerup", 2, 0.9, 0.9]])
+    assert page.evaluate(dark) == before
+    page.evaluate(draw_by, [["pointermove", 1, 0.5, 0.8], ["pointerup", 1, 0.5, 0.8]])
+    expect(page.locator("#digit")).to_have_text("1")
 
 
 def test_the_card_says_who_answers(page: Page):
@@ -120,6 +136,7 @@ def test_it_can_be_drawn_on_by_keyboard(page: Page):
     for _ in range(12):
         page.keyboard.press("ArrowDown")
     expect(page.locator("#words")).to_contain_text("Pen down")
+    expect(page.locator("#pen.down")).to_be_visible()
     page.keyboard.press("Enter")
     expect(page.locator("#digit")).to_have_text("1")
     page.keyboard.press("Escape")

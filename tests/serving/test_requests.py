@@ -33,7 +33,7 @@ def test_a_damaged_npy_file_is_read_or_a_problem(images: np.ndarray, place: floa
         try:
             found = requests.from_npy(damaged)
         except Problem as problem:
-            assert problem.status in (400, 422) and len(problem.detail.splitlines()) == 1
+            assert problem.status_code in (400, 422) and len(problem.detail.splitlines()) == 1
         else:
             assert found.dtype == np.uint8 and found.shape[1:] == (28, 28)
 
@@ -44,7 +44,7 @@ def test_a_damaged_npy_file_is_read_or_a_problem(images: np.ndarray, place: floa
 def test_any_json_is_read_or_a_problem(value: object):
     with pytest.raises(Problem) as raised:
         requests.from_json_text(json.dumps({"images": value}).encode())
-    assert raised.value.status in (400, 422)
+    assert raised.value.status_code in (400, 422)
 
 
 @given(st.binary(max_size=300))

@@ -30,6 +30,26 @@ def npy(array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
+def npy_header(header: str) -> bytes:
+    """An npy file of that header and one byte."""
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + b"\x00"
+
+
+NPY_HEADERS = [
+    ("{'descr': '|u1', 'fortran_order': False, 'shape': (1,),", 400, "not a npy file"),
+    ("{'descr': (), 'fortran_order': False, 'shape': (1,)}", 400, "not a npy file"),
+    ("{'descr': ('|u1',), 'fortran_order': False, 'shape': (1,)}", 400, "not a npy file"),
+    (f"{{'descr': '|u1', 'fortran_order': False, 'shape': {(1,) * 65}}}", 422, "of the shape"),
+    (f"{{'descr': '|u1', 'fortran_order': False, 'shape': {(10**25, 28, 28)}}}", 422, "its 1 bytes are not"),
+    (f"{{'descr': '|u1', 'fortran_order': False, 'shape': {(0, 10**25, 28)}}}", 422, "of the shape"),
+]
+
+
+def form(files: int) -> bytes:
+    part = b'--x\r\nContent-Disposition: form-data; name="files"; filename="f.png"\r\n\r\n1\r\n'
+    return part * files + b"--x--\r\n"
+
+
 def post(service: Service, body: bytes, kind: str, **more: Any) -> httpx.Response:
     return service.client.post("/predict", content=body, headers={"content-type": kind, **more})
 
@@ -86,20 +106,25 @@ def test_no_digit_and_more_than_one_are_said(service: Service):
         (b"{", "application/json", 400, "not JSON"),
         (b"[" * 100_000, "application/json", 400, "not JSON"),
         (b'{"image": []}', "application/json", 422, '{"images": [...]}'),
-        (b'{"images": []}', "application/json", 422, "hold something else than whole numbers"),
-        (b'{"images": [[1, 2], [3]]}', "application/json", 422, "different lengths"),
+        (b'{"images": []}', "application/json", 422, "not a list of lists"),
+        (b'{"images": [[1, 2], [3]]}', "application/json", 422, "28 rows of 28"),
+        (json.dumps({"images": ["a" * 100_000, *["b"] * 100_000]}).encode(), "application/json", 422, "28 rows of 28"),
+        (json.dumps({"images": [["1"] * 28] * 28}).encode(), "application/json", 422, "whole numbers"),
         (json.dumps({"images": [[0.5] * 28] * 28}).encode(), "application/json", 422, "0 (paper) to 255"),
-        (json.dumps({"images": [[256] * 28] * 28}).encode(), "application/json", 422, "hold 256 to 256"),
+        (json.dumps({"images": [[256] * 28] * 28}).encode(), "application/json", 422, "of 0 to 255"),
         (json.dumps({"images": [[10**30] * 28] * 28}).encode(), "application/json", 422, "whole numbers"),
-        (json.dumps({"images": [[1] * 27] * 28}).encode(), "application/json", 422, "shape (28, 27)"),
+        (json.dumps({"images": [[1] * 27] * 28}).encode(), "application/json", 422, "28 rows of 28"),
         (npy(np.zeros((1, 28, 28))), "application/x-npy", 422, "holds float64"),
         (npy(np.zeros((0, 28, 28), np.uint8)), "application/x-npy", 422, "holds no image"),
         (npy(np.zeros((1, 28, 28), np.uint8))[:500], "application/x-npy", 422, "header says"),
         (npy(np.zeros((1, 28, 28), object)), "application/x-npy", 422, "holds object"),
         (npy(np.zeros((1001, 28, 28), np.uint8)), "application/x-npy", 413, "more than 1000"),
         (b"\x93NUMPY", "application/x-npy", 400, "not a npy file"),
+        *((npy_header(header), "application/x-npy", status, words) for header, status, words in NPY_HEADERS),
         (b"1", "text/plain", 415, "is not read"),
         (b"1", "multipart/form-data", 400, "boundary"),
+        (form(1), "multipart/form-data; boundary=x; charset=undefined", 400, "form"),
+        (form(1002), "multipart/form-data; boundary=x", 413, "Too many files"),
     ],
 )
 def test_what_cannot_be_read_is_a_problem_of_one_line(
@@ -130,19 +155,32 @@ def strange_pictures() -> dict[str, bytes]:
         "one pixel": saved(Image.new("L", (1, 1), 0), "PNG"),
         "enormous": saved(Image.new("1", (12_000, 12_000)), "PNG"),
         "large": saved(Image.new("1", (7_000, 7_000)), "PNG"),
+        "transparent and large": saved(Image.new("RGBA", (5_000, 4_900)), "PNG"),
         "a text": b"<html>" * 1000,
     }
 
 
 def test_strange_pictures_are_no_defect_and_take_no_memory(service: Service):
-    before = service.memory_mb()
+    before = service.peak_mb()
     for name, content in strange_pictures().items():
         answer = post(service, content, "application/octet-stream")
         assert answer.status_code in (200, 422), (name, answer.text)
         if name in ("sixteen bits", "CMYK", "animated", "palette", "one bit"):
             assert answer.json()["answers"][0]["digit"] is not None, (name, answer.text)
     assert service.process.poll() is None
-    assert service.memory_mb() < before + 250
+    assert service.peak_mb() < before + 250
+
+
+def exchange(service: Service, request: bytes) -> bytes:
+    """The beginning of the answer to these very bytes: a client of HTTP would tidy them up."""
+    with socket.create_connection(("127.0.0.1", int(service.url.rsplit(":", 1)[1])), timeout=30) as connection:
+        connection.sendall(request)
+        return connection.recv(4096)
+
+
+def test_a_path_cannot_write_lines_into_the_log(service: Service):
+    assert b" 404 " in exchange(service, b"GET /x%0AERROR%20forged HTTP/1.1\r\nHost: x\r\n\r\n").splitlines()[0]
+    until(lambda: "GET /x%0AERROR%20forged 404" in service.log, "a line")
 
 
 def test_every_answer_and_log_line_has_the_request_s_id(service: Service):
@@ -157,7 +195,8 @@ def test_every_answer_and_log_line_has_the_request_s_id(service: Service):
 
 def test_what_is_not_there_is_a_problem_too(service: Service):
     assert problem(service.client.get("/nothing"), 404) == "Not Found"
-    problem(service.client.get("/page/../service.py"), 404)
+    for path in (b"/page/../service.py", b"/page/%2e%2e/service.py", b"/reports/..%2fparams.yaml"):
+        assert b" 404 " in exchange(service, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n").splitlines()[0]
     answer = service.client.put("/predict")
     problem(answer, 405)
     assert answer.headers["allow"] == "POST"
@@ -185,6 +224,7 @@ def test_prometheus_reads_the_metrics(service: Service, digits: tuple[np.ndarray
 def test_other_sites_pages_may_not_send_requests(service: Service):
     answer = service.client.post("/predict", json={"images": []}, headers={"origin": "https://elsewhere.example"})
     assert "elsewhere.example" in problem(answer, 403)
+    problem(service.client.post("/predict", json={"images": []}, headers={"origin": "http://["}), 403)
     own = service.client.post("/predict", json={"images": []}, headers={"origin": service.url})
     assert own.status_code == 422
 
@@ -198,6 +238,9 @@ def test_a_body_that_is_too_large_is_refused_however_it_comes(service: Service):
         pass
     else:
         problem(answer, 413)
+    chunks = (bytes(1_000_000) for _ in range(17))
+    answer = service.client.post("/corrections", content=chunks, headers={"content-type": "application/json"})
+    problem(answer, 413)
     assert service.client.get("/health").is_success
 
 
@@ -260,7 +303,35 @@ def test_too_many_requests_and_too_slow_ones_are_refused(workspace: Workspace):
         assert b" 408 " in slow.recv(4096).splitlines()[0]
     answers = [service.client.get("/health") for _ in range(6)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 429, 429]
-    assert "5/hour" in problem(answers[-1], 429) and answers[-1].headers["retry-after"] == "1"
+    assert "5/hour" in problem(answers[-1], 429) and 1 < int(answers[-1].headers["retry-after"]) <= 3600
+    assert service.stop() == 0
+
+
+def test_pictures_that_take_too_long_together_are_refused_and_hold_up_nobody(workspace: Workspace):
+    workspace.edit(max_seconds="1.0")
+    service = Service(workspace)
+    service.ready()
+    file = io.BytesIO()
+    Image.new("1", (4_900, 4_900)).save(file, "PNG")
+    answer = service.client.post("/predict", files=[("files", ("large", file.getvalue()))] * 100)
+    assert "send fewer at once" in problem(answer, 413)
+    assert service.stop() == 0
+
+
+def test_a_store_that_cannot_be_used_is_said_and_predictions_go_on(
+    workspace: Workspace, digits: tuple[np.ndarray, np.ndarray]
+):
+    service = Service(workspace)
+    service.ready()
+    first = service.predict(digits[0][:1])["answers"][0]["id"]
+    until(lambda: service.client.get("/health").json()["memory"]["written"] == 1, "the memory")
+    for suffix in ("", "-wal", "-shm"):
+        (workspace.folder / f"data/live.db{suffix}").unlink(missing_ok=True)
+    (workspace.folder / "data/live.db").write_text("this is no database, and long enough to be taken for a broken one")
+    answer = service.client.post("/corrections", json={"id": first, "digit": 1})
+    assert "cannot be kept now" in problem(answer, 503)
+    service.predict(digits[0][:2])
+    until(lambda: service.client.get("/health").json()["memory"]["dropped"] == 2, "what is dropped")
     assert service.stop() == 0
 
 

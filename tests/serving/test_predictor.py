@@ -1,0 +1,62 @@
+"""The versions in use, without a registry: what a line of the watcher makes of them."""
+
+from pathlib import Path
+from typing import Any
+
+import linear_model
+import numpy as np
+import pytest
+
+from pipeline import files
+from serving.predictor import Predictor
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+def facts(version: str, images: str = "images") -> dict[str, Any]:
+    """A version's, with a model file of its own; ``images`` is the name of the model's input."""
+    path = Path(f"{version}.onnx").resolve()
+    linear_model.write(path, np.full((784, 10), float(version)), np.zeros(10), images)
+    return {"model": "m", "version": version, "onnx": str(path), "onnx_sha256": files.sha256_file(path)}
+
+
+def line(champion: dict[str, Any] | None, challenger: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"fault": None, "champion": champion, "challenger": challenger}
+
+
+def test_a_challenger_that_cannot_be_opened_does_not_keep_the_champion_out():
+    predictor = Predictor("m")
+    predictor.take(line(facts("1")))
+    predictor.take(line(facts("2"), facts("3", images="pictures")))
+    assert predictor.champion and predictor.champion.number == "2"
+    assert predictor.challenger is None and predictor.fault is None
+
+
+def test_a_champion_that_cannot_be_opened_leaves_the_one_before():
+    predictor = Predictor("m")
+    predictor.take(line(facts("1")))
+    predictor.take(line(facts("2", images="pictures")))
+    assert predictor.champion and predictor.champion.number == "1"
+    assert "does not take uint8" in str(predictor.fault)
+    predictor.take(line(facts("1")))
+    assert predictor.fault is None
+
+
+def test_a_disk_that_takes_no_files_is_no_reason_not_to_follow(home: Path):
+    (home / ".cache").touch()  # not a folder
+    predictor = Predictor("m")
+    predictor.take(line(facts("1")))
+    assert predictor.champion and predictor.champion.number == "1" and predictor.fault is None
+
+
+def test_the_next_start_begins_with_what_was_known():
+    Predictor("m").take(line(facts("1")))
+    again = Predictor("m")
+    again._recall()
+    assert again.champion and again.champion.number == "1"
+    assert "has not answered yet" in str(again.fault)
