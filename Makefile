@@ -35,7 +35,7 @@ lock: $(VENV)/bin/uv ## compile the lock files anew from pyproject.toml
 	uv pip compile $(LOCK) --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
 
 clean: ## forget every run: data, models, reports, registry (the environment stays)
-	rm -rf data/raw data/processed models reports mlflow.db mlartifacts .cache dvc.lock .dvc/cache .dvc/tmp
+	rm -rf data/raw data/processed data/live.db* models reports mlflow.db* mlartifacts .cache dvc.lock .dvc/cache .dvc/tmp
 
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet
 

@@ -15,7 +15,18 @@ from pipeline.errors import BadInput, one_line
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
     with one_line():
-        arguments.command(arguments)
+        try:
+            arguments.command(arguments)
+        except Exception as error:
+            if not _is_the_registry_s(error):
+                raise
+            said = " ".join(str(error).split())[:300]
+            raise BadInput(f"the registry (MLFLOW_TRACKING_URI) cannot do that or does not answer: {said}") from None
+
+
+def _is_the_registry_s(error: Exception) -> bool:
+    """Whether MLflow or its database raised it."""
+    return any(kind.__module__.startswith(("mlflow.", "sqlalchemy.")) for kind in type(error).__mro__)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,5 +1,7 @@
 """Tell people of what Prefect saw and the flows could not: a run that failed or crashed, and one that never came."""
 
+import os
+
 from prefect import flow
 
 from flows import workspace
@@ -9,7 +11,5 @@ from pipeline import alerts, registry
 @flow(name="alert")
 def alert(kind: str, message: str) -> dict[str, str]:
     """Raise an alert; prefect.yaml's automations start this."""
-    import os
-
     os.environ["MLFLOW_TRACKING_URI"] = registry.tracking_uri(workspace.home())
     return alerts.raise_(kind, message)

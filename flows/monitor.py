@@ -21,7 +21,10 @@ def monitor(folder: str | None = None) -> Any:
     with contextlib.chdir(workspace.home()):
         settings = params.load()
         name = registry.model_name(settings.dataset)
-        found = room.look(registry.connect(), name, settings, pictures)
+        client = registry.connect()
+        if registry.aliased(client, name, registry.CHAMPION) is None:
+            return Completed(message=f"{name} has no champion yet, so there is nothing to compare with")
+        found = room.look(client, name, settings, pictures)
         if found is None:
             return Completed(message=f"fewer than {settings.monitor.min_images} images came in since the last look")
         record, snapshot = found

@@ -45,14 +45,14 @@ def _may_pass(_task: Any, _run: Any, state: State) -> bool:
     retry_jitter_factor=0.5,
     retry_condition_fn=_may_pass,
 )
-def stage(place: Path, name: str) -> bool:
+def stage(place: Path, name: str, force: bool = False) -> bool:
     """`dvc repro` of one stage, its output in this task's log; whether it ran or was up to date.
 
     :class:`TemporaryFault` for what may pass, :class:`BadInput` for all else.
     """
     logger = get_run_logger()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    command = [sys.executable, "-m", "dvc", "repro", "--single-item", name]
+    command = [sys.executable, "-m", "dvc", "repro", "--single-item", name, *(["--force"] if force else [])]
     said = []
     with processes.started(command, cwd=place, env={**os.environ, "PATH": path}) as process:
         for line in process.stdout or ():
@@ -81,11 +81,21 @@ def retrain(reason: str = "by hand", dataset: str | None = None, recipe: str | N
     """
     logger = get_run_logger()
     logger.info("retraining: %s", reason)
-    with workspace.held(dataset, recipe) as place:
-        ran = [name for name in stages(place) if stage.with_options(name=name)(place, name)]
-        outcome = judge(place)
-        event = outcome["decision"]
-        create_markdown_artifact(summary(reason, ran, outcome, place), key="retrain", description="What a run did")
+    late: set[str] = set()
+    while True:
+        with workspace.held(dataset, recipe) as place:
+            ran = [
+                name
+                for number, name in enumerate(stages(place))
+                if stage.with_options(name=name)(place, name, force=bool(late) and number == 0)
+            ]
+            outcome = judge(place)
+            event = outcome["decision"]
+            create_markdown_artifact(summary(reason, ran, outcome, place), key="retrain", description="What a run did")
+            late = workspace.missed(place)
+        if not late:
+            break
+        logger.info("once more, as %s came in meanwhile", ", ".join(sorted(late)))
     if event["event"] == "refused":
         alerts.raise_("refused", f"version {event['version']} was refused: {event['verdict']['reason']}")
     if event["event"] == "unchanged" and not ran:

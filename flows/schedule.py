@@ -27,7 +27,8 @@ POOL = "digits"
 READY_SECONDS = 120.0
 PATIENCE = 30.0  # seconds for a process to end by itself before it is killed
 LOGS = Path(".cache/prefect/logs")
-DEPLOYED = Path(".cache/prefect/deployed")  # the digest of the prefect.yaml that the server knows
+DEPLOYED = Path(".cache/prefect/deployed")  # the digest of the prefect.yaml that the server knows, and its place
+LOCK = Path(".cache/prefect/box.lock")
 
 
 def environment(top: Path, port: int) -> dict[str, str]:
@@ -61,17 +62,23 @@ class Box:
 
     def start(self) -> None:
         """Server, deployments and worker, each ready before the next; then the address where events are told."""
-        self._launch("server", "server", "start", "--host", HOST, "--port", str(self.port))
-        self._wait_for_server()
+        self._start_server()
         self._call("work-pool", "create", POOL, "--type", "process", "--overwrite")
         self._deploy()
         self.bury_the_dead()
-        self._launch("worker", "worker", "start", "--pool", POOL, "--name", f"{socket.gethostname()}-box")
+        self._start_worker()
         files.write_text(self.top / events.ADDRESS, self.environment["PREFECT_API_URL"] + "\n")
+
+    def _start_server(self) -> None:
+        self._launch("server", "server", "start", "--host", HOST, "--port", str(self.port))
+        self._wait_for_server()
+
+    def _start_worker(self) -> None:
+        self._launch("worker", "worker", "start", "--pool", POOL, "--name", f"{socket.gethostname()}-box")
 
     def _deploy(self) -> None:
         """Deploy prefect.yaml if it changed: what a person paused or changed in Prefect's pages stays otherwise."""
-        digest, mark = files.sha256_file(self.top / "prefect.yaml"), self.top / DEPLOYED
+        digest, mark = f"{files.sha256_file(self.top / 'prefect.yaml')} {self.top}", self.top / DEPLOYED
         if not mark.is_file() or mark.read_text() != digest:
             self._call("--no-prompt", "deploy", "--all")
             files.write_text(mark, digest)
@@ -79,15 +86,18 @@ class Box:
     def watch(self) -> None:
         """Until told to stop: start a server or worker that died again."""
         while not self.stopping.wait(1):
-            for name, process in list(self.running.items()):
-                if process.poll() is not None:
-                    print(f"schedule: the {name} ended with {process.returncode}: starting it again", flush=True)
-                    if name == "server":
-                        self._launch("server", "server", "start", "--host", HOST, "--port", str(self.port))
-                        self._wait_for_server()
-                    else:
-                        self.bury_the_dead()
-                        self._launch("worker", *process.args[3:])  # type: ignore[index]
+            dead = [name for name, process in self.running.items() if process.poll() is not None]
+            for name in sorted(dead):  # the server first
+                print(f"schedule: the {name} ended with {self.running[name].returncode}: starting it again", flush=True)
+                if name == "server":
+                    self._start_server()
+                    continue
+                try:
+                    self.bury_the_dead()
+                except BadInput as error:  # the server is about to end too: it is looked at again in a second
+                    print(f"schedule: {error}", flush=True)
+                    break
+                self._start_worker()
 
     def stop(self) -> None:
         """The worker first, so that its runs can say goodbye to the server."""
@@ -124,6 +134,8 @@ class Box:
                     return
             except httpx.HTTPError:
                 continue
+        if self.stopping.is_set():
+            raise KeyboardInterrupt
         raise BadInput(
             f"Prefect's server was not ready after {READY_SECONDS:g} s: see {self.top / LOGS / 'server.log'}"
         )
@@ -195,7 +207,17 @@ def main() -> None:
     params.load()
     if not _free(arguments.port):
         raise BadInput(f"port {arguments.port} is taken, perhaps by another `make schedule`: stop it or give --port")
-    box = Box(workspace.home(), arguments.port, arguments.query_seconds)
+    top = workspace.home()
+    (top / LOCK).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(top / LOCK, timeout=0):
+            _keep_up(Box(top, arguments.port, arguments.query_seconds))
+    except Timeout:
+        raise BadInput(f"another `make schedule` serves {top}: stop it first") from None
+
+
+def _keep_up(box: Box) -> None:
+    """Start the box and watch over it until Ctrl-C, then stop it."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         box.stopping.set()
@@ -205,7 +227,7 @@ def main() -> None:
     try:
         print("schedule: starting Prefect's server and a worker", flush=True)
         box.start()
-        print(f"schedule: http://{HOST}:{arguments.port} shows the runs; Ctrl-C stops, schedules are kept", flush=True)
+        print(f"schedule: http://{HOST}:{box.port} shows the runs; Ctrl-C stops, schedules are kept", flush=True)
         box.watch()
     finally:
         print("schedule: stopping", flush=True)

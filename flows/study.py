@@ -14,7 +14,9 @@ from pipeline import study as room
 @flow(name="study")
 def study(name: str, scheduler: str | None = None) -> dict[str, Any]:
     """Run the study of params.yaml of that name; ``scheduler`` is a Dask scheduler's address."""
-    with workspace.held() as place, contextlib.chdir(place):
+    with workspace.held() as place:
+        pass  # it is brought up to date; the study reads its images at the start, and need not keep retrainings out
+    with contextlib.chdir(place):
         settings = params.load()
         found = room.run(name, room.read(name, settings), settings, scheduler)
     create_markdown_artifact(found["findings"], key=f"study-{name}", description="What a study found")

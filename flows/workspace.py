@@ -2,7 +2,7 @@
 
 In a git worktree of its own at the checkout's last commit, under .cache/retrain: what a person is in the middle of
 editing is not what an unattended run should train. It shares git's objects and DVC's cache, makes no commits, and
-takes the data that lies outside git (data/incoming, data/batches) as hard links of what is there when the run starts.
+takes the data that lies outside git (ingest.local_dir, data/batches) as hard links of what is there when it starts.
 Lineage goes to the checkout's MLflow. Without git (a container, where nobody edits) the checkout itself is used.
 """
 
@@ -16,11 +16,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pipeline import params, registry, run
+from pipeline import batches, files, params, registry, run, splits
 from pipeline.errors import BadInput
 
 PLACE = Path(".cache/retrain")
-SHARED = ("data/incoming", "data/batches")
+BATCHES = Path("data/batches")
 
 
 def home() -> Path:
@@ -41,9 +41,17 @@ def held(dataset: str | None = None, recipe: str | None = None) -> Iterator[Path
     try:
         with FileLock(top / run.RETRAINING, timeout=1):
             os.environ["MLFLOW_TRACKING_URI"] = registry.tracking_uri(top)
+            if given := os.environ.get("MNIST_DIR"):
+                os.environ["MNIST_DIR"] = str(top / given)
             place = _worktree(top) if _has_commits(top) else top
-            params.choose(place / params.PATH, dataset=dataset, recipe=recipe)
-            yield place
+            settings = place / params.PATH
+            before = settings.read_text(encoding="utf-8")
+            params.choose(settings, dataset=dataset, recipe=recipe)
+            try:
+                yield place
+            finally:
+                if settings.read_text(encoding="utf-8") != before:  # it was for this run
+                    files.write_text(settings, before)
     except Timeout:
         raise BadInput(f"another retraining is at work in {top / PLACE}: wait for it to end") from None
 
@@ -58,21 +66,27 @@ def _has_commits(top: Path) -> bool:
 def _worktree(top: Path) -> Path:
     """The worktree at the checkout's commit, its own changes dropped, its outputs of earlier runs kept."""
     place = top / PLACE
-    if not (place / ".git").is_file():
+    if (place / ".git").is_file():
+        _git(top, "worktree", "repair", str(place), check=False)  # the checkout may have been moved
+    else:
         shutil.rmtree(place, ignore_errors=True)
         _git(top, "worktree", "prune")
         _git(top, "worktree", "add", "--detach", str(place), "HEAD")
     commit = _git(top, "rev-parse", "HEAD").stdout.strip()
-    (place / ".git").resolve()
     for lock in _git_folder(place).glob("*.lock"):  # of a git that was killed; nobody else works here
         lock.unlink()
     _git(place, "checkout", "--quiet", "--detach", "--force", commit)
-    config = {"cache.dir": str(_cache(top))}
-    for key, value in config.items():
-        _dvc(place, "config", "--local", key, value)
-    for name in SHARED:
-        _mirror(top / name, place / name)
+    _dvc(place, "config", "--local", "cache.dir", str(_cache(top)))
+    for shared in (BATCHES, Path(params.load(place / params.PATH).ingest.local_dir)):
+        if not shared.is_absolute():
+            _mirror(top / shared, place / shared)
     return place
+
+
+def missed(place: Path) -> set[str]:
+    """The batches that were accepted since the run in ``place`` read what there was."""
+    there = {path.parent.name for path in (home() / BATCHES).glob(f"*/{batches.FACTS}")}
+    return there - set(files.read_json(place / splits.RAW / "manifest.json").get("batches", []))
 
 
 def _git_folder(place: Path) -> Path:
@@ -88,6 +102,11 @@ def _mirror(source: Path, target: Path) -> None:
     """Make ``target`` hold what ``source`` holds, by hard links where both lie on one disk."""
     part = target.with_name(f"{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
+    if source.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        _link(str(source), str(target))
+        return
     if source.is_dir():
         shutil.copytree(source, part, copy_function=_link, ignore=shutil.ignore_patterns(".*.part"))
     else:

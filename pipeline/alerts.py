@@ -14,17 +14,19 @@ import requests
 from pipeline import files, registry
 
 FILE = Path("reports/alerts.jsonl")
-KINDS = ("failed", "refused", "quarantined", "drift", "missed")
 TIMEOUT = 10.0  # seconds
 
 log = logging.getLogger("digits.alerts")
 
 
 def raise_(kind: str, message: str) -> dict[str, str]:
-    """Tell people; ``kind`` is one of KINDS. Returns what was told."""
+    """Tell people; ``kind`` is failed, refused, quarantined, drift or missed. Returns what was told."""
     alert = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "kind": kind, "message": message}
     log.warning("%s: %s", kind, message)
-    files.append_json_line(registry.home() / FILE, alert)
+    try:
+        files.append_json_line(registry.home() / FILE, alert)
+    except OSError as error:
+        log.warning("%s cannot be written: %s", FILE, error)
     if url := os.environ.get("DIGITS_WEBHOOK_URL"):
         try:
             requests.post(url, json=alert, timeout=TIMEOUT).raise_for_status()

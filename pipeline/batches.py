@@ -32,6 +32,14 @@ NOISE = 3.0  # standard deviations by which a small batch's class shares may lie
 ABSENT = 0.01  # a class may be absent from a batch so small that this is more likely than once in a hundred
 
 
+class Known(BadInput):
+    """The batch was accepted before."""
+
+    def __init__(self, path: Path, facts: dict[str, Any]) -> None:
+        super().__init__(f"{path} is known: accepted as {facts['batch']} on {facts['at']} by {facts['by']}")
+        self.batch: str = facts["batch"]
+
+
 class Batch(NamedTuple):
     name: str
     train: Split
@@ -42,22 +50,22 @@ class Batch(NamedTuple):
 def add(path: Path, params: Params, answer: evaluate.Answer | None, by: str) -> dict[str, Any]:
     """Read, judge and file a batch; the event ``{"event": "accepted" or "quarantined", "batch", "findings", …}``.
 
-    ``answer`` is the champion, if there is one. :class:`BadInput` if there is nothing at ``path``, the batch is known
-    already, or the workspace has no data to compare it with; nothing is then moved.
+    ``answer`` is the champion, if there is one. :class:`BadInput` if there is nothing at ``path`` that looks like a
+    batch, the workspace has no data to compare it with, or (:class:`Known`) it was accepted before; nothing is then
+    moved.
     """
-    if not path.exists():
-        raise BadInput(f"there is nothing at {path}: name a file or folder with labelled digits")
+    kind = _kind(path)
     reference = Split(*splits.load(splits.RAW / "train"))
     LOCK.parent.mkdir(exist_ok=True)
     with FileLock(LOCK):
         try:
-            whole = read(path)
+            whole = read(path, kind)
         except BadInput as error:
             return _quarantine(path, path.stem, {"findings": str(error).splitlines()}, by)
         digest = _digest(whole)
         for known in _facts():
             if known["digest"] == digest:
-                raise BadInput(f"{path} is known: accepted as {known['batch']} on {known['at']} by {known['by']}")
+                raise Known(path, known)
         report = judge(whole, reference, splits.load(splits.RAW / "test"), answer, params)
         name = f"{datetime.now(UTC):%Y%m%d}-{digest[:12]}"
         if report["findings"]:
@@ -79,27 +87,44 @@ def add_corrections(params: Params, by: str) -> dict[str, Any]:
     path = CORRECTIONS / f"corrections-{datetime.now(UTC):%Y%m%d%H%M%S}.npz"
     with files.atomic(path) as part:
         np.savez_compressed(part, images=corrected.images, labels=corrected.labels)
-    event = add(path, params, None, by)
-    with live.store() as store:
-        live.file_under(store, ids, corrected.labels, event["batch"])
-    path.unlink(missing_ok=True)  # an accepted batch holds its images itself, a quarantined one was moved
+    batch = ""
+    try:
+        event = add(path, params, None, by)
+        batch = event["batch"]
+    except Known as known:  # an earlier call was cut off after the batch was accepted
+        batch = known.batch
+        raise
+    finally:
+        path.unlink(missing_ok=True)  # an accepted batch holds its images itself, a quarantined one was moved
+        if batch:
+            with live.store() as store:
+                live.file_under(store, ids, corrected.labels, batch)
     return event
 
 
-def read(path: Path) -> Split:
-    """A batch by what it looks like: an npz or csv file, a folder of IDX files, one such file, or folders of pictures.
-
-    :class:`BadInput` names what is wrong.
-    """
-    ingest = Ingest(local_dir=str(path), test_share=0.0, timeout_seconds=1.0, attempts=1)
+def _kind(path: Path) -> str:
+    """What the batch at ``path`` looks like: npz, csv, idx or folder; :class:`BadInput` if like none of them."""
+    if not path.exists():
+        raise BadInput(f"there is nothing at {path}: name a file or folder with labelled digits")
+    if Path.cwd().is_relative_to(path.resolve()):
+        raise BadInput(f"{path} holds the workspace itself: name a file or folder with labelled digits")
     if path.is_file():
-        kind = path.suffix.lower().lstrip(".")
+        holds = {path.suffix.lower().lstrip(".")} & {"npz", "csv"}
     else:
         holds = {kind for kind in ("npz", "csv") if any(path.glob(f"*.{kind}"))}
         holds |= {"idx"} if any(path.glob("*-idx?-ubyte*")) else set()
-        kind = holds.pop() if len(holds) == 1 else "folder"
-    if kind not in ("npz", "csv", "idx", "folder"):
-        raise BadInput(f"{path} is no batch of digits: give an npz or csv file, or a folder (see docs/add-data.md)")
+        holds |= {"folder"} if any((path / str(digit)).is_dir() for digit in range(CLASSES)) else set()
+    if len(holds) != 1:
+        raise BadInput(
+            f"{path} is no batch of digits: give an npz or csv file, or a folder of IDX files or of pictures by digit "
+            "(see docs/add-data.md)"
+        )
+    return holds.pop()
+
+
+def read(path: Path, kind: str) -> Split:
+    """The batch of that kind; :class:`BadInput` names what is wrong with it."""
+    ingest = Ingest(local_dir=str(path), test_share=0.0, timeout_seconds=1.0, attempts=1)
     loaded = datasets.DATASETS[kind](ingest)
     return Split(*(np.concatenate(pair) for pair in zip(loaded.train, loaded.test, strict=True)))
 
@@ -220,8 +245,12 @@ def _quarantine(path: Path, name: str, facts: dict[str, Any], by: str) -> dict[s
     event = {"event": "quarantined", "batch": name, "at": _now(), "by": by, "source": path.name, **facts}
     place = QUARANTINE / f"{name}-{datetime.now(UTC):%H%M%S%f}"
     place.mkdir(parents=True)
+    try:
+        shutil.move(path, place / path.name)  # a rename where it can be; else a copy whose source goes last
+    except OSError as error:
+        shutil.rmtree(place)
+        raise BadInput(f"{path} is refused ({event['findings'][0]}), and cannot be moved away: {error}") from None
     files.write_json(place / REPORT, event)
-    shutil.move(path, place / path.name)  # a rename where it can be; else a copy whose source goes last
     return {**event, "place": str(place)}
 
 

@@ -115,6 +115,9 @@ class Train(Section):
     seed: Annotated[int, Field(ge=0)]
 
 
+TRAIN_IMAGES = "train_images"  # a key of a study's grid beside those of a recipe
+
+
 class Study(Section):
     """A grid of trials over a recipe: one fit for each cell and seed."""
 
@@ -125,7 +128,19 @@ class Study(Section):
     """None: all"""
     seeds: Annotated[int, Field(ge=2)]
     common: dict[str, Any] = {}
-    grid: Annotated[list[dict[str, list[Any]]], Field(min_length=1)]
+    grid: Annotated[list[dict[str, Annotated[list[Any], Field(min_length=1)]]], Field(min_length=1)]
+
+    @property
+    def is_of_noise(self) -> bool:
+        """Whether its trials are the recipe as it is, and differ in their seed alone."""
+        return self.grid == [{}] and not self.common and self.train_images is None
+
+    @model_validator(mode="after")
+    def _counts_images(self) -> Self:
+        for images in (value for block in self.grid for value in block.get(TRAIN_IMAGES, [])):
+            if not isinstance(images, int) or images < 1:
+                raise ValueError(f"{TRAIN_IMAGES} in the grid is {images!r}: give a whole number above 0")
+        return self
 
 
 class Evaluate(Section):
@@ -216,6 +231,8 @@ def load(path: Path | str = PATH) -> Params:
         return parse(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError:
         raise BadInput(f"there is no {path} here: run this in the workspace's top folder") from None
+    except (OSError, UnicodeError) as error:
+        raise BadInput(f"{path} cannot be read as text ({error}): restore it") from None
 
 
 def parse(text: str, path: Path) -> Params:
@@ -253,6 +270,11 @@ def choose(path: Path | str = PATH, *, dataset: str | None = None, recipe: str |
     for key, value in (("dataset", dataset), ("  recipe", recipe)):
         if value is not None:
             text = re.sub(rf"(?m)^({key}:[ \t]*)\S+", rf"\g<1>{value}", text, count=1)
-    if text != before:
-        parse(text, path)
-        files.write_text(path, text)
+    if text == before:
+        found = load(path)
+        wanted = {"dataset": dataset or found.dataset, "recipe": recipe or found.train.recipe}
+        if wanted != {"dataset": found.dataset, "recipe": found.train.recipe}:
+            raise BadInput(f"{path}: write `dataset:` and `recipe:` on lines of their own, as they were shipped")
+        return
+    parse(text, path)
+    files.write_text(path, text)

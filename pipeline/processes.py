@@ -19,9 +19,9 @@ SUPERVISOR = Path(__file__).resolve()
 
 @contextmanager
 def started(
-    command: Sequence[str], cwd: Path | None = None, env: dict[str, str] | None = None
+    command: Sequence[str], cwd: Path | None = None, env: dict[str, str] | None = None, to_stderr: bool = False
 ) -> Iterator["subprocess.Popen[str]"]:
-    """Start a command with its output, and its errors among it, as lines in ``stdout``.
+    """Start a command with its output, and its errors among it, as lines in ``stdout``, or on this process's stderr.
 
     At the end of the block it is waited for; if the block is left by an error, the whole group is killed.
     """
@@ -30,8 +30,8 @@ def started(
         cwd=cwd,
         env=env,
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stdout=sys.stderr if to_stderr else subprocess.PIPE,
+        stderr=None if to_stderr else subprocess.STDOUT,
         text=True,
         errors="replace",
         start_new_session=True,

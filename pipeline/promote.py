@@ -48,11 +48,20 @@ def promote(
 def promote_if_new(client: MlflowClient, name: str, params: Params) -> dict:
     """As :func:`promote`, for a challenger that was never judged; a refusal or a rollback is not argued with."""
     challenger = registry.aliased(client, name, registry.CHALLENGER)
-    if challenger is None or "gate" not in challenger.tags:
+    verdict = json.loads(challenger.tags.get("gate", "null")) if challenger else None
+    if verdict is None or challenger is None or _was_cut_off(client, challenger, verdict):
         return promote(client, name, params)
-    verdict = json.loads(challenger.tags["gate"])["reason"]
-    reason = f"version {challenger.version} was judged before ({verdict}); `digits promote` judges it again"
+    reason = f"version {challenger.version} was judged before ({verdict['reason']}); `digits promote` judges it again"
     return _unchanged(registry.aliased(client, name, registry.CHAMPION), reason)
+
+
+def _was_cut_off(client: MlflowClient, version: ModelVersion, verdict: dict) -> bool:
+    """Whether a promotion was decided and written down, and the alias never moved."""
+    took_effect = any(
+        event["event"] == registry.PROMOTED and event["version"] == str(version.version)
+        for event in registry.history(client, version.name)
+    )
+    return bool(verdict["promote"]) and not took_effect
 
 
 def _asked(reason: str) -> dict[str, str]:

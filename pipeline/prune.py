@@ -16,6 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 
 from pipeline import registry, run
 from pipeline.errors import BadInput
@@ -37,18 +38,20 @@ def prune(client: MlflowClient, name: str, rule: Retention, dry_run: bool) -> di
             versions = _versions(client, name)
             needed = _needed(client, name, versions, rule)
             old = [version for version in versions if str(version.version) not in needed]
-            kept = [version for version in versions if str(version.version) in needed]
-            if not dry_run:
-                for version in old:
-                    registry.erase(client, version)
-            cache = _prune_cache(client, kept, dry_run)
+            with tempfile.TemporaryDirectory() as folder:
+                stays = _recorded(client, {(v.name, str(v.version)) for v in old})
+                projects = [_records(client, version, Path(folder)) for version in stays]
+                if not dry_run:
+                    for version in old:
+                        registry.erase(client, version)
+                cache = _prune_cache([place for place in projects if place], dry_run)
     except Timeout:
         raise BadInput("a retraining is at work, and prune could take its data away: try again later") from None
     return {
         "model": name,
         "dry_run": dry_run,
         "removed": [str(version.version) for version in old],
-        "kept": {str(version.version): needed[str(version.version)] for version in kept},
+        "kept": {str(v.version): needed[str(v.version)] for v in versions if v not in old},
         "cache": cache,
     }
 
@@ -79,28 +82,45 @@ def _needed(client: MlflowClient, name: str, versions: list[ModelVersion], rule:
     return reasons
 
 
-def _prune_cache(client: MlflowClient, kept: list[ModelVersion], dry_run: bool) -> str:
-    """`dvc gc` for this workspace, the retraining's, and one made of the records of each version that stays."""
-    with tempfile.TemporaryDirectory() as folder:
-        projects = [path for path in (WORKTREE,) if (path / "dvc.yaml").is_file()]
-        for version in kept:
-            place = Path(folder) / str(version.version)
-            client.download_artifacts(str(version.run_id), "lineage", str(_new(place)))
-            for name in LINEAGE:
-                if (place / "lineage" / name).is_file():
-                    shutil.move(place / "lineage" / name, place / name)
-            if (place / "dvc.lock").is_file():
-                subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=place, check=True)
-                projects.append(place)
-        command = [sys.executable, "-m", "dvc", "gc", "--workspace", "--force"]
-        command += ["--projects", *map(str, projects)] if projects else []
-        command += ["--dry"] if dry_run else []
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _recorded(client: MlflowClient, gone: set[tuple[str, str]]) -> list[ModelVersion]:
+    """The versions of every model that stay and say what data they were made from: one cache serves them all."""
+    names = [model.name for model in client.search_registered_models(max_results=1000)]
+    found = [version for name in names for version in _versions(client, name)]
+    return [v for v in found if v.run_id and (v.name, str(v.version)) not in gone]
+
+
+def _records(client: MlflowClient, version: ModelVersion, folder: Path) -> Path | None:
+    """A DVC project made of the version's records, which refers to its data; None if it has none."""
+    place = folder / version.name / str(version.version)
+    place.mkdir(parents=True)
+    try:
+        client.download_artifacts(str(version.run_id), "lineage", str(place))
+    except (MlflowException, OSError):
+        return None  # it was registered by other means
+    for name in LINEAGE:
+        if (place / "lineage" / name).is_file():
+            shutil.move(place / "lineage" / name, place / name)
+    if not (place / "dvc.lock").is_file():
+        return None
+    _dvc("init", "--no-scm", "-q", place=place)
+    return place
+
+
+def _prune_cache(projects: list[Path], dry_run: bool) -> str:
+    """`dvc gc` for this workspace, the retraining's, and these."""
+    projects = [path for path in (WORKTREE, *projects) if (path / "dvc.yaml").is_file()]
+    return _dvc(
+        *("gc", "--workspace", "--force"),
+        *(["--projects", *map(str, projects)] if projects else []),
+        *(["--dry"] if dry_run else []),
+    )
+
+
+def _dvc(*arguments: str, place: Path | None = None) -> str:
+    """The last line that DVC says; :class:`BadInput` if it fails."""
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"`dvc gc` ended with {done.returncode}: {' '.join(done.stderr.split())[-300:]}")
+        said = " ".join(done.stderr.split())[-300:]
+        raise BadInput(f"`dvc {arguments[0]}` ended with {done.returncode} ({said}): mend that and prune again")
     return (done.stdout.strip().splitlines() or ["nothing to remove"])[-1]
-
-
-def _new(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    return folder

@@ -40,8 +40,10 @@ LOCK_SECONDS = 60.0
 PROMOTED, REFUSED, ROLLED_BACK = "promoted", "refused", "rolled back"
 _HOLDER = "another promotion or registration: wait for it and try again"
 _POSTGRES_LOCK = 0x6D6C666C6F77  # any number that every client agrees on
+_LOCK_NOT_AVAILABLE = "55P03"  # Postgres' code for a lock that was waited for in vain
 _SETTLED_NS = 1_000_000_000  # a file younger than this may change again without its time of change telling
 _NOISE = "noise."  # tag keys: noise.<recipe>
+_SQLITE = "sqlite:///"
 _EVENT = "event."  # tag keys: event.<UTC time>, so that they sort by time
 
 
@@ -50,8 +52,11 @@ def model_name(dataset: str) -> str:
 
 
 def tracking_uri(workspace: Path = Path()) -> str:
-    """MLFLOW_TRACKING_URI if set, else the workspace's own SQLite file."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(workspace / DATABASE).resolve()}"
+    """MLFLOW_TRACKING_URI if set, else the workspace's own SQLite file; a relative path there is the workspace's."""
+    given = os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{DATABASE}"
+    if not given.startswith(_SQLITE):
+        return given
+    return f"{_SQLITE}{(workspace / given.removeprefix(_SQLITE)).resolve()}"
 
 
 def home() -> Path:
@@ -130,10 +135,12 @@ def _locked_in_postgres() -> Iterator[None]:
     from sqlalchemy.pool import NullPool
 
     with create_engine(tracking_uri(), poolclass=NullPool).connect() as connection:
+        connection.execute(text(f"SET lock_timeout = {int(1000 * LOCK_SECONDS)}"))
         try:
-            connection.execute(text(f"SET lock_timeout = {int(1000 * LOCK_SECONDS)}"))
             connection.execute(text(f"SELECT pg_advisory_lock({_POSTGRES_LOCK})"))
-        except OperationalError:
+        except OperationalError as error:
+            if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:
+                raise
             raise BadInput(f"the registry's lock in Postgres is held by {_HOLDER}") from None
         yield  # closing the connection lets the lock go, whatever happened
 
@@ -160,10 +167,12 @@ def champion(client: MlflowClient, name: str) -> ModelVersion:
 
 def version(client: MlflowClient, name: str, number: str) -> ModelVersion:
     """The version of that number, or the one an alias of that name points to; :class:`BadInput` if there is none."""
+    from mlflow.exceptions import MlflowException
+
     found = aliased(client, name, number)
     if found is None and number.isdecimal():
-        numbered = client.search_model_versions(f"name='{name}' and version_number={number}")
-        found = numbered[0] if numbered else None
+        with suppress(MlflowException):
+            found = client.get_model_version(name, number)
     if found is None:
         raise BadInput(f"{name} has no version {number}: `digits history` lists what there is")
     return found
@@ -200,7 +209,11 @@ def margin(std: float) -> float:
 
 
 def describe(client: MlflowClient, version: ModelVersion) -> dict:
-    """Where a version came from, what it measured, the verdict on it, and whom it replaced."""
+    """Where a version came from, what it measured, the verdict on it, and whom it replaced.
+
+    :class:`BadInput` if it was not registered by this pipeline.
+    """
+    _check_ours(version)
     run = client.get_run(str(version.run_id))
     promotions = [
         e for e in history(client, version.name) if e["event"] == PROMOTED and e["version"] == str(version.version)
@@ -234,10 +247,7 @@ def _points_to(client: MlflowClient, alias: str, version: ModelVersion) -> bool:
 
 def onnx_file(client: MlflowClient, version: ModelVersion) -> Path:
     """The version's ONNX model on this disk, its digest checked against the one it was registered with."""
-    if "onnx_sha256" not in version.tags:
-        raise BadInput(
-            f"{version.name} version {version.version} was not registered by this pipeline: `digits rollback`"
-        )
+    _check_ours(version)
     path = download(client, version) / "model.onnx"
     if not path.is_file() or files.sha256_file(path) != version.tags["onnx_sha256"]:
         shutil.rmtree(_kept(version), ignore_errors=True)  # a copy that was damaged here is fetched anew the next time
@@ -246,6 +256,11 @@ def onnx_file(client: MlflowClient, version: ModelVersion) -> Path:
             f"({path}): restore it from a backup, or `digits rollback`"
         )
     return path
+
+
+def _check_ours(version: ModelVersion) -> None:
+    if not {"onnx_sha256", "weights_sha256", "metrics"} <= set(version.tags) or not version.run_id:
+        raise BadInput(f"{version.name} version {version.version} was not registered by this pipeline: name another")
 
 
 def champion_file(name: str) -> tuple[str, Path]:
@@ -303,8 +318,10 @@ def download(client: MlflowClient, version: ModelVersion) -> Path:
 
 def erase(client: MlflowClient, version: ModelVersion) -> None:
     """Delete the version, then its run and files: what is registered must never lack its files."""
-    local = _is_local(_place(client, version))
-    folder = download(client, version) if local else _kept(version)
+    folder = _kept(version)
+    with suppress(BadInput):  # files that are gone already are no reason to keep their name
+        if _is_local(_place(client, version)):
+            folder = download(client, version)
     client.delete_model_version(version.name, str(version.version))
     if version.run_id:
         client.delete_run(version.run_id)

@@ -1,8 +1,8 @@
 """Does a registered version come out the same when it is made again? From its recorded commit, params and data.
 
-The commit is checked out into a scratch folder that shares DVC's cache; the recorded params.yaml and dvc.lock are put
-there, and every stage up to evaluate runs again (DVC's run cache would only hand back the old result). The weights
-digest must agree on the same machine type and library versions, the metrics within TOLERANCE anywhere.
+The commit is checked out into a scratch folder; the recorded params.yaml and dvc.lock are put there, and every stage up
+to evaluate runs again (DVC's run cache would only hand back the old result). The weights digest must agree on the same
+machine type and library versions, the metrics within TOLERANCE anywhere.
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from pipeline import batches, evaluate, files, register, registry, splits
+from pipeline import batches, evaluate, files, processes, register, registry, splits
 from pipeline import params as params_file
 from pipeline.errors import BadInput
 
@@ -41,7 +41,7 @@ def reproduce(client: MlflowClient, version: ModelVersion) -> dict[str, Any]:
 
 
 def _check_out(commit: str, place: Path) -> None:
-    """The code at ``commit`` as a clone that borrows this repository's objects and DVC's cache."""
+    """The code at ``commit`` as a clone that borrows this repository's objects."""
     git = ["git", "-c", "advice.detachedHead=false"]
     for command in (
         [*git, "clone", "--quiet", "--shared", "--no-checkout", str(Path().resolve()), str(place)],
@@ -66,8 +66,11 @@ def _put_records(client: MlflowClient, version: ModelVersion, place: Path) -> di
 def _put_data(manifest: dict[str, Any], place: Path) -> None:
     """The data set's own files, where they lie in this workspace, and the batches that the version had."""
     local = Path(params_file.load(place / params_file.PATH).ingest.local_dir)
-    if local.exists() and not local.is_absolute():
+    if local.is_dir() and not local.is_absolute():
         shutil.copytree(local, place / local, dirs_exist_ok=True)
+    elif local.is_file() and not local.is_absolute():
+        (place / local).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(local, place / local)
     for name in manifest.get("batches", []):
         if not (batches.ACCEPTED / name).is_dir():
             raise BadInput(f"{batches.ACCEPTED / name} is not here: `dvc pull` it first")
@@ -80,7 +83,9 @@ def _run(place: Path) -> None:
     command = [sys.executable, "-m", "dvc", "repro", "--force", "--no-run-cache", "evaluate"]
     # The clone's own code, which may be another than this one's.
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(place)}
-    if subprocess.run(command, cwd=place, stdout=sys.stderr, env=environment, check=False).returncode:
+    with processes.started(command, cwd=place, env=environment, to_stderr=True) as process:
+        pass
+    if process.returncode:
         raise BadInput("the version could not be made again: the stage named above failed")
 
 

@@ -1,11 +1,10 @@
 """The main job in one call: `dvc repro`, then the gate for a new challenger."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
-from pipeline import files, promote, register, registry
+from pipeline import files, processes, promote, register, registry
 from pipeline.errors import BadInput
 from pipeline.params import Params
 
@@ -43,8 +42,9 @@ def repro(*options: str) -> None:
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     command = [sys.executable, "-m", "dvc", "repro", *options]
-    code = subprocess.run(command, stdout=sys.stderr, env={**os.environ, "PATH": path}, check=False).returncode
-    if code:
+    with processes.started(command, env={**os.environ, "PATH": path}, to_stderr=True) as process:
+        pass
+    if process.returncode:
         raise BadInput("the pipeline stopped at the stage named above; mend that and run the same command again")
 
 

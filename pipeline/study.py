@@ -27,7 +27,7 @@ from pipeline import files, registry, splits
 from pipeline import params as params_file
 from pipeline import trial as trial_process
 from pipeline.errors import BadInput
-from pipeline.params import Params, Recipe, Study
+from pipeline.params import TRAIN_IMAGES, Params, Recipe, Study
 from pipeline.splits import Split
 from pipeline.trial import CURVES, Trial
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 REPORTS = Path("reports/studies")
 NUMBERS = ("best_val_loss", "epochs", "overfits_from", "seconds", "weights")
-TRAIN_IMAGES = "train_images"  # a key of a grid beside those of a recipe
 SCHEDULER_SECONDS = 10
 
 
@@ -52,8 +51,9 @@ def read(name: str, params: Params, file: Path | None = None) -> Study:
 def _read_file(file: Path) -> dict[str, Study]:
     try:
         return TypeAdapter(dict[str, Study]).validate_python(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise BadInput(f"{file}: {error.strerror}: give a YAML file of studies") from None
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadInput(f"{file}: {reason}: give a YAML file of studies") from None
     except yaml.YAMLError as error:
         raise BadInput(f"{file} is not YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
@@ -132,7 +132,7 @@ def run(name: str, study: Study, params: Params, scheduler: str | None = None) -
     client.set_terminated(parent)
     results = [(trial, done[key]) for trial, key in zip(wanted, keys, strict=True)]
     found = _report(name, study, results, len(val.labels), client, parent)
-    if len({trial.label for trial in wanted}) == 1:
+    if study.is_of_noise:
         recipe = study.recipe or params.train.recipe
         accuracies = [result["kept_val_accuracy"] for _, result in results]
         found["noise"] = registry.note_noise(client, registry.model_name(params.dataset), recipe, accuracies)

@@ -14,6 +14,7 @@ import sys
 import time
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 
 import cv2
@@ -39,6 +40,7 @@ ONNX_TOLERANCE = 1e-5
 OVERFIT_RISE = 0.02  # of the lowest validation loss: a rise of less is not worth a word
 
 
+MEMBERS_APART = 1000  # between the seeds of members, so that runs with neighbouring seeds share none
 STEPS_PER_EXECUTION = 20  # Keras' own work between two steps costs as much as a third of a small network's step
 
 
@@ -151,18 +153,19 @@ class Checkpoint(keras.callbacks.Callback):
     def restore(self, model: keras.Model) -> int:
         """Bring everything back to the end of the last finished epoch; returns how many are finished.
 
-        A checkpoint of other params, data or library versions, or an unreadable one, counts as none.
+        A checkpoint of other params, data, code or library versions, or an unreadable one, counts as none.
         """
         try:
             with np.load(self.path, allow_pickle=False) as saved:
                 facts = json.loads(str(saved["facts"]))
                 if facts["key"] != self.key:
                     return 0
-                for i, variable in enumerate(_variables(model)):
-                    variable.assign(saved[f"variable{i}"])
+                variables = [saved[f"variable{i}"] for i in range(len(_variables(model)))]
                 best = [saved[f"best{i}"] for i in range(len(model.weights))]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
             return 0
+        for variable, value in zip(_variables(model), variables, strict=True):
+            variable.assign(value)
         self.stopping.restored = (facts["stopping"], best)
         self.history.rows = facts["history"]
         return int(facts["epoch"])
@@ -307,8 +310,10 @@ def cool(model: keras.Model, val: Split) -> float:
     return temperature
 
 
-def fit_all(train: Split, val: Split, recipe: Recipe, seed: int, checkpoints: Path) -> tuple[keras.Model, pd.DataFrame]:
-    """The recipe's model whole: its members fitted one after another with seeds from ``seed`` on, and averaged.
+def fit_all(
+    train: Split, val: Split, recipe: Recipe, seed: int, checkpoints: Path | None = None
+) -> tuple[keras.Model, pd.DataFrame]:
+    """The recipe's model whole: its members fitted one after another, each with a seed of its own, and averaged.
 
     The history has a column ``member``. ``checkpoints`` is a folder.
     """
@@ -316,7 +321,8 @@ def fit_all(train: Split, val: Split, recipe: Recipe, seed: int, checkpoints: Pa
     for number in range(1, recipe.members + 1):
         if recipe.members > 1:
             print(f"train: member {number} of {recipe.members}")
-        model, history = fit(train, val, recipe, seed + number - 1, checkpoints / f"member-{number}.npz")
+        checkpoint_at = checkpoints / f"member-{number}.npz" if checkpoints else None
+        model, history = fit(train, val, recipe, seed + MEMBERS_APART * (number - 1), checkpoint_at)
         members.append(model)
         histories.append(history.assign(member=number))
     model = models.averaged(members) if recipe.members > 1 else members[0]
@@ -337,6 +343,12 @@ def overfits_from(history: pd.DataFrame) -> int | None:
         return None
     noise = np.median(np.abs(np.diff(val)))
     return int(history["epoch"].iloc[best + 1]) if later.mean() - val[best] > noise else None
+
+
+def first_overfit(history: pd.DataFrame) -> int | None:
+    """:func:`overfits_from` of the member for which that is first."""
+    found = [overfits_from(rows) for _, rows in history.groupby("member")]
+    return min((epoch for epoch in found if epoch), default=None)
 
 
 def weights_digest(model: keras.Model) -> str:
@@ -388,7 +400,8 @@ def _values(variables: list) -> list[np.ndarray]:
 
 
 def _checkpoint_key(train: Split, val: Split, recipe: Recipe, seed: int) -> str:
-    facts = [recipe.model_dump(), seed, keras.version(), tensorflow.version.VERSION]
+    code = [files.sha256_file(Path(__file__).with_name(name)) for name in ("augment.py", "models.py", "train.py")]
+    facts = [recipe.model_dump(), seed, keras.version(), tensorflow.version.VERSION, *code]
     data = [files.sha256_array(array) for split in (train, val) for array in split]
     return hashlib.sha256(json.dumps([*facts, *data]).encode()).hexdigest()
 
@@ -396,7 +409,6 @@ def _checkpoint_key(train: Split, val: Split, recipe: Recipe, seed: int) -> str:
 def facts(params: Params, model: keras.Model, history: pd.DataFrame) -> dict:
     """What reports/training.json says; of several members, means, and the first that overfits."""
     kept, by_member = history[history["kept"]], history.groupby("member")
-    overfitting = [from_epoch for _, rows in by_member if (from_epoch := overfits_from(rows))]
     return {
         "recipe": params.train.recipe,
         "seed": params.train.seed,
@@ -407,7 +419,7 @@ def facts(params: Params, model: keras.Model, history: pd.DataFrame) -> dict:
         "weights": model.count_params(),
         "epochs": int(by_member["epoch"].max().max()),
         "kept_epoch": int(kept["epoch"].max()),
-        "overfits_from": min(overfitting, default=None),
+        "overfits_from": first_overfit(history),
         "train_seconds": round(float(history["seconds"].sum()), 1),
         "val_loss": round(float(kept["val_loss"].mean()), 6),
         "val_accuracy": round(float(kept["val_accuracy"].mean()), 6),

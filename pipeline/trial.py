@@ -67,14 +67,15 @@ def fit(recipe: Recipe, train_images: int | None, seed: int, train: Split, val: 
     tensorflow.config.threading.set_inter_op_parallelism_threads(1)
     # The images of the lowest hashes: the same ones in every trial, and a smaller trial's are among a larger one's.
     chosen = np.sort(np.argsort(splits.content_hashes(train.images), kind="stable")[:train_images])
-    model, history = stage.fit(Split(train.images[chosen], train.labels[chosen]), val, recipe, seed)
-    kept = history[history["kept"]].iloc[0]
+    model, history = stage.fit_all(Split(train.images[chosen], train.labels[chosen]), val, recipe, seed)
+    answered = model.predict(val.images, batch_size=1000, verbose=0).argmax(axis=1)
+    curves = history.groupby("epoch")[list(CURVES)].mean()  # over the members, where there are several
     return {
-        **{name: history[name].tolist() for name in CURVES},
-        "kept_val_accuracy": float(kept["val_accuracy"]),
-        "best_val_loss": float(history["val_loss"].min()),
-        "epochs": len(history),
-        "overfits_from": stage.overfits_from(history),
+        **{name: curves[name].tolist() for name in CURVES},
+        "kept_val_accuracy": float((answered == val.labels).mean()),
+        "best_val_loss": float(curves["val_loss"].min()),
+        "epochs": len(curves),
+        "overfits_from": stage.first_overfit(history),
         "seconds": float(history["seconds"].sum()),
         "weights": model.count_params(),
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import alerts
+from pipeline import alerts, files
 
 
 class Hook(BaseHTTPRequestHandler):
@@ -50,6 +50,15 @@ def test_an_alert_goes_to_the_log_and_the_file(caplog: pytest.LogCaptureFixture)
         ("drift", "ink – 300 images"),
     ]
     assert "refused: version 3: it is worse" in caplog.text
+
+
+def test_a_full_disk_does_not_keep_it_from_the_webhook(hook: HTTPServer, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "append_json_line", full)
+    told = alerts.raise_("failed", "a retraining failed")
+    assert hook.taken == [told]  # type: ignore[attr-defined]
 
 
 def test_the_webhook_takes_each_alert(hook: HTTPServer):

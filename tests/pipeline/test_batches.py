@@ -141,6 +141,33 @@ def test_a_broken_file_is_quarantined_and_none_is_one_line(workspace: Path, digi
         add(Path("none.npz"), digits)
 
 
+def test_what_is_no_batch_is_one_line_and_stays_where_it_is(workspace: Path, digits: Loaded):
+    notes, letters = Path("notes.md"), Path("letters")
+    notes.write_text("do not lose me")
+    (letters / "a").mkdir(parents=True)
+    for path in (notes, letters):
+        with pytest.raises(BadInput, match=rf"{path} is no batch of digits: give"):
+            add(path, digits)
+        assert path.exists()
+    for path in (Path(), workspace.parent):
+        with pytest.raises(BadInput, match="holds the workspace itself"):
+            add(path, digits)
+    assert not batches.QUARANTINE.exists()
+
+
+def test_a_batch_that_cannot_be_moved_away_is_one_line(
+    workspace: Path, digits: Loaded, new: Split, monkeypatch: pytest.MonkeyPatch
+):
+    def read_only(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(shutil, "move", read_only)
+    path = write_npz(255 - new.images, new.labels)
+    with pytest.raises(BadInput, match=r"is refused \(batch: mean grey.*\), and cannot be moved away: .*Permission"):
+        add(path, digits)
+    assert path.exists() and not list(batches.QUARANTINE.iterdir())
+
+
 def test_a_small_batch_may_lack_a_class_by_chance(workspace: Path, digits: Loaded, new: Split):
     some = np.flatnonzero(new.labels != 4)[:40]
     assert add(write_npz(new.images[some], new.labels[some]), digits)["event"] == "accepted"

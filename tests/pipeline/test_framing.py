@@ -241,7 +241,9 @@ def test_a_pixel_that_is_no_number_spoils_nothing(value: float):
 
 
 def test_damaged_exif_data_is_one_line():
-    entries = "0102 0002 00000002 78000000  0112 0003 00000001 00060000  829a 0003 00000002 00010003"  # a time of shorts
+    entries = (
+        "0102 0002 00000002 78000000  0112 0003 00000001 00060000  829a 0003 00000002 00010003"  # a time of shorts
+    )
     exif = b"Exif\0\0" + bytes.fromhex(f"4d4d002a 00000008 0003 {entries} 00000000")
     with pytest.raises(BadInput, match="cut off or damaged"):
         framing.frame(saved(draw(5), "JPEG", exif=exif), "a picture")

@@ -84,6 +84,17 @@ def test_an_unknown_choice_is_one_line_and_changes_nothing(path: Path, key: str,
     assert path.read_bytes() == before
 
 
+def test_a_choice_that_has_no_line_of_its_own_is_told(path: Path):
+    path.write_text(
+        path.read_text()
+        .replace("train:\n  recipe: fast ", "train: {recipe: fast, seed: 7}  #", 1)
+        .replace("\n  seed: 7\n", "\n", 1)
+    )
+    assert params.load(path).train.recipe == "fast"
+    with pytest.raises(BadInput, match="on lines of their own"):
+        params.choose(path, recipe="accurate")
+
+
 def test_what_is_in_use_holds_one_recipe():
     used = params.load(SHIPPED).in_use()
     assert used["recipe"]["network"]["name"] and "recipes" not in used and used["validate"]["min_train"]

@@ -258,7 +258,7 @@ def test_a_promotion_cut_off_before_its_alias_moved_never_happened(
         with pytest.raises(CutOff):
             promote.promote(client, NAME, PARAMS)
     assert champion(client) == "1" and [e["version"] for e in registry.history(client, NAME)] == ["1"]
-    assert promote.promote(client, NAME, PARAMS)["event"] == "promoted"
+    assert promote.promote_if_new(client, NAME, PARAMS)["event"] == "promoted"  # the next run ends what was begun
     assert [e["version"] for e in registry.history(client, NAME)] == ["1", "2"]
     assert promote.rollback(client, NAME)["version"] == "1"
 
@@ -308,6 +308,21 @@ def test_a_model_is_not_judged_on_another_data_set(client: MlflowClient):
     with pytest.raises(BadInput, match="data/ holds mnist, which cannot judge digits-cnn"):
         promote.promote(client, NAME, PARAMS)
     assert registry.history(client, NAME) == []
+
+
+def test_a_version_of_other_means_is_one_line(client: MlflowClient):
+    challenge(client)
+    foreign = client.create_model_version(NAME, "models")
+    for use in (registry.describe, registry.onnx_file):
+        with pytest.raises(BadInput, match="version 2 was not registered by this pipeline"):
+            use(client, registry.version(client, NAME, str(foreign.version)))
+
+
+def test_a_relative_database_is_the_workspace_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///its.db")
+    assert registry.tracking_uri(tmp_path) == f"sqlite:///{tmp_path}/its.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://digits@host/mlflow")
+    assert registry.tracking_uri(tmp_path) == "postgresql://digits@host/mlflow"
 
 
 def test_what_is_not_there_is_one_line(client: MlflowClient):

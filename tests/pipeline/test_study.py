@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 
 from pipeline import params as params_file
-from pipeline import registry, splits, study
+from pipeline import registry, splits, study, trial
 from pipeline.errors import BadInput
 from pipeline.params import Study
 from pipeline.splits import Split
+from pipeline.trial import Trial
 
 PARAMS = params_file.load(Path(params_file.__file__).parents[1] / "params.yaml").model_copy(
     update={"dataset": "digits"}
@@ -102,13 +103,17 @@ def test_a_study_is_read_from_a_file_of_its_own(tmp_path: Path):
     ("text", "line"),
     [
         ("a: [", r"is not YAML"),
+        ("a: {question: q, seeds: 2, grid: [{epochs: []}]}", r"a.grid.0.epochs is \[\]"),
+        ("a: {question: q, seeds: 2, grid: [{train_images: [9, 0]}]}", r"train_images in the grid is 0: give a whole"),
+        ("a: {question: q, seeds: 2, grid: [{train_images: [all]}]}", r"train_images in the grid is 'all': give a"),
+        ("a: {question: \udcff}", r"give a YAML file of studies"),
         ("a: {question: q}", r"the key a.seeds is missing"),
         ("a: {question: q, recipe: fast, train_images: 9, seeds: 1, grid: []}", r"a.seeds is 1"),
     ],
 )
 def test_a_wrong_file_of_studies_is_told(tmp_path: Path, text: str, line: str):
     path = tmp_path / "studies.yaml"
-    path.write_text(text)
+    path.write_text(text, errors="surrogateescape")
     with pytest.raises(BadInput, match=line):
         study.read("a", PARAMS, path)
     with pytest.raises(BadInput, match=r"nothing.yaml: No such file"):
@@ -142,16 +147,32 @@ def test_a_study_leaves_its_report_and_is_not_run_twice(workspace: Path, monkeyp
     assert nested_runs() == 4
 
 
-def test_a_study_of_one_setting_measures_the_noise_that_the_gate_allows_for(workspace: Path):
-    told = study.run(
-        "noise", tiny(recipe=None, train_images=None, grid=[{"network.name": ["small"]}], common={"epochs": 1}), PARAMS
-    )
+def test_a_study_of_the_recipe_as_it_is_measures_the_noise_that_the_gate_allows_for(workspace: Path):
+    quick = PARAMS.recipe.model_copy(update={"epochs": 1, "min_steps_per_epoch": 1})
+    params = PARAMS.model_copy(update={"recipes": {**PARAMS.recipes, PARAMS.train.recipe: quick}})
+    told = study.run("noise", tiny(recipe=None, train_images=None, grid=[{}], common={}), params)
     accuracies = results("noise")["val_accuracy"]
     assert told["noise"]["std"] == pytest.approx(accuracies.std()) and told["noise"]["seeds"] == 2
     margin = registry.noise_margin(registry.connect(), "digits-cnn", PARAMS.train.recipe)
     assert margin == pytest.approx(1.96 * 2**0.5 * accuracies.std())
     assert registry.noise_margin(registry.connect(), "digits-cnn", "accurate") == 0.0
     assert "The seed alone moves validation accuracy by" in told["findings"]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"grid": [{"epochs": [1]}]}, {"grid": [{}], "common": {"epochs": 1}}, {"grid": [{}], "train_images": 9}]
+)
+def test_a_study_of_another_setting_than_the_recipe_s_is_none_of_noise(changes: dict):
+    assert not tiny(**{"train_images": None, "common": {}, **changes}).is_of_noise
+
+
+def test_a_trial_is_the_model_that_is_judged_its_members_and_looks_averaged():
+    rng = np.random.default_rng(0)
+    train, val = (Split(rng.integers(0, 256, (40, 28, 28), np.uint8), np.arange(40) % 10) for _ in range(2))
+    recipe = PARAMS.recipe.model_copy(update={"epochs": 2, "min_steps_per_epoch": 1, "members": 2})
+    found = trial.run(Trial({}, recipe, None, 3), train, val)
+    alone = trial.run(Trial({}, recipe.model_copy(update={"members": 1}), None, 3), train, val)
+    assert found["weights"] == 2 * alone["weights"] and found["epochs"] == 2 == len(found["val_loss"])
 
 
 def test_a_learning_curve_ends_with_the_images_there_are_and_says_if_more_would_help(workspace: Path):

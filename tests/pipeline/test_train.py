@@ -173,7 +173,9 @@ def test_an_unknown_optimizer_is_one_line():
 def test_members_are_averaged_in_one_model_with_seeds_of_their_own(workspace: Path):
     recipe = RECIPE.model_copy(update={"members": 2, "epochs": 1})
     model, history = train.fit_all(TRAIN, VAL, recipe, 3, workspace / "checkpoints")
-    alone = [train.fit(TRAIN, VAL, recipe, seed)[0].predict(VAL.images, verbose=0) for seed in (3, 4)]
+    alone = [
+        train.fit(TRAIN, VAL, recipe, seed)[0].predict(VAL.images, verbose=0) for seed in (3, 3 + train.MEMBERS_APART)
+    ]
     assert history["member"].tolist() == [1, 2]
     np.testing.assert_allclose(model.predict(VAL.images, verbose=0), np.mean(alone, axis=0), atol=1e-6)
     assert train.export_onnx(model, workspace / "model.onnx", VAL.images) <= train.ONNX_TOLERANCE

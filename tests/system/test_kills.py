@@ -57,7 +57,7 @@ def test_twenty_kills_at_random_moments_leave_nothing_behind(box: Box):
         run = box.begin(reason=f"kill {number}")
         until(lambda run=run: started(box, run), "start")
         time.sleep(rng.uniform(0, LONGEST))  # the moment is what is random here
-        os.kill(worker_of(box), signal.SIGKILL)
+        os.kill(until(lambda: worker_of(box), "a worker"), signal.SIGKILL)
         box.ended(run)
         until(lambda: not [line for line in processes_of(place) if "pipeline." in line], "the end of the orphans")
         champion = consistent(box)

@@ -64,9 +64,8 @@ def test_a_version_is_made_again_from_its_commit_params_and_data(workspace: Work
     latest = json.loads((workspace.folder / "reports/registration.json").read_text())["version"]
     found = told(workspace, "reproduce", latest)
     assert found["agrees"] and found["data"] and found["weights"]["agrees"]
-    assert all(one["agrees"] for one in found["metrics"].values())
-    text = workspace.digits("why", latest).stdout
-    assert "machine" in text or found["machine"]["here"] == found["machine"]["recorded"]
+    assert found["metrics"] and all(one["agrees"] for one in found["metrics"].values())
+    assert found["machine"]["here"] == found["machine"]["recorded"] != "unknown"
 
 
 @pytest.mark.slow

@@ -1,8 +1,6 @@
 """Whole runs: what a person types, on real DVC, Great Expectations, Keras, Evidently and MLflow."""
 
 import json
-import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image, ImageDraw
+from schedule_box import processes_of, until
 from workspace import ROOT, Workspace
 
 STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
@@ -175,10 +174,10 @@ def test_a_registry_that_was_lost_is_filled_again_though_no_stage_has_changed(tr
 
 
 def kill_in(workspace: Workspace, stage: str) -> None:
-    """Start `dvc repro` and kill -9 its whole process group once ``stage`` is at work."""
+    """Start `digits run` and kill -9 it alone once ``stage`` is at work: what it started must end with it."""
     # train is killed between two epochs, the others as soon as they run
     sign = "train: epoch  1/" if stage == "train" else f"> python -m pipeline.{stage}"
-    process = workspace.start(*DVC, "repro")
+    process = workspace.start(sys.executable, "-u", "-m", "cli", "run")
     said = []
     for line in process.stdout or ():
         said.append(line)
@@ -186,8 +185,9 @@ def kill_in(workspace: Workspace, stage: str) -> None:
             break
     else:
         pytest.fail(f"{stage} never ran:\n{''.join(said)}")
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
+    until(lambda: not processes_of(workspace.folder), "the end of what it had started")
 
 
 def test_killed_in_each_stage_the_pipeline_ends_with_the_weights_of_an_uninterrupted_run(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import yaml
 from schedule_box import Box, processes_of, set_schedule, until, worker_of
@@ -63,13 +64,31 @@ def test_a_killed_worker_leaves_no_orphan_and_the_next_run_completes(box: Box):
     run = box.begin(reason="to be killed")
     training = lambda: any("pipeline.train" in line for line in processes_of(box.workspace.folder))  # noqa: E731
     until(training, f"training\n{box.logs()}")
-    os.kill(worker_of(box), signal.SIGKILL)
+    os.kill(until(lambda: worker_of(box), "a worker"), signal.SIGKILL)
     until(lambda: box.said("the worker ended with -9: starting it again"), "another worker")
     until(lambda: not training(), "the end of the orphan")
     assert box.ended(run)["type"] == "CRASHED"
     assert champion(box)["version"] == "1"
     assert box.ended(box.begin(reason="the next one"))["message"] == "version 2 promoted"
     assert champion(box)["version"] == "2"
+
+
+@pytest.mark.slow
+def test_a_batch_that_comes_during_a_run_is_trained_on_before_it_ends(box: Box):
+    box.workspace.edit("seed", "12")
+    author = ("-c", "user.name=t", "-c", "user.email=t@localhost")
+    box.workspace.run("git", *author, "commit", "-qam", "yet another seed")
+    run = box.begin(reason="to be overtaken")
+    until(
+        lambda: any("pipeline.train" in line for line in processes_of(box.workspace.folder)), f"training\n{box.logs()}"
+    )
+    place = box.workspace.folder / ".cache/retrain/data/raw"
+    images, labels = (np.load(place / f"test/{name}.npy") for name in ("images", "labels"))
+    np.savez(box.workspace.folder / "new.npz", images=np.roll(images[:200], 1, axis=2), labels=labels[:200])
+    accepted = json.loads(box.workspace.digits("add-batch", "new.npz", "--json").stdout)
+    assert accepted["event"] == "accepted"
+    assert box.ended(run)["type"] == "COMPLETED", box.logs()
+    assert json.loads((place / "manifest.json").read_text())["batches"] == [accepted["batch"]]
 
 
 def test_a_drift_event_starts_a_run(box: Box):
