@@ -16,7 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pipeline import batches, files, params, registry, run, splits
+from pipeline import files, params, registry, run, splits
 from pipeline.errors import BadInput
 
 PLACE = Path(".cache/retrain")
@@ -85,7 +85,7 @@ def _worktree(top: Path) -> Path:
 
 def missed(place: Path) -> set[str]:
     """The batches that were accepted since the run in ``place`` read what there was."""
-    there = {path.parent.name for path in (home() / BATCHES).glob(f"*/{batches.FACTS}")}
+    there = {path.name for path in (home() / BATCHES).glob("[!.]*/")}
     return there - set(files.read_json(place / splits.RAW / "manifest.json").get("batches", []))
 
 
