@@ -8,6 +8,7 @@ import asyncio
 import base64
 import gc
 import logging
+import os
 import resource
 import socket
 import sqlite3
@@ -282,7 +283,10 @@ def listen(host: str, port: int) -> socket.socket:
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
         )
     except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        number = getattr(error, "errno", None) or 0
+        reason = (
+            os.strerror(number) if number > 0 else getattr(error, "strerror", None) or str(error)
+        )  # a name's: below 0
         raise BadInput(
             f"{host}:{port} cannot be listened on: {reason.lower()}: give another --host or --port"
         ) from None

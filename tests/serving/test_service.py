@@ -363,6 +363,7 @@ def test_a_port_that_is_taken_is_one_line(workspace: Workspace):
         == f"error: 127.0.0.1:{port} cannot be listened on: address already in use: give another --host or --port\n"
     )
     assert "cannot be listened on" in workspace.digits("serve", "--host", "192.0.2.1", code=2).stderr
+    assert "unknown error" not in workspace.digits("serve", "--host", "no-such-host.invalid", code=2).stderr
 
 
 @pytest.mark.slow
