@@ -71,8 +71,9 @@ paper.addEventListener("pointerdown", (event) => {
 
 paper.addEventListener("pointermove", (event) => {
   if (!stroke || event.pointerId !== finger) return;
-  for (const between of event.getCoalescedEvents?.() ?? [event]) {
-    const next = place(between);
+  const between = event.getCoalescedEvents?.() ?? [];
+  for (const each of between.length ? between : [event]) {
+    const next = place(each);
     line(stroke, next);
     stroke = next;
   }

@@ -82,6 +82,7 @@ def test_a_second_finger_draws_nothing(page: Page):
     page.evaluate(draw_by, [["pointerdown", 1, 0.5, 0.2], ["pointermove", 1, 0.5, 0.4]])
     dark = "[...ink.getImageData(0, 0, 560, 560).data].filter((value, index) => index % 4 === 0 && value < 99).length"
     before = page.evaluate(dark)
+    assert before > 1000
     page.evaluate(draw_by, [["pointerdown", 2, 0.1, 0.9], ["pointermove", 2, 0.9, 0.9], ["pointerup", 2, 0.9, 0.9]])
     assert page.evaluate(dark) == before
     page.evaluate(draw_by, [["pointermove", 1, 0.5, 0.8], ["pointerup", 1, 0.5, 0.8]])
