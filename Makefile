@@ -22,10 +22,10 @@ install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
 
 test: install-dev ## install, then pass the tests
-	pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: install-dev ## the longer suite too
-	pytest
+	$(PYTEST)
 
 check: install-dev ## lint and types
 	ruff check . && ruff format --check . && mypy
@@ -36,6 +36,9 @@ lock: $(VENV)/bin/uv ## compile the lock files anew from pyproject.toml
 
 clean: ## forget every run: data, models, reports, registry (the environment stays)
 	rm -rf data/raw data/processed data/live.db* models reports mlflow.db* mlartifacts .cache dvc.lock .dvc/cache .dvc/tmp
+
+# A file's tests stay together: they share a workspace, a server or a browser.
+PYTEST := pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet
 
