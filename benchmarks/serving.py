@@ -55,7 +55,8 @@ class Server:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
         uri = f"sqlite:///{workspace.resolve()}/mlflow.db"
-        environment = {**os.environ, "PYTHONPATH": str(workspace.resolve()), "MLFLOW_TRACKING_URI": uri}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where the peer looks for its uvicorn
+        environment = {**os.environ, "PATH": path, "PYTHONPATH": str(workspace.resolve()), "MLFLOW_TRACKING_URI": uri}
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 — as long as the server
         begun = time.perf_counter()
         self.process = subprocess.Popen(
@@ -356,15 +357,14 @@ def main() -> None:
             time.sleep(5)
         with ours(workspace) as server:
             own = measure(server, images, "images")
-            endured = (
-                endure(server, workspace, name, images, LOAD * own["single_images_s"], arguments.minutes)
-                if arguments.minutes
-                else None
-            )
         with peer(workspace, name) as server:
             other = measure(server, images, "inputs")
         runtime = bare(workspace / "models/model.onnx", images)
         kept = stores(images)
+        endured = None
+        if arguments.minutes:
+            with ours(workspace) as server:
+                endured = endure(server, workspace, name, images, LOAD * own["single_images_s"], arguments.minutes)
     if arguments.json:
         print(
             json.dumps(
