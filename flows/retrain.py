@@ -92,9 +92,10 @@ def retrain(reason: str = "by hand", dataset: str | None = None, recipe: str | N
             outcome = judge(place)
             event = outcome["decision"]
             create_markdown_artifact(summary(reason, ran, outcome, place), key="retrain", description="What a run did")
-            late = workspace.missed(place)
-        if not late:
+            missed = workspace.missed(place)
+        if missed <= late:  # none, or those that going round once more did not bring in
             break
+        late = missed
         logger.info("once more, as %s came in meanwhile", ", ".join(sorted(late)))
     if event["event"] == "refused":
         alerts.raise_("refused", f"version {event['version']} was refused: {event['verdict']['reason']}")

@@ -85,7 +85,7 @@ def _worktree(top: Path) -> Path:
 
 def missed(place: Path) -> set[str]:
     """The batches that were accepted since the run in ``place`` read what there was."""
-    there = {path.name for path in (home() / BATCHES).glob("[!.]*/")}
+    there = {path.parent.name for path in (home() / BATCHES).glob("[!.]*/batch.json")}
     return there - set(files.read_json(place / splits.RAW / "manifest.json").get("batches", []))
 
 
