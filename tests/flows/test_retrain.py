@@ -1,0 +1,99 @@
+"""A DVC stage as a Prefect task: what it says, how it fails, and which failures are tried again."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from prefect import flow
+from prefect.logging import disable_run_logger
+from prefect.testing.utilities import prefect_test_harness
+from workspace import ROOT
+
+from flows import retrain
+from pipeline.errors import BadInput, TemporaryFault
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A DVC project whose stages are yet to be written."""
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text(
+        "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n"
+    )
+    return tmp_path
+
+
+def write(place: Path, command: str) -> None:
+    (place / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"one": {"cmd": command, "outs": ["out"]}}}))
+
+
+def test_the_stages_are_those_of_dvc_yaml_in_the_order_of_the_data():
+    named = retrain.stages(ROOT)
+    assert named[0] == "ingest" and named[-1] == "register" and named.index("train") < named.index("evaluate")
+
+
+def test_a_stage_says_whether_it_had_to_run(place: Path):
+    write(place, "echo done > out")
+    with disable_run_logger():
+        assert [retrain.stage.fn(place, "one") for _ in range(2)] == [True, False]
+        assert retrain.stage.fn(place, "one", force=True) is True
+
+
+@pytest.mark.parametrize(
+    ("command", "kind", "words"),
+    [
+        ("echo 'error: test.npz holds no labels' >&2; exit 2", BadInput, "^test.npz holds no labels$"),
+        ("echo 'error: no mirror answers' >&2; exit 75", TemporaryFault, "^no mirror answers$"),
+        ("exit 3", BadInput, "the stage one failed: see the log above"),
+    ],
+)
+def test_a_stage_that_fails_says_why(place: Path, command: str, kind: type[BadInput], words: str):
+    write(place, command)
+    with disable_run_logger(), pytest.raises(BadInput, match=words) as raised:
+        retrain.stage.fn(place, "one")
+    assert type(raised.value) is kind
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.mark.parametrize(("code", "tries"), [(75, 2), (2, 1)])
+def test_a_network_fault_is_tried_again_and_a_failed_check_is_not(server: None, place: Path, code: int, tries: int):
+    write(place, f"echo try >> tries; test $(wc -l < tries) = 2 && touch out || exit {code}")
+
+    @flow
+    def once() -> bool:
+        return bool(retrain.stage.with_options(retry_delay_seconds=0, retry_jitter_factor=None)(place, "one"))
+
+    if code == 75:
+        assert once() is True
+    else:
+        with pytest.raises(BadInput):
+            once()
+    assert (place / "tries").read_text().count("try") == tries
+
+
+def test_the_summary_says_what_ran_and_what_was_decided(tmp_path: Path):
+    outcome = {
+        "decision": {"event": "unchanged", "version": "1", "reason": "no challenger waits"},
+        "champion": {
+            "model": "digits-cnn",
+            "version": "1",
+            "run_id": "abc",
+            "metrics": {"accuracy": 0.99, "accuracy_low": 0.98, "accuracy_high": 1.0},
+        },
+        "report": "reports/index.html",
+    }
+    text = retrain.summary("schedule: nightly", [], outcome, tmp_path)
+    for words in (
+        "# Version 1: unchanged",
+        "no challenger waits",
+        "99.00%",
+        "schedule: nightly",
+        "none: nothing changed",
+    ):
+        assert words in text

@@ -1,0 +1,101 @@
+"""Where scheduled runs work: a worktree at the last commit, beside a checkout that a person is at work in."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from workspace import Workspace
+
+from flows import workspace
+from pipeline import files
+from pipeline import params as params_file
+from pipeline.errors import BadInput
+
+
+@pytest.fixture
+def checkout(new_workspace: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    made = new_workspace()
+    made.run("dvc", "config", "core.analytics")  # it is a DVC project
+    monkeypatch.setenv("DIGITS_HOME", str(made.folder))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # held() sets it; monkeypatch brings the old value back
+    monkeypatch.delenv("MNIST_DIR", raising=False)
+    return made
+
+
+def seed(place: Path) -> int:
+    return params_file.load(place / "params.yaml").train.seed
+
+
+def test_it_is_at_the_last_commit_whatever_is_being_edited(checkout: Workspace):
+    before = seed(checkout.folder)
+    checkout.edit("seed", "99")
+    with workspace.held() as place:
+        assert place == checkout.folder / workspace.PLACE and seed(place) == before
+        assert os.environ["MLFLOW_TRACKING_URI"] == f"sqlite:///{checkout.folder}/mlflow.db"
+        (place / "params.yaml").write_text("left by a run that was killed")
+    author = ("-c", "user.name=t", "-c", "user.email=t@localhost")
+    checkout.run("git", *author, "commit", "-qam", "another seed")
+    with workspace.held() as place:
+        assert seed(place) == 99
+    assert seed(checkout.folder) == 99
+
+
+def test_it_shares_the_cache_and_brings_in_what_git_does_not_hold(checkout: Workspace):
+    (checkout.folder / "data/incoming/new.csv").write_text("label\n")
+    (checkout.folder / "data/batches/b1").mkdir(parents=True)
+    files.write_json(checkout.folder / "data/batches/b1/batch.json", {})
+    with workspace.held() as place:
+        assert (place / "data/incoming/new.csv").samefile(checkout.folder / "data/incoming/new.csv")
+        assert Path(checkout.run("dvc", "cache", "dir").stdout.strip()) == checkout.folder / ".dvc/cache"
+        assert str(checkout.folder / ".dvc/cache") in (place / ".dvc/config.local").read_text()
+        files.write_json(place / "data/raw/manifest.json", {"batches": ["b1"]})
+        assert workspace.missed(place) == set()
+        (checkout.folder / "data/batches/b2").mkdir()
+        assert workspace.missed(place) == set()  # no batch: it says nothing of itself
+        files.write_json(checkout.folder / "data/batches/b2/batch.json", {})
+        assert workspace.missed(place) == {"b2"}
+
+
+def test_a_data_set_that_is_one_file_is_brought_in(checkout: Workspace):
+    text = (checkout.folder / "params.yaml").read_text()
+    (checkout.folder / "params.yaml").write_text(text.replace("local_dir: data/incoming", "local_dir: mine/digits.csv"))
+    author = ("-c", "user.name=t", "-c", "user.email=t@localhost")
+    checkout.run("git", *author, "commit", "-qam", "my own data")
+    (checkout.folder / "mine").mkdir()
+    (checkout.folder / "mine/digits.csv").write_text("label\n")
+    for _ in range(2):
+        with workspace.held() as place:
+            assert (place / "mine/digits.csv").read_text() == "label\n"
+
+
+def test_one_run_at_a_time(checkout: Workspace):
+    with workspace.held(), pytest.raises(BadInput, match="another retraining is at work"), workspace.held():
+        pass
+
+
+def test_another_data_set_or_recipe_is_for_that_run_alone(checkout: Workspace):
+    with workspace.held(dataset="mnist", recipe="accurate") as place:
+        chosen = params_file.load(place / "params.yaml")
+        assert (chosen.dataset, chosen.train.recipe) == ("mnist", "accurate")
+    again = params_file.load(place / "params.yaml")
+    assert (again.dataset, again.train.recipe) == ("digits", "fast")
+
+
+def test_a_checkout_that_was_moved_finds_its_worktree_again(checkout: Workspace, monkeypatch: pytest.MonkeyPatch):
+    with workspace.held():
+        pass
+    moved = checkout.folder.with_name("moved")
+    checkout.folder.rename(moved)
+    monkeypatch.setenv("DIGITS_HOME", str(moved))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    with workspace.held() as place:
+        assert place.is_relative_to(moved) and seed(place) == seed(moved)
+
+
+def test_a_folder_that_is_no_checkout_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DIGITS_HOME", str(tmp_path))
+    with pytest.raises(
+        BadInput, match=r"there is no params.yaml in .*: start this in the checkout, or set DIGITS_HOME"
+    ):
+        workspace.held().__enter__()
