@@ -44,6 +44,7 @@ def held(dataset: str | None = None, recipe: str | None = None) -> Iterator[Path
             if given := os.environ.get("MNIST_DIR"):
                 os.environ["MNIST_DIR"] = str(top / given)
             place = _worktree(top) if _has_commits(top) else top
+            run.mend(place)
             settings = place / params.PATH
             before = settings.read_text(encoding="utf-8")
             params.choose(settings, dataset=dataset, recipe=recipe)

@@ -67,6 +67,7 @@ def look(
         "last_row": last,
         "bad": compared["verdict"] == "drift",
         "drifted_share": compared["drifted_share"],
+        "allowed_share": params.monitor.max_drifted_share,
         "columns": {column["name"]: column["distance"] for column in compared["columns"]},
     }
     return record, snapshot

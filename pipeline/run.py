@@ -1,14 +1,19 @@
 """The main job in one call: `dvc repro`, then the gate for a new challenger."""
 
+import json
 import os
 import sys
+import time
 from pathlib import Path
+
+import yaml
 
 from pipeline import files, processes, promote, register, registry
 from pipeline.errors import BadInput
 from pipeline.params import Params
 
 REPORT = Path("reports/index.html")
+MEND_SECONDS = 0.5  # from a look at a file that is not whole to the next
 RETRAINING = Path(".cache/retrain.lock")  # held by a scheduled retraining while it works
 
 
@@ -35,11 +40,35 @@ def settle(params: Params) -> dict:
     return {"decision": decision, "champion": registry.describe(client, champion), "report": str(REPORT)}
 
 
+def mend(place: Path = Path()) -> None:
+    """Remove what a kill cut short while DVC was writing it, because DVC would refuse to run for ever: its list of who
+    reads and writes what, and dvc.lock, which the next run makes anew from DVC's run cache."""
+    for name, whole in ((".dvc/tmp/rwlock", json.loads), ("dvc.lock", _parsed_lock)):
+        for patience in (MEND_SECONDS, 0):  # another DVC may be writing it this very moment
+            try:
+                whole((place / name).read_text(encoding="utf-8"))
+                break
+            except FileNotFoundError:
+                break
+            except (ValueError, yaml.YAMLError):
+                time.sleep(patience)
+        else:
+            print(f"{place / name} was cut short, by a kill or a full disk: removed", file=sys.stderr)
+            (place / name).unlink(missing_ok=True)
+
+
+def _parsed_lock(text: str) -> None:
+    """ValueError or a YAMLError if that is no whole dvc.lock."""
+    if "stages" not in (yaml.safe_load(text) or {}):
+        raise ValueError("no stages")
+
+
 def repro(*options: str) -> None:
     """`dvc repro` in this environment, its output on stderr; :class:`BadInput` if it fails.
 
     The stages call `python`: this one comes first on their path, whether or not the environment is activated.
     """
+    mend()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     command = [sys.executable, "-m", "dvc", "repro", *options]
     with processes.started(command, env={**os.environ, "PATH": path}, to_stderr=True) as process:

@@ -7,6 +7,7 @@ from jinja2 import Environment
 from pipeline import windows
 
 SHOWN = 60  # windows, the latest
+FAR = 10  # standard deviations; of a column that never varied, such as an empty border, more says nothing
 WIDTH, HEIGHT = 720, 160  # of the chart, in its own units
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -23,24 +24,26 @@ _PAGE = """<!doctype html>
 {% else %}
 <p class="verdict {{ 'bad' if windows[-1].bad else 'good' }}">The latest window, {{ windows[-1].images }} images until
 {{ windows[-1].at }}, {{ 'has drifted' if windows[-1].bad else 'looks like what the champion learnt from' }}:
-furthest is {{ windows[-1].furthest }} ({{ '%.2f' % windows[-1].height }} standard deviations).</p>
+{{ '%.0f%%' % (100 * windows[-1].drifted_share) }} of the columns differ, most of all {{ windows[-1].furthest }} (by
+{{ windows[-1].distance }} standard deviations).</p>
 <figure>
-<svg viewBox="0 0 {{ width }} {{ height + 24 }}" role="img" aria-label="The largest distance of each window">
-{% for line in lines %}<line class="grid" x1="0" x2="{{ width }}" y1="{{ line.y }}" y2="{{ line.y }}"/>
+<svg viewBox="0 0 {{ width }} {{ height + 24 }}" role="img" aria-label="The share of drifted columns of each window">
+{% for line in lines %}<line class="{{ line.kind }}" x1="0" x2="{{ width }}" y1="{{ line.y }}" y2="{{ line.y }}"/>
 <text x="0" y="{{ line.y - 3 }}">{{ line.label }}</text>{% endfor %}
 {% for w in windows %}<circle class="{{ 'bad' if w.bad else 'good' }}" cx="{{ w.x }}" cy="{{ w.y }}" r="5">
-<title>{{ w.at }}: {{ w.furthest }} {{ '%.2f' % w.height }}</title></circle>{% endfor %}
+<title>{{ w.at }}: {{ '%.0f%%' % (100 * w.drifted_share) }}, {{ w.furthest }}</title></circle>{% endfor %}
 <text x="0" y="{{ height + 20 }}">{{ windows[0].at[:16] }}</text>
 <text x="{{ width }}" y="{{ height + 20 }}" text-anchor="end">{{ windows[-1].at[:16] }}</text>
 </svg>
-<figcaption>The column furthest from the champion's reference, in standard deviations;
-filled: a drifted window.</figcaption>
+<figcaption>The share of columns (features, answer, confidence) that lie far from the champion's reference; filled: a
+drifted window, above the dashed line.</figcaption>
 </figure>
 <table>
 <thead><tr><th>Window until<th class="number">Images<th class="number">Version
-<th>Verdict<th>Furthest<th class="number">Distance<th>Report</thead>
+<th>Verdict<th class="number">Columns<th>Furthest<th class="number">Distance<th>Report</thead>
 {% for w in windows | reverse %}<tr><td>{{ w.at }}<td class="number">{{ w.images }}<td class="number">{{ w.version }}
-<td>{{ 'drifted' if w.bad else 'alike' }}<td>{{ w.furthest }}<td class="number">{{ '%.2f' % w.height }}
+<td>{{ 'drifted' if w.bad else 'alike' }}<td class="number">{{ '%.0f%%' % (100 * w.drifted_share) }}<td>{{ w.furthest }}
+<td class="number">{{ w.distance }}
 <td><a href="/reports/monitor/{{ w.page }}">Evidently</a>
 {% endfor %}</table>
 {% endif %}
@@ -51,20 +54,22 @@ filled: a drifted window.</figcaption>
 def page(name: str) -> str:
     """The windows of that model, the latest last, as a chart and a table."""
     shown = [_row(record) for record in windows.of(name)[-SHOWN:]]
-    top = max([1.0, *(row["height"] for row in shown)])
     for index, row in enumerate(shown):
-        row["x"] = round(30 + (WIDTH - 40) * (index + 0.5) / len(shown), 1)
-        row["y"] = _down(row["height"] / top)
-    lines = [{"y": _down(share), "label": f"{share * top:.2g}"} for share in (0, 0.5, 1)]
+        row["x"] = round(40 + (WIDTH - 50) * (index + 0.5) / len(shown), 1)
+        row["y"] = _down(row["drifted_share"])
+    lines = [{"y": _down(share), "label": f"{share:.0%}", "kind": "grid"} for share in (0, 0.5, 1)]
+    if shown:
+        lines.append({"y": _down(shown[-1]["allowed_share"]), "label": "", "kind": "limit"})
     template = Environment(autoescape=True).from_string(_PAGE)
     return template.render(name=name, windows=shown, lines=lines, width=WIDTH, height=HEIGHT)
 
 
 def _down(share: float) -> float:
-    """Where a share of the greatest height is drawn, from the chart's top."""
+    """Where a share is drawn, from the chart's top."""
     return round(HEIGHT * (1 - share / 1.1), 1)
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:
-    furthest, height = max(record["columns"].items(), key=lambda column: column[1])
-    return {**record, "furthest": furthest.replace("_", " "), "height": height, "page": windows.page_name(record)}
+    furthest, distance = max(record["columns"].items(), key=lambda column: column[1])
+    text = f"{distance:.2f}" if distance < FAR else f"over {FAR}"
+    return {**record, "furthest": furthest.replace("_", " "), "distance": text, "page": windows.page_name(record)}

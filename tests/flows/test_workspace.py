@@ -34,10 +34,14 @@ def test_it_is_at_the_last_commit_whatever_is_being_edited(checkout: Workspace):
         assert place == checkout.folder / workspace.PLACE and seed(place) == before
         assert os.environ["MLFLOW_TRACKING_URI"] == f"sqlite:///{checkout.folder}/mlflow.db"
         (place / "params.yaml").write_text("left by a run that was killed")
+        (place / ".dvc/tmp").mkdir(exist_ok=True)
+        (place / ".dvc/tmp/rwlock").touch()
+        (place / "dvc.lock").write_text("schema: '2.0'\nstages:\n  ingest:\n    cmd: py")
     author = ("-c", "user.name=t", "-c", "user.email=t@localhost")
     checkout.run("git", *author, "commit", "-qam", "another seed")
     with workspace.held() as place:
         assert seed(place) == 99
+        assert not (place / ".dvc/tmp/rwlock").exists()
     assert seed(checkout.folder) == 99
 
 

@@ -173,6 +173,16 @@ def test_a_registry_that_was_lost_is_filled_again_though_no_stage_has_changed(tr
         (trained.folder / "lost.db").replace(trained.folder / "mlflow.db")
 
 
+def test_what_a_kill_cut_short_of_dvcs_own_files_is_mended(trained: Workspace):
+    (trained.folder / ".dvc/tmp/rwlock").write_text("")
+    whole = (trained.folder / "dvc.lock").read_text()
+    (trained.folder / "dvc.lock").write_text(whole[: len(whole) // 2].rpartition("\n")[0] + "\n  tr")
+    done = trained.digits("run")
+    assert "rwlock was cut short" in done.stderr and "dvc.lock was cut short" in done.stderr
+    assert "gate: nothing to decide" in done.stdout
+    assert set(yaml.safe_load((trained.folder / "dvc.lock").read_text())["stages"]) == set(STAGES)
+
+
 def kill_in(workspace: Workspace, stage: str) -> None:
     """Start `digits run` and kill -9 it alone once ``stage`` is at work: what it started must end with it."""
     # train is killed between two epochs, the others as soon as they run
