@@ -1,8 +1,9 @@
 """What may happen to a digit on its way to the model? Fifteen corruptions and an inversion, as functions on arrays.
 
 Most kinds stand in MNIST-C (Mu and Gilmer 2019, "MNIST-C: A Robustness Benchmark for Computer Vision"); plain blur and
-noise, contrast, and thick and thin pens are added. The generators are our own. Each takes images uint8 (N, 28, 28), a random generator and a strength,
-of which 1 is moderate (a person still reads nearly every digit), and gives new images of the same shape.
+noise, contrast, and thick and thin pens are added. The generators are our own. Each takes images uint8 (N, 28, 28), a
+random generator and a strength, of which 1 is moderate (a person still reads nearly every digit), and gives new images
+of the same shape.
 """
 
 from collections.abc import Callable
