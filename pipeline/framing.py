@@ -145,11 +145,11 @@ def _colours(image: Image.Image) -> np.ndarray:
     transparent = "A" in image.getbands() or "transparency" in image.info
     times = max(image.size) // (2 * WORKING_SIDE)
     mode = "RGBA" if transparent else "RGB"
-    if times > 1 and image.mode in (mode, "L"):
-        image = image.reduce(times)
-    if image.mode != mode:
+    if image.mode != mode and (transparent or image.mode != "L"):  # the numbers of a palette cannot be averaged
         image = image.convert(mode)
-    values = np.asarray(image.reduce(times) if times > 1 else image, dtype=np.float32)
+    if times > 1:
+        image = image.reduce(times)
+    values = np.asarray(image.convert(mode), dtype=np.float32)
     if not transparent:
         return values
     colours, alpha = values[:, :, :3], values[:, :, 3:] / 255

@@ -233,6 +233,12 @@ def test_a_large_picture_of_32_bits_is_read(kind: type):
     assert difference(framed(255 - large, "TIFF"), UPRIGHT) < 12
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "P"])
+def test_a_large_picture_is_made_smaller_no_further_than_the_side_it_is_worked_on(mode: str):
+    large = Image.fromarray(draw(5)).resize((4000, 4000)).convert(mode)
+    assert framing.read_image(saved(large), "a picture").shape == (framing.WORKING_SIDE, framing.WORKING_SIDE)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_pixel_that_is_no_number_spoils_nothing(value: float):
     picture = draw(5)[:, :, 0].astype(np.float32)
