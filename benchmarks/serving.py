@@ -33,7 +33,7 @@ import psutil
 
 from benchmarks.pipeline import clone
 from benchmarks.table import show
-from pipeline import features, inference, live, registry
+from pipeline import features, inference, live, processes, registry
 from pipeline import params as params_file
 from pipeline.errors import BadInput, one_line
 from pipeline.live import Seen
@@ -55,8 +55,7 @@ class Server:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
         uri = f"sqlite:///{workspace.resolve()}/mlflow.db"
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where the peer looks for its uvicorn
-        environment = {**os.environ, "PATH": path, "PYTHONPATH": str(workspace.resolve()), "MLFLOW_TRACKING_URI": uri}
+        environment = processes.environment(PYTHONPATH=str(workspace.resolve()), MLFLOW_TRACKING_URI=uri)
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 — as long as the server
         begun = time.perf_counter()
         self.process = subprocess.Popen(

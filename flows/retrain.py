@@ -51,10 +51,9 @@ def stage(place: Path, name: str, force: bool = False) -> bool:
     :class:`TemporaryFault` for what may pass, :class:`BadInput` for all else.
     """
     logger = get_run_logger()
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     command = [sys.executable, "-m", "dvc", "repro", "--single-item", name, *(["--force"] if force else [])]
     said = []
-    with processes.started(command, cwd=place, env={**os.environ, "PATH": path}) as process:
+    with processes.started(command, cwd=place, env=processes.environment()) as process:
         for line in process.stdout or ():
             said.append(line.rstrip())
             logger.info("%s", said[-1])

@@ -18,7 +18,7 @@ from types import FrameType
 from filelock import FileLock, Timeout
 
 from flows import events, workspace
-from pipeline import files, params, run
+from pipeline import files, params, processes, run
 from pipeline.errors import BadInput, one_line
 
 PORT = 4200
@@ -43,10 +43,9 @@ def environment(top: Path, port: int) -> dict[str, str]:
         # In memory, the default, a restart of the server would leave the place of a run taken for ever.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "DO_NOT_TRACK": "1",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "PYTHONPATH": os.pathsep.join(filter(None, [str(top), os.environ.get("PYTHONPATH", "")])),
     }
-    return {**os.environ, **settings}
+    return processes.environment(**settings)
 
 
 class Box:

@@ -20,7 +20,6 @@ from pipeline import files, params, registry, run, splits
 from pipeline.errors import BadInput
 
 PLACE = Path(".cache/retrain")
-BATCHES = Path("data/batches")
 
 
 def home() -> Path:
@@ -78,7 +77,7 @@ def _worktree(top: Path) -> Path:
         lock.unlink()
     _git(place, "checkout", "--quiet", "--detach", "--force", commit)
     _dvc(place, "config", "--local", "cache.dir", str(_cache(top)))
-    for shared in (BATCHES, Path(params.load(place / params.PATH).ingest.local_dir)):
+    for shared in (splits.ACCEPTED, Path(params.load(place / params.PATH).ingest.local_dir)):
         if not shared.is_absolute():
             _mirror(top / shared, place / shared)
     return place
@@ -86,7 +85,7 @@ def _worktree(top: Path) -> Path:
 
 def missed(place: Path) -> set[str]:
     """The batches that were accepted since the run in ``place`` read what there was."""
-    there = {path.parent.name for path in (home() / BATCHES).glob("[!.]*/batch.json")}
+    there = {path.parent.name for path in (home() / splits.ACCEPTED).glob(f"[!.]*/{splits.FACTS}")}
     return there - set(files.read_json(place / splits.RAW / "manifest.json").get("batches", []))
 
 

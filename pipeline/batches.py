@@ -20,13 +20,11 @@ from filelock import FileLock
 from pipeline import datasets, drift, evaluate, files, live, splits, validate
 from pipeline.errors import BadInput
 from pipeline.params import Batches, Ingest, Params, Validate
-from pipeline.splits import CLASSES, Split
+from pipeline.splits import ACCEPTED, CLASSES, FACTS, Split
 
-ACCEPTED = Path("data/batches")
 QUARANTINE = Path("data/quarantine")
 CORRECTIONS = Path("data/corrections")
 LOCK = Path(".cache/batches.lock")
-FACTS = "batch.json"
 REPORT = "report.json"
 NOISE = 3.0  # standard deviations by which a small batch's class shares may lie outside the bands for a whole data set
 ABSENT = 0.01  # a class may be absent from a batch so small that this is more likely than once in a hundred

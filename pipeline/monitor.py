@@ -47,7 +47,7 @@ def look(
         raise BadInput(f"{name} version {version} was registered without a reference: train and promote anew")
     last = None
     if folder is None:
-        looked_at = [record["last_row"] for record in windows.of(name, version) if record["last_row"]]
+        looked_at = [record["last_row"] for record in windows.of(name, version) if record.get("last_row")]
         after = looked_at[-1] if looked_at else 0
         with live.store() as connection:
             last, current = live.window(connection, name, version, after, params.monitor.max_images)

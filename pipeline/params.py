@@ -270,11 +270,8 @@ def choose(path: Path | str = PATH, *, dataset: str | None = None, recipe: str |
     for key, value in (("dataset", dataset), ("  recipe", recipe)):
         if value is not None:
             text = re.sub(rf"(?m)^({key}:[ \t]*)\S+", rf"\g<1>{value}", text, count=1)
-    if text == before:
-        found = load(path)
-        wanted = {"dataset": dataset or found.dataset, "recipe": recipe or found.train.recipe}
-        if wanted != {"dataset": found.dataset, "recipe": found.train.recipe}:
-            raise BadInput(f"{path}: write `dataset:` and `recipe:` on lines of their own, as they were shipped")
-        return
-    parse(text, path)
-    files.write_text(path, text)
+    found = parse(text, path)
+    if dataset not in (None, found.dataset) or recipe not in (None, found.train.recipe):
+        raise BadInput(f"{path}: write `dataset:` and `recipe:` on lines of their own, as they were shipped")
+    if text != before:
+        files.write_text(path, text)

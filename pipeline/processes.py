@@ -17,6 +17,13 @@ from pathlib import Path
 SUPERVISOR = Path(__file__).resolve()
 
 
+def environment(**more: str) -> dict[str, str]:
+    """This process's, with ``more``, and with this Python's programs first on the path: stages and servers call
+    `python` and others by name, whether or not the environment is activated."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {**os.environ, "PATH": path, **more}
+
+
 @contextmanager
 def started(
     command: Sequence[str], cwd: Path | None = None, env: dict[str, str] | None = None, to_stderr: bool = False

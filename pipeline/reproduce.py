@@ -5,7 +5,6 @@ to evaluate runs again (DVC's run cache would only hand back the old result). Th
 machine type and library versions, the metrics within TOLERANCE anywhere.
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from pipeline import batches, evaluate, files, processes, register, registry, splits
+from pipeline import evaluate, files, processes, register, registry, splits
 from pipeline import params as params_file
 from pipeline.errors import BadInput
 
@@ -72,17 +71,16 @@ def _put_data(manifest: dict[str, Any], place: Path) -> None:
         (place / local).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(local, place / local)
     for name in manifest.get("batches", []):
-        if not (batches.ACCEPTED / name).is_dir():
-            raise BadInput(f"{batches.ACCEPTED / name} is not here: `dvc pull` it first")
-        shutil.copytree(batches.ACCEPTED / name, place / batches.ACCEPTED / name)
+        if not (splits.ACCEPTED / name).is_dir():
+            raise BadInput(f"{splits.ACCEPTED / name} is not here: `dvc pull` it first")
+        shutil.copytree(splits.ACCEPTED / name, place / splits.ACCEPTED / name)
 
 
 def _run(place: Path) -> None:
     """Every stage up to evaluate, whatever DVC has in its run cache; the stages' output on stderr."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     command = [sys.executable, "-m", "dvc", "repro", "--force", "--no-run-cache", "evaluate"]
     # The clone's own code, which may be another than this one's.
-    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(place)}
+    environment = processes.environment(PYTHONPATH=str(place))
     with processes.started(command, cwd=place, env=environment, to_stderr=True) as process:
         pass
     if process.returncode:

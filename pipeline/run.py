@@ -1,7 +1,6 @@
 """The main job in one call: `dvc repro`, then the gate for a new challenger."""
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -64,14 +63,10 @@ def _parsed_lock(text: str) -> None:
 
 
 def repro(*options: str) -> None:
-    """`dvc repro` in this environment, its output on stderr; :class:`BadInput` if it fails.
-
-    The stages call `python`: this one comes first on their path, whether or not the environment is activated.
-    """
+    """`dvc repro` in this environment, its output on stderr; :class:`BadInput` if it fails."""
     mend()
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     command = [sys.executable, "-m", "dvc", "repro", *options]
-    with processes.started(command, env={**os.environ, "PATH": path}, to_stderr=True) as process:
+    with processes.started(command, env=processes.environment(), to_stderr=True) as process:
         pass
     if process.returncode:
         raise BadInput("the pipeline stopped at the stage named above; mend that and run the same command again")

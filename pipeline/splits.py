@@ -15,6 +15,8 @@ from pipeline.errors import BadInput
 
 RAW = Path("data/raw")
 PROCESSED = Path("data/processed")
+ACCEPTED = Path("data/batches")  # a folder a batch of new data, whole from the moment it is there
+FACTS = "batch.json"  # in it
 CLASSES = 10
 SIDE = 28
 

@@ -85,11 +85,11 @@ class Memory:
 
     def _work(self) -> None:
         while not self._stopping.wait(WRITE_SECONDS) or self.waiting:
-            parts = self._take()
+            if not (parts := self._take()):
+                continue
             count = sum(len(part.ids) for part in parts)
             try:
-                if parts:
-                    self._write(self._shadowed(parts))
+                self._write(self._shadowed(parts))
                 self.written += count
             except Exception as error:  # whatever it is, requests go on, and the next write may succeed
                 self.dropped += count

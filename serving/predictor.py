@@ -78,9 +78,7 @@ class Predictor:
         while not self._stopping.is_set():
             try:
                 self._listen()
-            except (
-                Exception
-            ):  # whatever it was, the service answers with what it has, and the next watcher may do better
+            except Exception:  # whatever it was: the service has its models, and the next watcher may do better
                 self.fault = "following the registry failed: see the log"
                 log.exception("following the registry failed")
             if not self._stopping.wait(RESTART_SECONDS):

@@ -283,10 +283,8 @@ def listen(host: str, port: int) -> socket.socket:
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048
         )
     except (OSError, OverflowError) as error:
-        number = getattr(error, "errno", None) or 0
-        reason = (
-            os.strerror(number) if number > 0 else getattr(error, "strerror", None) or str(error)
-        )  # a name's: below 0
+        number = getattr(error, "errno", None) or 0  # below 0 for a host name that is not found
+        reason = os.strerror(number) if number > 0 else getattr(error, "strerror", None) or str(error)
         raise BadInput(
             f"{host}:{port} cannot be listened on: {reason.lower()}: give another --host or --port"
         ) from None

@@ -58,8 +58,8 @@ def page(name: str) -> str:
         row["x"] = round(40 + (WIDTH - 50) * (index + 0.5) / len(shown), 1)
         row["y"] = _down(row["drifted_share"])
     lines = [{"y": _down(share), "label": f"{share:.0%}", "kind": "grid"} for share in (0, 0.5, 1)]
-    if shown:
-        lines.append({"y": _down(shown[-1]["allowed_share"]), "label": "", "kind": "limit"})
+    if shown and (allowed := shown[-1].get("allowed_share")) is not None:  # older windows do not say
+        lines.append({"y": _down(allowed), "label": "", "kind": "limit"})
     template = Environment(autoescape=True).from_string(_PAGE)
     return template.render(name=name, windows=shown, lines=lines, width=WIDTH, height=HEIGHT)
 

@@ -70,7 +70,7 @@ def test_a_good_batch_is_accepted_whole_with_a_tenth_held_out(workspace: Path, d
     both = np.concatenate([batch.train.images, batch.recent.images])
     assert {image.tobytes() for image in both} == {image.tobytes() for image in new.images}
     assert Path("new.npz").is_file() and not batches.QUARANTINE.exists()  # the original stays
-    assert files.read_json(batches.ACCEPTED / batch.name / "batch.json")["drift"]["verdict"] == "alike"
+    assert files.read_json(splits.ACCEPTED / batch.name / "batch.json")["drift"]["verdict"] == "alike"
 
 
 def as_csv(new: Split) -> Path:
@@ -188,7 +188,7 @@ def test_a_kill_in_the_middle_leaves_nothing_half_accepted(
             add(path, digits)
     assert batches.accepted() == [] and path.exists()
     assert add(path, digits)["event"] == "accepted" and len(batches.accepted()) == 1
-    assert [p.name for p in batches.ACCEPTED.iterdir()] == [batches.accepted()[0].name]
+    assert [p.name for p in splits.ACCEPTED.iterdir()] == [batches.accepted()[0].name]
 
 
 def test_the_gate_s_suspicion_is_confident_learning_s(digits: Loaded, new: Split):
@@ -206,8 +206,8 @@ def test_dvc_versions_an_accepted_batch(workspace: Path, digits: Loaded, new: Sp
     monkeypatch.chdir(workspace)
     subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], check=True)
     event = add(write_npz(*new), digits)
-    tracked = batches.ACCEPTED / f"{event['batch']}.dvc"
+    tracked = splits.ACCEPTED / f"{event['batch']}.dvc"
     assert "md5:" in tracked.read_text()
-    shutil.rmtree(batches.ACCEPTED / event["batch"])
+    shutil.rmtree(splits.ACCEPTED / event["batch"])
     subprocess.run([sys.executable, "-m", "dvc", "checkout", "-q", str(tracked)], check=True)
     assert len(batches.accepted()) == 1

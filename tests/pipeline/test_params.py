@@ -93,6 +93,10 @@ def test_a_choice_that_has_no_line_of_its_own_is_told(path: Path):
     assert params.load(path).train.recipe == "fast"
     with pytest.raises(BadInput, match="on lines of their own"):
         params.choose(path, recipe="accurate")
+    before = path.read_bytes()
+    with pytest.raises(BadInput, match="on lines of their own"):
+        params.choose(path, dataset="mnist", recipe="accurate")
+    assert path.read_bytes() == before
 
 
 def test_what_is_in_use_holds_one_recipe():
