@@ -1,7 +1,7 @@
 """How is a training image changed? New strokes from old ones, within the bands of a recipe's ``augment``.
 
-An image is moved, turned, zoomed and sheared, bent a little, and some are drawn with a bolder or a thinner pen: what
-other hands, pens and framings do to the same digit.
+An image is moved, turned, zoomed and sheared, bent a little, some are drawn with a bolder or a thinner pen, and some
+lie on grainy or hazy paper: what other hands, pens, framings and scanners do to the same digit.
 """
 
 import cv2
@@ -14,6 +14,9 @@ CENTRE = (SIDE - 1) / 2
 FIELDS = 256  # displacement fields that the images share: drawing one takes as long as ten warps
 SMOOTHNESS = 4.0  # pixels: the standard deviation of the Gaussian that makes a field out of noise
 PEN = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+GRAIN = 50.0  # grey levels: the standard deviation of the noise on the worst grainy paper
+HAZE = 150.0  # grey levels that the worst haze adds where it is thickest
+FADED = 0.3  # of the ink under the worst haze
 
 
 class Augmentation:
@@ -21,7 +24,8 @@ class Augmentation:
 
     def __init__(self, bands: Augment, rng: np.random.Generator) -> None:
         self.bands = bands
-        self.fields = _displacements(rng) if bands.elastic else np.empty((0, 2, SIDE, SIDE), np.float32)
+        needed = bands.elastic or bands.paper
+        self.fields = _displacements(rng) if needed else np.empty((0, 2, SIDE, SIDE), np.float32)
 
     def __call__(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Change each image by its own draws from ``rng``: uint8 (N, 28, 28) → the same.
@@ -33,6 +37,8 @@ class Augmentation:
         changed = self._warped(images, _matrices(len(images), self.bands, rng), rng)
         if self.bands.stroke:
             _redraw(changed, self.bands.stroke, rng)
+        if self.bands.paper:
+            _soil(changed, self.bands.paper, self.fields, rng)
         return changed
 
     def _warped(self, images: np.ndarray, matrices: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -80,3 +86,16 @@ def _redraw(images: np.ndarray, share: float, rng: np.random.Generator) -> None:
     for index in np.flatnonzero(draws < share):
         drawn = (cv2.dilate if draws[index] < share / 2 else cv2.erode)(images[index], PEN)
         images[index] = cv2.addWeighted(drawn, strengths[index], images[index], 1 - strengths[index], 0)
+
+
+def _soil(images: np.ndarray, share: float, fields: np.ndarray, rng: np.random.Generator) -> None:
+    """Put about ``share`` of the images on other paper in place, half of them on grainy and half under a haze."""
+    draws, strengths = rng.random(len(images)), rng.random(len(images))
+    for index in np.flatnonzero(draws < share):
+        if draws[index] < share / 2:
+            soiled = images[index] + GRAIN * strengths[index] * rng.standard_normal((SIDE, SIDE))
+        else:
+            field = fields[rng.integers(FIELDS), 0]
+            haze = HAZE * (field - field.min()) / np.ptp(field)
+            soiled = images[index] * (1 - FADED * strengths[index]) + strengths[index] * haze
+        images[index] = np.clip(np.rint(soiled), 0, 255)

@@ -74,6 +74,7 @@ class Augment(Section):
     shear: Annotated[float, Field(ge=0, lt=1)] = 0.0
     elastic: Annotated[float, Field(ge=0)] = 0.0
     stroke: Share = 0.0
+    paper: Share = 0.0
 
 
 class Network(BaseModel):

@@ -5,7 +5,7 @@ from pipeline import augment, features
 from pipeline.params import Augment
 
 STILL = Augment()
-EVERY = Augment(shift=2, rotate=10, zoom=0.1, shear=0.1, elastic=1, stroke=0.5)
+EVERY = Augment(shift=2, rotate=10, zoom=0.1, shear=0.1, elastic=1, stroke=0.5, paper=0.5)
 
 
 def bar() -> np.ndarray:
@@ -62,3 +62,16 @@ def test_stroke_draws_its_share_bolder_and_thinner():
     ink = features.describe(moved(Augment(stroke=0.5)))["mean"]
     still = features.describe(bar())["mean"].iloc[0]
     assert 15 <= (ink > still).sum() <= 35 and 15 <= (ink < still).sum() <= 35 and (ink == still).sum() >= 35
+
+
+def test_paper_is_grainy_under_a_quarter_and_hazy_under_a_quarter():
+    changed = moved(Augment(paper=0.5)).astype(int)
+    paper = np.ones((28, 28), bool)
+    paper[5:23, 11:17] = False
+    neighbours = np.abs(np.diff(changed, axis=2))[:, :4].mean(axis=(1, 2))
+    darker = changed[:, paper].mean(axis=1)
+    assert 35 <= (darker > 0).sum() <= 65
+    grainy = (darker > 0) & (neighbours > 0.3 * darker)
+    hazy = (darker > 0) & (neighbours < 0.15 * darker)
+    assert 15 <= grainy.sum() <= 35 and 15 <= hazy.sum() <= 35
+    assert (changed[:, 13, 13] >= 255 * 0.5).all()  # the ink is still there
