@@ -67,24 +67,6 @@ def six_conv(filters: int, dropout: float) -> keras.Model:
     return keras.Model(images, _probabilities(x))
 
 
-def unpooled(filters: int, size: int, dropout: float) -> keras.Model:
-    """Valid convolutions alone, each with f filters more than the one before, until 4 to 6 pixels a side are left:
-    ten of 3×3, five of 5×5 or three of 7×7; batch norm after each.
-
-    After An, Lee, Park, Yang and So 2020, "An Ensemble of Simple Convolutional Neural Network Models for MNIST Digit
-    Recognition" (arXiv 2008.10400), section 3; its pixels here are the 24×24 in the middle, which halves the work.
-    """
-    if size not in (3, 5, 7):
-        raise BadInput(f"params.yaml: unpooled has kernels of 3, 5 or 7 pixels, not {size}")
-    images, x = _ink()
-    x = layers.Cropping2D(2)(x)  # (N, 24, 24, 1)
-    convolutions = (x.shape[1] - 4) // (size - 1)
-    for number in range(1, convolutions + 1):
-        x = _normed(x, number * filters, size, padding="valid")
-    x = layers.Dropout(dropout)(layers.Flatten()(x))
-    return keras.Model(images, _probabilities(x))
-
-
 def six_layer_bn(dropout: float) -> keras.Model:
     """Four 3×3 convolutions, pooling after the second and the fourth, a dense layer, ten outputs; batch norm on all.
 
@@ -166,10 +148,7 @@ def conv_blocks(blocks: int, filters: int, batch_norm: bool, dropout: float) -> 
 
 NETWORKS: dict[str, Callable[..., keras.Model]] = {
     function.__name__.replace("_", "-"): function
-    for function in (
-        *(small, strided, six_conv, unpooled),
-        *(six_layer_bn, two_conv, three_conv_64, conv_pairs, conv_blocks),
-    )
+    for function in (small, strided, six_conv, six_layer_bn, two_conv, three_conv_64, conv_pairs, conv_blocks)
 }
 
 

@@ -40,6 +40,7 @@ ONNX_TOLERANCE = 1e-5
 OVERFIT_RISE = 0.02  # of the lowest validation loss: a rise of less is not worth a word
 
 
+FIELDS, ORDER, DRAWS = 1, 2, 3  # what a draw is for comes first in its key, so that no two share a stream
 MEMBERS_APART = 1000  # between the seeds of members, so that runs with neighbouring seeds share none
 STEPS_PER_EXECUTION = 20  # Keras' own work between two steps costs as much as a third of a small network's step
 
@@ -55,7 +56,7 @@ class AugmentedBatches(keras.utils.PyDataset):
         super().__init__()
         self.split, self.recipe, self.seed = split, recipe, seed
         self.steps = max(math.ceil(len(split.labels) / recipe.batch_size), recipe.min_steps_per_epoch)
-        self.augmentation = augment.Augmentation(recipe.augment, np.random.default_rng([seed]))
+        self.augmentation = augment.Augmentation(recipe.augment, np.random.default_rng([FIELDS, seed]))
         self.start(epoch=0)
 
     def __len__(self) -> int:
@@ -64,13 +65,13 @@ class AugmentedBatches(keras.utils.PyDataset):
     def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """images uint8 (batch, 28, 28) and their :func:`targets`"""
         chosen = self.order[step * self.recipe.batch_size : (step + 1) * self.recipe.batch_size]
-        rng = np.random.default_rng([self.seed, self.epoch, step])
+        rng = np.random.default_rng([DRAWS, self.seed, self.epoch, step])
         return self.augmentation(self.split.images[chosen], rng), targets(self.split.labels[chosen], self.recipe)
 
     def start(self, epoch: int) -> None:
         """Shuffle for this epoch. A callback calls it: Keras calls a dataset's own hooks once too often."""
         self.epoch = epoch
-        rng = np.random.default_rng([self.seed, epoch])
+        rng = np.random.default_rng([ORDER, self.seed, epoch])
         count = len(self.split.labels)
         passes = math.ceil(self.steps * self.recipe.batch_size / count)
         self.order = np.concatenate([rng.permutation(count) for _ in range(passes)])
@@ -217,10 +218,9 @@ def compiled(recipe: Recipe, steps_per_epoch: int) -> keras.Model:
     if recipe.l1 or recipe.l2:
         for layer in filter(lambda layer: hasattr(layer, "kernel"), model.layers):
             layer.kernel.regularizer = keras.regularizers.L1L2(recipe.l1, recipe.l2)
-    decay = {"weight_decay": recipe.weight_decay} if recipe.weight_decay else {}
     smoothed = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
     model.compile(
-        OPTIMIZERS[recipe.optimizer](_learning_rate(recipe, steps_per_epoch), **decay),
+        OPTIMIZERS[recipe.optimizer](_learning_rate(recipe, steps_per_epoch), weight_decay=recipe.weight_decay),
         smoothed if recipe.label_smoothing else "sparse_categorical_crossentropy",
         metrics=["accuracy"],
         steps_per_execution=min(STEPS_PER_EXECUTION, steps_per_epoch),
@@ -399,9 +399,13 @@ def _values(variables: list) -> list[np.ndarray]:
     return [keras.ops.convert_to_numpy(variable) for variable in variables]
 
 
+def code() -> list[str]:
+    """The digests of the modules that decide what a fit of a recipe gives."""
+    return [files.sha256_file(Path(__file__).with_name(name)) for name in ("augment.py", "models.py", "train.py")]
+
+
 def _checkpoint_key(train: Split, val: Split, recipe: Recipe, seed: int) -> str:
-    code = [files.sha256_file(Path(__file__).with_name(name)) for name in ("augment.py", "models.py", "train.py")]
-    facts = [recipe.model_dump(), seed, keras.version(), tensorflow.version.VERSION, *code]
+    facts = [recipe.model_dump(), seed, keras.version(), tensorflow.version.VERSION, *code()]
     data = [files.sha256_array(array) for split in (train, val) for array in split]
     return hashlib.sha256(json.dumps([*facts, *data]).encode()).hexdigest()
 
@@ -430,6 +434,8 @@ def main() -> None:
     params = params_file.load()
     train, val = (Split(*map(np.asarray, splits.load(splits.PROCESSED / name))) for name in ("train", "val"))
     model, history = fit_all(train, val, params.recipe, params.train.seed, CHECKPOINTS)
+    if not np.isfinite(history[["loss", "val_loss"]].to_numpy()).all():
+        raise BadInput(f"params.yaml: training diverged: lower the learning_rate of recipe {params.train.recipe}")
     with files.atomic(KERAS) as part:
         model.save(part)
     difference = export_onnx(model, ONNX, val.images[:1000])

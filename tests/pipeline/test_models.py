@@ -49,7 +49,6 @@ def test_the_six_layer_net_is_what_its_name_says():
         ({"name": "small", "dropout": 0.2, "depth": 3}, r"network small takes .*unknown: depth"),
         ({"name": "small", "dropout": 1.5}, r"network small: .*rate"),
         ({"name": "small", "dropout": "much"}, r"network small: "),
-        ({"name": "unpooled", "filters": 8, "size": 4, "dropout": 0.2}, r"kernels of 3, 5 or 7 pixels, not 4"),
         ({**BLOCKS, "blocks": 5}, r"conv-blocks has 1 to 4 blocks, not 5"),
     ],
 )
@@ -65,14 +64,6 @@ def test_conv_blocks_has_as_many_as_asked_for_each_with_twice_the_filters(blocks
     filters = [layer.filters for layer in layers if isinstance(layer, keras.layers.Conv2D)]
     assert filters == [8, 16, 32, 64][:blocks]
     assert sum(isinstance(layer, keras.layers.BatchNormalization) for layer in layers) == blocks
-
-
-@pytest.mark.parametrize(("size", "convolutions", "left"), [(3, 10, 4), (5, 5, 4), (7, 3, 6)])
-def test_unpooled_convolves_until_little_is_left(size: int, convolutions: int, left: int):
-    settings = {"name": "unpooled", "filters": 2, "size": size, "dropout": 0.2}
-    layers = [la for la in models.build(Network.model_validate(settings)).layers if isinstance(la, keras.layers.Conv2D)]
-    assert [layer.filters for layer in layers] == [2 * number for number in range(1, convolutions + 1)]
-    assert layers[-1].output.shape == (None, left, left, 2 * convolutions)
 
 
 def test_two_conv_flattens_to_9216():
