@@ -119,6 +119,9 @@ class Train(Section):
 TRAIN_IMAGES = "train_images"  # a key of a study's grid beside those of a recipe
 
 
+StudyName = Annotated[str, Field(pattern=r"^[\w-]+$")]  # the name of a folder, and in MLflow's queries
+
+
 class Study(Section):
     """A grid of trials over a recipe: one fit for each cell and seed."""
 
@@ -207,7 +210,7 @@ class Params(Section):
     serving: Serving
     gate: Gate
     retention: Retention
-    studies: dict[str, Study]
+    studies: dict[StudyName, Study]
 
     @property
     def recipe(self) -> Recipe:

@@ -27,7 +27,7 @@ from pipeline import files, registry, splits
 from pipeline import params as params_file
 from pipeline import trial as trial_process
 from pipeline.errors import BadInput
-from pipeline.params import TRAIN_IMAGES, Params, Recipe, Study
+from pipeline.params import TRAIN_IMAGES, Params, Recipe, Study, StudyName
 from pipeline.splits import Split
 from pipeline.trial import CURVES, Trial
 
@@ -50,7 +50,7 @@ def read(name: str, params: Params, file: Path | None = None) -> Study:
 
 def _read_file(file: Path) -> dict[str, Study]:
     try:
-        return TypeAdapter(dict[str, Study]).validate_python(yaml.safe_load(file.read_text(encoding="utf-8")))
+        return TypeAdapter(dict[StudyName, Study]).validate_python(yaml.safe_load(file.read_text(encoding="utf-8")))
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise BadInput(f"{file}: {reason}: give a YAML file of studies") from None
@@ -78,6 +78,10 @@ def trials(name: str, study: Study, params: Params) -> list[Trial]:
             raise BadInput("\n".join(params_file.explain(f"study {name}", each) for each in error.errors())) from None
         images = settings.get(TRAIN_IMAGES, study.train_images)
         found += [Trial(settings, recipe, images, params.train.seed + i) for i in range(study.seeds)]
+    cells = [trial.label for trial in found[:: study.seeds]]
+    for label in cells:
+        if cells.count(label) > 1:
+            raise BadInput(f"study {name}: {label} stands twice in the grid: name it once")
     _check_networks(name, found)
     return found
 
@@ -167,6 +171,10 @@ def _dask(scheduler: str | None) -> Iterator[Client]:
             words = " ".join(str(error).split())
             raise BadInput(f"no Dask scheduler answers at {scheduler} ({words}): start it or correct it") from None
         with client:
+            try:
+                client.wait_for_workers(1, timeout=SCHEDULER_SECONDS)
+            except TimeoutError:
+                raise BadInput(f"the Dask scheduler at {scheduler} has no workers: start some") from None
             yield client
         return
     with (
@@ -219,7 +227,10 @@ def _digest(train: Split, val: Split) -> str:
 def _key(trial: Trial, data: str) -> str:
     from importlib.metadata import version
 
-    facts = [trial.recipe.model_dump(), trial.train_images, trial.seed, data, version("keras"), version("tensorflow")]
+    from pipeline import train
+
+    setting = [trial.recipe.model_dump(), trial.train_images, trial.seed, data]
+    facts = [*setting, version("keras"), version("tensorflow"), *train.code()]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -278,7 +289,8 @@ def _report(
     from pipeline import figures
 
     each = pd.DataFrame(
-        {"setting": t.label, "seed": t.seed, **t.settings, "val_accuracy": r["kept_val_accuracy"]}
+        {"setting": t.label, "seed": t.seed, **t.settings, TRAIN_IMAGES: t.train_images}
+        | {"val_accuracy": r["kept_val_accuracy"]}
         | {number: r[number] for number in NUMBERS}
         for t, r in results
     )
@@ -361,7 +373,7 @@ def findings(name: str, study: Study, summary: pd.DataFrame, each: pd.DataFrame,
         )
     if not summary["overfits"].any():
         sentences.append("None overfits: validation loss does not rise towards the end.")
-    if TRAIN_IMAGES in each:
+    if all(set(block) == {TRAIN_IMAGES} for block in study.grid):
         sentences.append(_words_on_data(each))
     return (
         f"# {name}: {study.question}\n\n{' '.join(sentences)}\n\n"
@@ -373,9 +385,9 @@ def findings(name: str, study: Study, summary: pd.DataFrame, each: pd.DataFrame,
 
 def _of_what(study: Study, each: pd.DataFrame) -> str:
     recipe = f"recipe `{study.recipe}`" if study.recipe else "the recipe that trains"
-    if TRAIN_IMAGES in each:
-        return f"{recipe}, {each[TRAIN_IMAGES].min():,} to {each[TRAIN_IMAGES].max():,} train images"
-    return f"{recipe}, {f'{study.train_images:,}' if study.train_images else 'all'} train images"
+    images = [f"{count:,.0f}" for count in sorted(each[TRAIN_IMAGES].dropna().unique())]
+    images += ["all"] if each[TRAIN_IMAGES].isna().any() else []
+    return f"{recipe}, {' to '.join(dict.fromkeys((images[0], images[-1])))} train images"
 
 
 def _words_on_noise(name: str, study: Study, each: pd.DataFrame, val_images: int) -> str:
@@ -392,8 +404,6 @@ def _words_on_noise(name: str, study: Study, each: pd.DataFrame, val_images: int
 def _words_on_data(each: pd.DataFrame) -> str:
     """Whether more images would help: what the last step on the curve brought, paired by seed, with its interval."""
     wide = each.pivot(index=TRAIN_IMAGES, columns="seed", values="val_accuracy").sort_index()
-    if len(wide) < 2:
-        return ""
     fewer, most = wide.index[-2:]
     gain = wide.loc[most] - wide.loc[fewer]
     low, high = interval(gain)

@@ -1,3 +1,4 @@
+import contextlib
 import os
 import signal
 import socket
@@ -9,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from distributed import Client
 
 from pipeline import params as params_file
-from pipeline import registry, splits, study, trial
+from pipeline import registry, splits, study, train, trial
 from pipeline.errors import BadInput
 from pipeline.params import Study
 from pipeline.splits import Split
@@ -82,6 +84,10 @@ def test_the_number_of_train_images_can_be_in_the_grid():
         ({"grid": [{"epochs": [0]}]}, r"study tiny: epochs is 0: .*greater"),
         ({"grid": [{"optimizer": ["adm"]}]}, r"study tiny, optimizer adm: .*Keras knows no optimizer 'adm'"),
         ({"grid": [{"network.blocks": [9]}]}, r"study tiny, blocks 9: .*1 to 4 blocks"),
+        (
+            {"grid": [{"network.blocks": [1, 2]}, {"network.blocks": [2]}]},
+            r"study tiny: blocks 2 stands twice",
+        ),
         ({"train_images": 81}, r"study tiny wants 81 train images, data/processed has 80: lower train_images"),
     ],
 )
@@ -106,6 +112,7 @@ def test_a_study_is_read_from_a_file_of_its_own(tmp_path: Path):
         ("a: {question: q, seeds: 2, grid: [{epochs: []}]}", r"a.grid.0.epochs is \[\]"),
         ("a: {question: q, seeds: 2, grid: [{train_images: [9, 0]}]}", r"train_images in the grid is 0: give a whole"),
         ("a: {question: q, seeds: 2, grid: [{train_images: [all]}]}", r"train_images in the grid is 'all': give a"),
+        ("../a: {question: q, seeds: 2, grid: [{}]}", r"is '../a': .*match pattern"),
         ("a: {question: \udcff}", r"give a YAML file of studies"),
         ("a: {question: q}", r"the key a.seeds is missing"),
         ("a: {question: q, recipe: fast, train_images: 9, seeds: 1, grid: []}", r"a.seeds is 1"),
@@ -147,6 +154,14 @@ def test_a_study_leaves_its_report_and_is_not_run_twice(workspace: Path, monkeyp
     assert nested_runs() == 4
 
 
+def test_a_trial_of_other_code_is_another_trial(monkeypatch: pytest.MonkeyPatch):
+    one = study.trials("tiny", TINY, PARAMS)[0]
+    known = study._key(one, "data")
+    assert study._key(one, "data") == known
+    monkeypatch.setattr(train, "code", lambda: ["other"])
+    assert study._key(one, "data") != known
+
+
 def test_a_study_of_the_recipe_as_it_is_measures_the_noise_that_the_gate_allows_for(workspace: Path):
     quick = PARAMS.recipe.model_copy(update={"epochs": 1, "min_steps_per_epoch": 1})
     params = PARAMS.model_copy(update={"recipes": {**PARAMS.recipes, PARAMS.train.recipe: quick}})
@@ -166,7 +181,7 @@ def test_a_study_of_another_setting_than_the_recipe_s_is_none_of_noise(changes: 
     assert not tiny(**{"train_images": None, "common": {}, **changes}).is_of_noise
 
 
-def test_a_trial_is_the_model_that_is_judged_its_members_and_looks_averaged():
+def test_a_trial_is_the_whole_model_with_all_its_members():
     rng = np.random.default_rng(0)
     train, val = (Split(rng.integers(0, 256, (40, 28, 28), np.uint8), np.arange(40) % 10) for _ in range(2))
     recipe = PARAMS.recipe.model_copy(update={"epochs": 2, "min_steps_per_epoch": 1, "members": 2})
@@ -256,13 +271,27 @@ def test_a_scheduler_that_does_not_answer_is_one_line(workspace: Path, monkeypat
     assert not (workspace / "mlflow.db").exists()
 
 
+def test_a_scheduler_without_workers_is_one_line(
+    start: Callable[..., subprocess.Popen], workspace: Path, monkeypatch: pytest.MonkeyPatch
+):
+    address = f"tcp://127.0.0.1:{free_port()}"
+    start("scheduler", "--port", address.rsplit(":", 1)[1])
+    for _ in range(20):  # Dask itself waits for a second at most here
+        with contextlib.suppress(OSError), Client(address, timeout=1):
+            break
+    monkeypatch.setattr(study, "SCHEDULER_SECONDS", 1)
+    with pytest.raises(BadInput, match=rf"the Dask scheduler at {address} has no workers: start some"):
+        study.run("tiny", TINY, PARAMS, address)
+    assert not (workspace / "mlflow.db").exists()
+
+
 # --- What it says ---------------------------------------------------------------------------------------------------
 
 
 def each(**accuracies: list[float]) -> pd.DataFrame:
     rows = [
         {"setting": setting, "seed": seed, "val_accuracy": accuracy, "best_val_loss": 0.1, "epochs": 5}
-        | {"overfits_from": 4.0 if setting == "deep" else None, "seconds": 1.0, "weights": 10}
+        | {"train_images": 60, "overfits_from": 4.0 if setting == "deep" else None, "seconds": 1.0, "weights": 10}
         for setting, values in accuracies.items()
         for seed, accuracy in enumerate(values)
     ]
@@ -287,3 +316,12 @@ def test_the_findings_say_who_is_worse_who_cannot_be_told_apart_and_who_overfits
     assert "flat is 2.00 points below (2.00 to 2.00): worse." in words
     assert "noisy is 0.33 points below" in words and "not to be told from it" in words
     assert "deep overfits in 3 of 3 seeds, from epoch 4 (median)." in words
+
+
+def test_a_grid_of_images_and_another_setting_is_told_cell_by_cell():
+    grid = [{"train_images": [20, 60], "network.blocks": [1, 2]}]
+    trials = each(a=[0.9, 0.9], b=[0.8, 0.9], c=[0.7, 0.9], d=[0.6, 0.9]).assign(
+        train_images=[20, 20, 20, 20] + 4 * [60]
+    )
+    words = study.findings("depth", tiny(grid=grid), study.summarise(trials), trials, val_images=40)
+    assert "20 to 60 train images" in words and "brought" not in words
