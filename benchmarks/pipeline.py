@@ -23,6 +23,7 @@ import pandas as pd
 import yaml
 
 from benchmarks.table import show
+from pipeline import processes
 
 ROOT = Path(__file__).resolve().parents[1]
 DVC = [sys.executable, "-m", "dvc"]
@@ -43,11 +44,7 @@ def timed(folder: Path, *command: str) -> tuple[float, float]:
     report = "import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]); " + (
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr); sys.exit(code)"
     )
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(folder),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }
+    environment = processes.environment(PYTHONPATH=str(folder))
     began = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-c", report, *command], cwd=folder, env=environment, capture_output=True, text=True

@@ -1,7 +1,7 @@
 """What does each recipe reach on MNIST, in how many seconds, beside Keras' own MNIST example on the same machine?
 
     MNIST_DIR=... python -m benchmarks.recipes                         what is missing of all recipes; hours
-    MNIST_DIR=... python -m benchmarks.recipes --recipes fast default  those alone, and the peer
+    MNIST_DIR=... python -m benchmarks.recipes --recipes fast default  those alone
     python -m benchmarks.recipes --recipes --docs                      the tables and the plot, from the runs there are
 
 Each recipe goes through all stages (`dvc repro`) in a workspace of its own, once a seed; a run that is in the
@@ -16,7 +16,6 @@ import os
 import re
 import statistics
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from mlflow.entities import Run
 
 from benchmarks.pipeline import DVC, clone
 from benchmarks.table import show
-from pipeline import datasets, figures, inference, params, registry
+from pipeline import datasets, figures, files, inference, params, processes, registry
 from pipeline.errors import one_line
 from pipeline.splits import CLASSES, SIDE
 
@@ -54,12 +53,8 @@ def run_recipe(folder: Path, recipe: str, seed: int) -> None:
     """All stages in the workspace, with that recipe and seed."""
     path = folder / "params.yaml"
     params.choose(path, dataset="kaggle" if recipe == "kaggle" else "mnist", recipe=recipe)
-    path.write_text(re.sub(r"(?m)^(  seed: )\d+", rf"\g<1>{seed}", path.read_text(), count=1))
-    environment = {
-        **{key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"},
-        "PYTHONPATH": str(folder.resolve()),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }
+    files.write_text(path, re.sub(r"(?m)^(  seed: )\d+", rf"\g<1>{seed}", path.read_text(), count=1))
+    environment = processes.environment(PYTHONPATH=str(folder.resolve()))
     subprocess.run([*DVC, "repro"], cwd=folder, env=environment, check=True)
 
 
@@ -100,10 +95,23 @@ def run_peer(client: MlflowClient, seed: int) -> None:
 
 
 def runs(client: MlflowClient) -> dict[tuple[str, int], Run]:
-    """The finished runs of the store by recipe and seed; of several the newest."""
+    """The finished runs of the store by recipe and seed, of the settings that params.yaml has now; of several the
+    newest."""
     experiments = [e.experiment_id for e in client.search_experiments()]
     found = client.search_runs(experiments, "attributes.status = 'FINISHED'", order_by=["attributes.start_time ASC"])
-    return {(r.data.tags["recipe"], int(r.data.params["train.seed"])): r for r in found if "recipe" in r.data.tags}
+    recipes = params.load().recipes
+    return {
+        (run.data.tags["recipe"], int(run.data.params["train.seed"])): run
+        for run in found
+        if "recipe" in run.data.tags and _is_of(run, recipes.get(run.data.tags["recipe"]))
+    }
+
+
+def _is_of(run: Run, recipe: params.Recipe | None) -> bool:
+    """Whether all that the run says of its recipe is so; a setting that came later had its default."""
+    settings = pd.json_normalize({"recipe": recipe.model_dump() if recipe else {}}).iloc[0]
+    told = {key: value for key, value in run.data.params.items() if key.startswith("recipe.")}
+    return all(str(settings.get(key)) == value for key, value in told.items())
 
 
 def run_missing(client: MlflowClient, recipes: list[str]) -> None:
@@ -207,7 +215,7 @@ def write_docs(client: MlflowClient, found: pd.DataFrame) -> None:
     for mark, rows in tables.items():
         body = f"<!-- {mark} -->\n{markdown(rows)}\n<!-- end -->"
         text = re.sub(rf"<!-- {mark} -->.*?<!-- end -->", body.replace("\\", ""), text, count=1, flags=re.DOTALL)
-    DOCS.write_text(text, encoding="utf-8")
+    files.write_text(DOCS, text)
     figures.save(figures.accuracy_by_seconds(found), PLOT)
 
 

@@ -326,11 +326,7 @@ def table(own: dict[str, float], other: dict[str, float], runtime: float) -> lis
 def prepared(folder: Path) -> Path:
     """A workspace with the embedded data set's champion."""
     clone(folder)
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(folder),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }
+    environment = processes.environment(PYTHONPATH=str(folder))
     environment.pop("MLFLOW_TRACKING_URI", None)
     subprocess.run(
         [sys.executable, "-m", "cli", "run", "--dataset", "digits"],

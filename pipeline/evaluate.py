@@ -186,8 +186,9 @@ def robustness(test: splits.Split, answer: Answer, count: int) -> pd.DataFrame:
 
 def sample(test: splits.Split, count: int) -> splits.Split:
     """At most ``count`` images, evenly spread over the split."""
-    step = max(len(test.labels) // count, 1)
-    return splits.Split(np.asarray(test.images[::step][:count]), np.asarray(test.labels[::step][:count]))
+    there = len(test.labels)
+    chosen = np.linspace(0, there - 1, min(count, there)).astype(int)
+    return splits.Split(np.asarray(test.images[chosen]), np.asarray(test.labels[chosen]))
 
 
 def measure(answers: dict[str, np.ndarray], labels: dict[str, np.ndarray], ask: params.Evaluate) -> dict[str, float]:

@@ -287,7 +287,7 @@ def study(summary: pd.DataFrame, each: pd.DataFrame, losses: list[tuple[str, lis
 
 
 def accuracy_by_seconds(table: pd.DataFrame) -> Figure:
-    """Errors against training time, both on log scales: a dot a run, a labelled ring at a recipe's mean.
+    """Errors against training time, both on log scales: a dot a seed, a labelled one at a recipe's mean.
 
     ``table`` has the columns recipe, accuracies (a list of shares) and train_seconds.
     """

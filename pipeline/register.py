@@ -10,7 +10,6 @@ import subprocess
 import tempfile
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -105,7 +104,8 @@ def _new_version(client: MlflowClient, name: str, digest: str, params: Params) -
     lineage = {"dataset": params.dataset, "recipe": params.train.recipe, **git_commit(), **data_digests()}
     mlflow.set_tracking_uri(registry.tracking_uri())
     with mlflow.start_run(experiment_id=registry.experiment(client, name), tags=lineage) as run:
-        mlflow.log_params(_flat(params.in_use()))
+        flat = pd.json_normalize(params.in_use()).iloc[0]
+        mlflow.log_params({str(key): value for key, value in flat.items()})
         mlflow.log_metrics({k: v for k, v in (metrics | training).items() if isinstance(v, (int, float))})
         for path in filter(Path.exists, map(Path, RECORDED)):
             mlflow.log_artifact(str(path), artifact_path="lineage")
@@ -158,14 +158,6 @@ def _reference(images: np.ndarray) -> pd.DataFrame:
     """What the model makes of the val split's images: what those it will see are compared with."""
     some = images[:: max(len(images) // REFERENCE_IMAGES, 1)]
     return monitor.rows(some, inference.probabilities(MODELS / "model.onnx", some))
-
-
-def _flat(section: dict, prefix: str = "") -> dict[str, Any]:
-    """``{"train": {"seed": 7}}`` → ``{"train.seed": 7}``"""
-    flat: dict[str, Any] = {}
-    for key, value in section.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def main() -> None:

@@ -288,8 +288,8 @@ def fit(
     return model, rows.assign(kept=rows["epoch"] == (stopping.best_epoch + 1 if stopping.stopped_early else len(rows)))
 
 
-def cool(model: keras.Model, val: Split) -> float:
-    """Scale the last layer so that the model is as sure as it is right on ``val``; returns the temperature.
+def cool(model: keras.Model, val: Split) -> None:
+    """Scale the last layer so that the model is as sure as it is right on ``val``.
 
     Label smoothing leaves a model less sure than it is right. Temperature scaling (Guo, Pleiss, Sun and Weinberger
     2017, "On Calibration of Modern Neural Networks", section 4.2): all logits are divided by the one number that gives
@@ -307,7 +307,6 @@ def cool(model: keras.Model, val: Split) -> float:
     temperature = float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
     layer = model.get_layer("probabilities")
     layer.set_weights([weight / temperature for weight in layer.get_weights()])
-    return temperature
 
 
 def fit_all(

@@ -36,6 +36,15 @@ def answers(seed: int, n: int, sharpness: float = 3.0) -> tuple[np.ndarray, np.n
     return labels, (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
+@pytest.mark.parametrize(("count", "each"), [(1000, 100), (500, 50), (1900, 190), (5000, 190)])
+def test_a_sample_is_spread_over_a_split_whatever_its_order(count: int, each: int):
+    labels = np.repeat(np.arange(10, dtype=np.uint8), 190)
+    test = splits.Split(np.broadcast_to(labels[:, None, None], (1900, 28, 28)), labels)
+    images, sampled = evaluate.sample(test, count)
+    np.testing.assert_allclose(np.bincount(sampled), each, atol=1)
+    np.testing.assert_array_equal(images[:, 0, 0], sampled)
+
+
 def test_overall_by_hand():
     found = evaluate.overall(LABELS, PROBABILITIES)
     assert found["errors"] == 1

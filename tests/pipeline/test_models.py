@@ -107,7 +107,7 @@ def test_the_network_for_training_has_the_same_weights_and_answers():
     np.testing.assert_allclose(faster.predict(images, verbose=0), stock.predict(images, verbose=0), atol=1e-6)
 
 
-@pytest.mark.parametrize("recipe", ["fast", "default", "accurate"])
+@pytest.mark.parametrize("recipe", ["fast", "default", "accurate", "ensemble"])
 def test_faint_ink_and_grey_paper_make_no_difference(recipe: str):
     model = models.shift_averaged(models.build(SHIPPED[recipe].network))
     images = np.random.default_rng(0).integers(0, 128, (3, 28, 28), dtype=np.uint8)

@@ -5,7 +5,7 @@ import onnx
 import pandas as pd
 import pytest
 
-from pipeline import inference, models, train
+from pipeline import inference, models, splits, train
 from pipeline import params as params_file
 from pipeline.backend import keras
 from pipeline.errors import BadInput
@@ -163,6 +163,42 @@ def test_an_export_that_differs_is_refused_and_leaves_no_file(workspace: Path, m
     with pytest.raises(RuntimeError, match="differ from Keras'"):
         train.export_onnx(models.build(SMALL), workspace / "model.onnx", VAL.images)
     assert not list(workspace.glob("*.onnx"))
+
+
+def test_cooling_makes_a_smoothed_model_as_sure_as_it_is_right_and_changes_no_answer():
+    model, _ = train.fit(TRAIN, VAL, RECIPE.model_copy(update={"label_smoothing": 0.5, "epochs": 8}), 3)
+    answered = model.predict(VAL.images, verbose=0)
+    layer = model.get_layer("probabilities")
+    layer.set_weights(
+        [weight / 4 for weight in layer.get_weights()]
+    )  # less sure, with the same answers
+    before = -np.log(model.predict(VAL.images, verbose=0)[np.arange(40), VAL.labels]).mean()
+    train.cool(model, VAL)
+    after = model.predict(VAL.images, verbose=0)
+    assert -np.log(after[np.arange(40), VAL.labels]).mean() < before
+    np.testing.assert_array_equal(after.argmax(axis=1), answered.argmax(axis=1))
+    np.testing.assert_allclose(after, answered, atol=0.01)  # which fit had cooled already
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_decay_that_is_not_asked_for_is_none(optimizer: str):
+    decays = [
+        train.compiled(RECIPE.model_copy(update={"optimizer": optimizer, "weight_decay": asked}), 1).optimizer
+        for asked in (0.0, 0.1)
+    ]
+    assert [decay.weight_decay for decay in decays] == [0.0, 0.1]
+
+
+def test_a_training_that_diverges_is_one_line(workspace: Path, monkeypatch: pytest.MonkeyPatch):
+    for name, split in {"train": TRAIN, "val": VAL}.items():
+        splits.save(splits.PROCESSED / name, split)
+    shipped = params_file.load(Path(params_file.__file__).parents[1] / "params.yaml")
+    wild = RECIPE.model_copy(update={"learning_rate": 1e30, "schedule": "constant"})
+    params = shipped.model_copy(update={"recipes": {**shipped.recipes, "fast": wild}})
+    monkeypatch.setattr(params_file, "load", lambda: params)
+    with pytest.raises(BadInput, match=r"training diverged: lower the learning_rate of recipe fast"):
+        train.main()
+    assert not train.KERAS.exists() and not train.ONNX.exists()
 
 
 def test_an_unknown_optimizer_is_one_line():
