@@ -169,9 +169,7 @@ def test_cooling_makes_a_smoothed_model_as_sure_as_it_is_right_and_changes_no_an
     model, _ = train.fit(TRAIN, VAL, RECIPE.model_copy(update={"label_smoothing": 0.5, "epochs": 8}), 3)
     answered = model.predict(VAL.images, verbose=0)
     layer = model.get_layer("probabilities")
-    layer.set_weights(
-        [weight / 4 for weight in layer.get_weights()]
-    )  # less sure, with the same answers
+    layer.set_weights([weight / 4 for weight in layer.get_weights()])  # less sure, with the same answers
     before = -np.log(model.predict(VAL.images, verbose=0)[np.arange(40), VAL.labels]).mean()
     train.cool(model, VAL)
     after = model.predict(VAL.images, verbose=0)
