@@ -266,9 +266,8 @@ def study(summary: pd.DataFrame, each: pd.DataFrame, losses: list[tuple[str, lis
         dots.hlines(place, row["low"], min(row["high"], 1), color=colour, linewidth=3, alpha=0.45)
         dots.plot(own, np.full(len(own), place), "o", color=colour, markersize=5, alpha=0.8)
         dots.plot(row["val_accuracy"], place, "|", color=colour, markersize=20, markeredgewidth=2.5)
-        for number, loss in enumerate(loss for setting, loss in losses if setting == row["setting"]):
-            label = row["setting"] if number == 0 else None
-            curves.plot(np.arange(1, len(loss) + 1), loss, color=colour, linewidth=1.5, label=label)
+        for loss in (loss for setting, loss in losses if setting == row["setting"]):
+            curves.plot(np.arange(1, len(loss) + 1), loss, color=colour, linewidth=1.5)
     dots.set_yticks(np.arange(len(summary)), summary["setting"])
     dots.invert_yaxis()
     dots.xaxis.set_major_formatter(_percent)
@@ -281,8 +280,7 @@ def study(summary: pd.DataFrame, each: pd.DataFrame, losses: list[tuple[str, lis
     curves.yaxis.set_minor_locator(LogLocator(subs=()))
     curves.xaxis.set_major_locator(MaxNLocator(integer=True))
     curves.set_xlabel("epoch")
-    curves.set_title("Validation loss", loc="left", fontsize=12)
-    curves.legend(frameon=False, fontsize=10)
+    curves.set_title("Validation loss, in the same colours", loc="left", fontsize=12)
     return figure
 
 
