@@ -67,7 +67,9 @@ def test_a_promotion_and_a_rollback_reach_it_without_a_request_lost(
     asking.join()
     changes = [a for a, b in zip(versions, ["", *versions], strict=False) if a != b]
     assert changes == ["1", second, "1", second]
-    assert service.log.count("POST /predict ") == service.log.count("POST /predict 200") == len(versions)
+    # An answer's line is written after the answer is sent.
+    until(lambda: service.log.count("POST /predict ") == len(versions), "a line for each request")
+    assert service.log.count("POST /predict 200") == len(versions)
     assert service.stop() == 0
 
 
