@@ -1,6 +1,6 @@
 """How many pictures of digits are read, with our framing and with two simple ones in front of the same model?
 
-    python -m benchmarks.reading --workspace FOLDER     with the champion of a workspace; --count and --seed for others
+    python -m benchmarks.reading --workspace FOLDER     with the model of a workspace; --count and --seed for others
 
 The pictures are those of tests/photos.py: drawn with a mouse, thin, bold, faint, tiny, coloured, light on dark, and
 photographed on ruled paper in uneven light. The peers: resizing the picture to 28×28, and cropping to the box of what
