@@ -78,11 +78,7 @@ def trials(name: str, study: Study, params: Params) -> list[Trial]:
             raise BadInput("\n".join(params_file.explain(f"study {name}", each) for each in error.errors())) from None
         images = settings.get(TRAIN_IMAGES, study.train_images)
         found += [Trial(settings, recipe, images, params.train.seed + i) for i in range(study.seeds)]
-    cells = [trial.label for trial in found[:: study.seeds]]
-    for label in cells:
-        if cells.count(label) > 1:
-            raise BadInput(f"study {name}: {label} stands twice in the grid: name it once")
-    _check_networks(name, found)
+    _check_cells(name, found[:: study.seeds])
     return found
 
 
@@ -100,10 +96,15 @@ def _with(recipe: dict[str, Any], settings: dict[str, Any], name: str) -> dict[s
     return changed
 
 
-def _check_networks(name: str, found: list[Trial]) -> None:
+def _check_cells(name: str, firsts: list[Trial]) -> None:
+    """:class:`BadInput` for a cell that stands twice or cannot be built; ``firsts`` has a trial of each."""
     from pipeline import train
 
-    for trial in found[:: len({trial.seed for trial in found})]:
+    labels = set()
+    for trial in firsts:
+        if trial.label in labels:
+            raise BadInput(f"study {name}: {trial.label} stands twice in the grid: name it once")
+        labels.add(trial.label)
         try:
             train.compiled(trial.recipe, steps_per_epoch=1)
         except BadInput as error:

@@ -1,11 +1,12 @@
 """A workspace as a person has it: the project's files in a folder of their own, under git, on the embedded data set."""
 
-import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from pipeline import processes
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = (
@@ -52,9 +53,8 @@ class Workspace:
 
     def environment(self) -> dict[str, str]:
         # The workspace's own pipeline/ and cli.py come first, as in a clone.
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        inherited = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "MNIST_DIR")}
-        return {**inherited, "PATH": path, "PYTHONPATH": str(self.folder), **self.more}
+        inherited = processes.environment(PYTHONPATH=str(self.folder))
+        return {k: v for k, v in inherited.items() if k not in ("MLFLOW_TRACKING_URI", "MNIST_DIR")} | self.more
 
     def run(self, *command: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Run to the end and expect this exit code, or any."""
