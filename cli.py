@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
-from pipeline import params as params_file
-from pipeline.errors import BadInput, one_line
+from pipeline.base import params as params_file
+from pipeline.base.errors import BadInput, one_line
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -103,7 +103,7 @@ def run_pipeline(arguments: argparse.Namespace) -> None:
 
 
 def run_study(arguments: argparse.Namespace) -> None:
-    from pipeline import study
+    from pipeline.studies import study
 
     params = params_file.load()
     found = study.run(arguments.name, study.read(arguments.name, params, arguments.file), params, arguments.scheduler)
@@ -111,11 +111,13 @@ def run_study(arguments: argparse.Namespace) -> None:
 
 
 def predict_files(arguments: argparse.Namespace) -> None:
-    from pipeline import framing, inference, registry
+    from pipeline.digits import framing
+    from pipeline.learning import inference
+    from pipeline.registry import versions
 
     name = _model_name(arguments)
     images = [framing.frame(Path(path), path) for path in arguments.files]
-    version, onnx = registry.champion_file(name)
+    version, onnx = versions.champion_file(name)
     model = inference.open_model(onnx)
     answers = []
     for path, image in zip(arguments.files, images, strict=True):
@@ -128,15 +130,17 @@ def predict_files(arguments: argparse.Namespace) -> None:
 
 def add_batch(arguments: argparse.Namespace) -> None:
     from flows import events
-    from pipeline import alerts, batches, registry
+    from pipeline.data import intake
+    from pipeline.monitoring import alerts
+    from pipeline.registry import versions
 
     if (arguments.path is None) != arguments.corrections:
         raise BadInput("give either the PATH of a batch or --corrections")
-    params, by = params_file.load(), arguments.by or registry.person()
+    params, by = params_file.load(), arguments.by or versions.person()
     if arguments.corrections:
-        event = batches.add_corrections(params, by)
+        event = intake.add_corrections(params, by)
     else:
-        event = batches.add(arguments.path, params, _champion_answer(arguments), by)
+        event = intake.add(arguments.path, params, _champion_answer(arguments), by)
     if event["event"] == "quarantined":
         alerts.raise_("quarantined", f"{event['source']}: {'; '.join(event['findings'])}")
     else:
@@ -148,43 +152,44 @@ def add_batch(arguments: argparse.Namespace) -> None:
 
 def _champion_answer(arguments: argparse.Namespace) -> Callable[[Any], Any] | None:
     """The champion as a function of images; None if there is none yet."""
-    from pipeline import inference, registry
+    from pipeline.learning import inference
+    from pipeline.registry import versions
 
     client, name = _registry(arguments)
-    champion = registry.aliased(client, name, registry.CHAMPION)
+    champion = versions.aliased(client, name, versions.CHAMPION)
     if champion is None:
         return None
-    model = inference.open_model(registry.onnx_file(client, champion))
+    model = inference.open_model(versions.onnx_file(client, champion))
     return lambda images: inference.run(model, images)
 
 
 def show_champion(arguments: argparse.Namespace) -> None:
-    from pipeline import registry
+    from pipeline.registry import versions
 
     client, name = _registry(arguments)
-    facts = registry.describe(client, registry.champion(client, name))
+    facts = versions.describe(client, versions.champion(client, name))
     _print(arguments, facts, _champion_line({"champion": facts}))
 
 
 def show_history(arguments: argparse.Namespace) -> None:
-    from pipeline import registry
+    from pipeline.registry import versions
 
     client, name = _registry(arguments)
-    events = registry.history(client, name)
+    events = versions.history(client, name)
     lines = [_event_line(event) for event in events] or [f"{name}: nothing was decided yet"]
     _print(arguments, events, "\n".join(lines))
 
 
 def show_why(arguments: argparse.Namespace) -> None:
-    from pipeline import registry
+    from pipeline.registry import versions
 
     client, name = _registry(arguments)
-    facts = registry.describe(client, registry.version(client, name, arguments.version))
+    facts = versions.describe(client, versions.version(client, name, arguments.version))
     _print(arguments, facts, _why_text(facts))
 
 
 def promote_challenger(arguments: argparse.Namespace) -> None:
-    from pipeline.promote import promote
+    from pipeline.registry.promotion import promote
 
     client, name = _registry(arguments)
     event = promote(client, name, params_file.load(), arguments.version, arguments.reason)
@@ -194,7 +199,7 @@ def promote_challenger(arguments: argparse.Namespace) -> None:
 
 
 def roll_back(arguments: argparse.Namespace) -> None:
-    from pipeline.promote import rollback
+    from pipeline.registry.promotion import rollback
 
     client, name = _registry(arguments)
     event = rollback(client, name, arguments.reason)
@@ -207,18 +212,18 @@ def roll_back(arguments: argparse.Namespace) -> None:
 
 
 def reproduce_version(arguments: argparse.Namespace) -> None:
-    from pipeline import registry
-    from pipeline.reproduce import reproduce
+    from pipeline.registry import versions
+    from pipeline.registry.reproduction import reproduce
 
     client, name = _registry(arguments)
-    found = reproduce(client, registry.version(client, name, arguments.version))
+    found = reproduce(client, versions.version(client, name, arguments.version))
     _print(arguments, found, _reproduced_text(found))
     if not found["agrees"]:
         sys.exit(1)
 
 
 def prune_old(arguments: argparse.Namespace) -> None:
-    from pipeline.prune import prune
+    from pipeline.registry.retention import prune
 
     client, name = _registry(arguments)
     found = prune(client, name, params_file.load().retention, arguments.dry_run)
@@ -237,16 +242,16 @@ def serve_champion(arguments: argparse.Namespace) -> None:
 
 
 def _registry(arguments: argparse.Namespace) -> tuple[Any, str]:
-    from pipeline import registry
+    from pipeline.registry import versions
 
-    return registry.connect(), _model_name(arguments)
+    return versions.connect(), _model_name(arguments)
 
 
 def _model_name(arguments: argparse.Namespace) -> str:
     """The model asked for: the workspace's own unless --model names another."""
-    from pipeline import registry
+    from pipeline.registry import versions
 
-    return arguments.model or registry.model_name(params_file.load().dataset)
+    return arguments.model or versions.model_name(params_file.load().dataset)
 
 
 def _print(arguments: argparse.Namespace, facts: Any, text: str) -> None:

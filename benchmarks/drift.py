@@ -14,9 +14,12 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.table import show
-from pipeline import corruptions, inference, monitor, splits
-from pipeline import params as params_file
-from pipeline.errors import one_line
+from pipeline.base import params as params_file
+from pipeline.base.errors import one_line
+from pipeline.data import splits
+from pipeline.digits import corruptions
+from pipeline.learning import inference
+from pipeline.monitoring import monitor
 
 SEED = 1
 

@@ -23,7 +23,7 @@ import pandas as pd
 import yaml
 
 from benchmarks.table import show
-from pipeline import processes
+from pipeline.base import processes
 
 ROOT = Path(__file__).resolve().parents[1]
 DVC = [sys.executable, "-m", "dvc"]

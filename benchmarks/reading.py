@@ -19,9 +19,10 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.table import show
-from pipeline import framing, inference
-from pipeline.errors import BadInput, one_line
-from pipeline.splits import SIDE
+from pipeline.base.errors import BadInput, one_line
+from pipeline.data.splits import SIDE
+from pipeline.digits import framing
+from pipeline.learning import inference
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 import photos

@@ -26,9 +26,13 @@ from mlflow.entities import Run
 
 from benchmarks.pipeline import DVC, clone
 from benchmarks.table import show
-from pipeline import datasets, figures, files, inference, params, processes, registry
-from pipeline.errors import one_line
-from pipeline.splits import CLASSES, SIDE
+from pipeline.base import files, params, processes
+from pipeline.base.errors import one_line
+from pipeline.data.datasets import decoders
+from pipeline.data.splits import CLASSES, SIDE
+from pipeline.learning import inference
+from pipeline.registry import versions
+from pipeline.reporting import figures
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKSPACE = Path(".cache/recipes")
@@ -60,9 +64,9 @@ def run_recipe(folder: Path, recipe: str, seed: int) -> None:
 
 def run_peer(client: MlflowClient, seed: int) -> None:
     """Keras' example as it stands, timed as our own fits are (all of ``model.fit``), as a run of the same store."""
-    from pipeline.backend import keras
+    from pipeline.learning.backend import keras
 
-    loaded = datasets.load_mnist(params.load(ROOT / "params.yaml").ingest)
+    loaded = decoders.load_mnist(params.load(ROOT / "params.yaml").ingest)
     (images, labels), (test_images, test_labels) = (
         (split.images[..., None].astype(np.float32) / 255, keras.utils.to_categorical(split.labels, CLASSES))
         for split in (loaded.train, loaded.test)
@@ -86,7 +90,7 @@ def run_peer(client: MlflowClient, seed: int) -> None:
     model.fit(images, labels, batch_size=128, epochs=PEER_EPOCHS, validation_split=0.1, verbose=2)
     seconds = time.perf_counter() - began
     accuracy = model.evaluate(test_images, test_labels, verbose=0)[1]
-    run = client.create_run(registry.experiment(client, PEER), tags={"recipe": PEER})
+    run = client.create_run(versions.experiment(client, PEER), tags={"recipe": PEER})
     numbers = {"accuracy": accuracy, "train_seconds": seconds, "weights": model.count_params(), "epochs": PEER_EPOCHS}
     for name, value in numbers.items():
         client.log_metric(run.info.run_id, name, value)
@@ -130,7 +134,7 @@ def milliseconds_an_image(client: MlflowClient, run: Run) -> float | None:
     """The median of one image through ONNX Runtime, for a run that registered a model."""
     for name in ("mnist-cnn", "kaggle-cnn"):
         for version in client.search_model_versions(f"name = '{name}' and run_id = '{run.info.run_id}'"):
-            model = inference.open_model(registry.onnx_file(client, version))
+            model = inference.open_model(versions.onnx_file(client, version))
             image, durations = np.zeros((1, SIDE, SIDE), np.uint8), []
             for _ in range(TIMED_RUNS):
                 began = time.perf_counter()
@@ -232,7 +236,7 @@ def main() -> None:
     clone(WORKSPACE)
     os.chdir(WORKSPACE)
     os.environ.pop("MLFLOW_TRACKING_URI", None)
-    client = registry.connect()
+    client = versions.connect()
     run_missing(client, arguments.recipes)
     found = summary(client)
     if arguments.docs:

@@ -33,10 +33,14 @@ import psutil
 
 from benchmarks.pipeline import clone
 from benchmarks.table import show
-from pipeline import features, inference, live, processes, registry
-from pipeline import params as params_file
-from pipeline.errors import BadInput, one_line
-from pipeline.live import Seen
+from pipeline.base import params as params_file
+from pipeline.base import processes
+from pipeline.base.errors import BadInput, one_line
+from pipeline.digits import features
+from pipeline.learning import inference
+from pipeline.monitoring import live
+from pipeline.monitoring.live import Seen
+from pipeline.registry import versions
 
 CLIENTS = 16
 SINGLE_REQUESTS = 1000
@@ -232,10 +236,10 @@ def endure(
 ) -> dict[str, Any]:
     """Minutes at a steady rate with promotions in between: errors, and memory at the start and at the end."""
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{workspace.resolve()}/mlflow.db"
-    client = registry.connect()
-    first = registry.champion(client, name)
+    client = versions.connect()
+    first = versions.champion(client, name)
     place = workspace / "second"
-    shutil.copytree(registry.download(client, first), place, dirs_exist_ok=True)
+    shutil.copytree(versions.download(client, first), place, dirs_exist_ok=True)
     tags = {**first.tags, "weights_sha256": "of the long run"}
     second = client.create_model_version(name, str(place.resolve()), first.run_id, tags=tags)
     request = server.request(json.dumps({"images": images[0].tolist()}).encode())
@@ -249,7 +253,7 @@ def endure(
             "p99": max(found["p99"], part["p99"]),
         }
         if number < PROMOTIONS:
-            client.set_registered_model_alias(name, registry.CHAMPION, (second if number % 2 == 0 else first).version)
+            client.set_registered_model_alias(name, versions.CHAMPION, (second if number % 2 == 0 else first).version)
     return {
         **found,
         "minutes": minutes,
@@ -345,7 +349,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         workspace = prepared(Path(temporary))
-        name = registry.model_name(params_file.load(workspace / "params.yaml").dataset)
+        name = versions.model_name(params_file.load(workspace / "params.yaml").dataset)
         images = np.load(workspace / "data/processed/test/images.npy")
         images = images[np.arange(BATCH) % len(images)]
         with ours(workspace):  # so that the champion is remembered, as on every start but the very first

@@ -5,11 +5,12 @@ import os
 from prefect import flow
 
 from flows import workspace
-from pipeline import alerts, registry
+from pipeline.monitoring import alerts
+from pipeline.registry import versions
 
 
 @flow(name="alert")
 def alert(kind: str, message: str) -> dict[str, str]:
     """Raise an alert; prefect.yaml's automations start this."""
-    os.environ["MLFLOW_TRACKING_URI"] = registry.tracking_uri(workspace.home())
+    os.environ["MLFLOW_TRACKING_URI"] = versions.tracking_uri(workspace.home())
     return alerts.raise_(kind, message)

@@ -9,8 +9,10 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.states import Completed
 
 from flows import events, workspace
-from pipeline import alerts, params, registry, windows
-from pipeline import monitor as room
+from pipeline.base import params
+from pipeline.monitoring import alerts, windows
+from pipeline.monitoring import monitor as room
+from pipeline.registry import versions
 
 
 @flow(name="monitor")
@@ -20,9 +22,9 @@ def monitor(folder: str | None = None) -> Any:
     pictures = Path(folder).resolve() if folder else None
     with contextlib.chdir(workspace.home()):
         settings = params.load()
-        name = registry.model_name(settings.dataset)
-        client = registry.connect()
-        if registry.aliased(client, name, registry.CHAMPION) is None:
+        name = versions.model_name(settings.dataset)
+        client = versions.connect()
+        if versions.aliased(client, name, versions.CHAMPION) is None:
             return Completed(message=f"{name} has no champion yet, so there is nothing to compare with")
         found = room.look(client, name, settings, pictures)
         if found is None:

@@ -6,17 +6,18 @@ from typing import Any
 from prefect import flow, get_run_logger
 
 from flows import workspace
-from pipeline import params, registry
-from pipeline import promote as rules
+from pipeline.base import params
+from pipeline.registry import promotion as rules
+from pipeline.registry import versions
 
 
 @flow(name="promote")
-def promote(reason: str, version: str = registry.CHALLENGER) -> dict[str, Any]:
+def promote(reason: str, version: str = versions.CHALLENGER) -> dict[str, Any]:
     """Put the challenger, or another version, through the gate against the champion; carry the verdict out."""
     with workspace.held() as place, contextlib.chdir(place):
         settings = params.load()
-        name = registry.model_name(settings.dataset)
-        event = rules.promote(registry.connect(), name, settings, version, reason)
+        name = versions.model_name(settings.dataset)
+        event = rules.promote(versions.connect(), name, settings, version, reason)
     get_run_logger().info("%s: %s", event["event"], event.get("verdict", event).get("reason", ""))
     return event
 
@@ -25,6 +26,6 @@ def promote(reason: str, version: str = registry.CHALLENGER) -> dict[str, Any]:
 def rollback(reason: str) -> dict[str, Any]:
     """Return to the previous champion, after proof that it still answers as on the day it was registered."""
     with contextlib.chdir(workspace.home()):  # not where retrainings work: it must not wait for one
-        event = rules.rollback(registry.connect(), registry.model_name(params.load().dataset), reason)
+        event = rules.rollback(versions.connect(), versions.model_name(params.load().dataset), reason)
     get_run_logger().info("version %s is champion again instead of %s", event["version"], event["previous"])
     return event

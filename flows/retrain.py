@@ -16,8 +16,10 @@ from prefect.states import Completed
 from prefect.tasks import exponential_backoff
 
 from flows import workspace
-from pipeline import alerts, params, processes, run
-from pipeline.errors import BadInput, TemporaryFault
+from pipeline import run
+from pipeline.base import params, processes
+from pipeline.base.errors import BadInput, TemporaryFault
+from pipeline.monitoring import alerts
 
 RETRIES, FIRST_DELAY = 4, 30  # a network fault is tried again after 30 s, 1, 2 and 4 minutes
 

@@ -18,8 +18,9 @@ from types import FrameType
 from filelock import FileLock, Timeout
 
 from flows import events, workspace
-from pipeline import files, params, processes, run
-from pipeline.errors import BadInput, one_line
+from pipeline import run
+from pipeline.base import files, params, processes
+from pipeline.base.errors import BadInput, one_line
 
 PORT = 4200
 HOST = "127.0.0.1"

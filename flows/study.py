@@ -7,8 +7,8 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 
 from flows import workspace
-from pipeline import params
-from pipeline import study as room
+from pipeline.base import params
+from pipeline.studies import study as room
 
 
 @flow(name="study")

@@ -16,8 +16,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from pipeline import files, params, registry, run, splits
-from pipeline.errors import BadInput
+from pipeline import run
+from pipeline.base import files, params
+from pipeline.base.errors import BadInput
+from pipeline.data import splits
+from pipeline.registry import versions
 
 PLACE = Path(".cache/retrain")
 
@@ -39,7 +42,7 @@ def held(dataset: str | None = None, recipe: str | None = None) -> Iterator[Path
     (top / run.RETRAINING).parent.mkdir(exist_ok=True)
     try:
         with FileLock(top / run.RETRAINING, timeout=1):
-            os.environ["MLFLOW_TRACKING_URI"] = registry.tracking_uri(top)
+            os.environ["MLFLOW_TRACKING_URI"] = versions.tracking_uri(top)
             if given := os.environ.get("MNIST_DIR"):
                 os.environ["MNIST_DIR"] = str(top / given)
             place = _worktree(top) if _has_commits(top) else top

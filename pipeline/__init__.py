@@ -1,4 +1,4 @@
-"""WHAT each step does: one module a stage, in dvc.yaml's order, then the few rooms they share."""
+"""WHAT each step does: its modules are the stages of dvc.yaml, its folders the rooms that stages share."""
 
 import os
 

@@ -10,11 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline import features, files, splits
-from pipeline import params as params_file
-from pipeline.errors import one_line
-from pipeline.params import Drift
-from pipeline.splits import Split
+from pipeline.base import files
+from pipeline.base import params as params_file
+from pipeline.base.errors import one_line
+from pipeline.base.params import Drift
+from pipeline.data import splits
+from pipeline.data.splits import Split
+from pipeline.digits import features
 
 PAGE = Path("reports/drift.html")
 REPORT = Path("reports/drift.json")

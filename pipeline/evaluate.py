@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline import corruptions, features, files, inference, params, splits
-from pipeline.errors import BadInput, one_line
-from pipeline.splits import CLASSES
+from pipeline.base import files, params
+from pipeline.base.errors import BadInput, one_line
+from pipeline.data import splits
+from pipeline.data.splits import CLASSES
+from pipeline.digits import corruptions, features
+from pipeline.learning import inference
 
 MODEL = Path("models/model.onnx")
 METRICS = Path("reports/metrics.json")
@@ -150,7 +153,7 @@ def calibration_error(table: pd.DataFrame) -> float:
 def slices(described: pd.DataFrame, right: np.ndarray) -> pd.DataFrame:
     """Accuracy on the tails of the features, the weakest first: slice, feature, edge, n, errors, accuracy, low, high.
 
-    ``described`` is :func:`pipeline.features.describe` of the images, ``right`` bool (N,). ``edge`` is the
+    ``described`` is :func:`pipeline.digits.features.describe` of the images, ``right`` bool (N,). ``edge`` is the
     feature's value at which the tail begins; low and high are Wilson's 95 % interval (1927). A tail of more than twice
     its size is left out: so many images share the edge that it singles out nothing.
     """
@@ -244,7 +247,7 @@ def answer_all(answer: Answer, parts: dict[str, splits.Split]) -> dict[str, np.n
 
 def draw(test: splits.Split, probabilities: np.ndarray, found: dict[str, pd.DataFrame], gallery: int) -> None:
     """Leave the pictures of reports/evaluation; ``gallery`` is how many images a gallery holds."""
-    from pipeline import figures
+    from pipeline.reporting import figures
 
     matrix = confusion(test.labels, probabilities.argmax(axis=1))
     pictures = {

@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import batches, datasets, files, splits
-from pipeline import params as params_file
-from pipeline.batches import Batch
-from pipeline.datasets import Loaded
-from pipeline.errors import one_line
-from pipeline.splits import Split
+from pipeline.base import files
+from pipeline.base import params as params_file
+from pipeline.base.errors import one_line
+from pipeline.data import intake, splits
+from pipeline.data.datasets import decoders
+from pipeline.data.datasets.decoders import Loaded
+from pipeline.data.intake import Batch
+from pipeline.data.splits import Split
 
 MANIFEST = splits.RAW / "manifest.json"
 
@@ -80,7 +82,7 @@ def _settle(raw: Path, part: Path, old: Path) -> None:
 
 
 def main() -> None:
-    loaded, accepted = datasets.load(params_file.load()), batches.accepted()
+    loaded, accepted = decoders.load(params_file.load()), intake.accepted()
     counts = save(loaded, accepted)
     added = f"; {len(accepted)} batches, {counts['recent']:,} of their images held out" if accepted else ""
     print(

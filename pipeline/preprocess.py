@@ -7,10 +7,10 @@ layer.
 
 import numpy as np
 
-from pipeline import params as params_file
-from pipeline import splits
-from pipeline.errors import BadInput, one_line
-from pipeline.splits import Split
+from pipeline.base import params as params_file
+from pipeline.base.errors import BadInput, one_line
+from pipeline.data import splits
+from pipeline.data.splits import Split
 
 
 def separate(train: Split, unseen: np.ndarray, val_share: float) -> tuple[Split, Split, int]:

@@ -17,10 +17,15 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from pipeline import evaluate, files, inference, monitor, registry, splits, validate
-from pipeline import params as params_file
-from pipeline.errors import one_line
-from pipeline.params import Params
+from pipeline import evaluate, validate
+from pipeline.base import files
+from pipeline.base import params as params_file
+from pipeline.base.errors import one_line
+from pipeline.base.params import Params
+from pipeline.data import splits
+from pipeline.learning import inference
+from pipeline.monitoring import monitor
+from pipeline.registry import versions
 
 REGISTRATION = Path("reports/registration.json")
 MODELS = Path("models")
@@ -66,7 +71,7 @@ def machine() -> str:
 def model_card(params: Params, metrics: dict, manifest: dict) -> str:
     """What a person should know before using the model, as Markdown."""
     counts = manifest["counts"]
-    return f"""# {registry.model_name(params.dataset)}
+    return f"""# {versions.model_name(params.dataset)}
 
 Reads one handwritten digit: uint8 (N, {splits.SIDE}, {splits.SIDE}), 0 = paper and 255 = ink, in MNIST's framing
 (20×20 box, centred by mass), to ten probabilities.
@@ -85,14 +90,14 @@ Reads one handwritten digit: uint8 (N, {splits.SIDE}, {splits.SIDE}), 0 = paper 
 def register(client: MlflowClient, params: Params) -> ModelVersion:
     """Register the workspace's model unless these weights are registered already; it becomes the challenger,
     or stays champion."""
-    name = registry.model_name(params.dataset)
+    name = versions.model_name(params.dataset)
     digest = (MODELS / "weights.sha256").read_text().strip()
-    with registry.locked():
-        registry.create(client, name)
-        version = registry.with_weights(client, name, digest) or _new_version(client, name, digest, params)
-        champion = registry.aliased(client, name, registry.CHAMPION)
+    with versions.locked():
+        versions.create(client, name)
+        version = versions.with_weights(client, name, digest) or _new_version(client, name, digest, params)
+        champion = versions.aliased(client, name, versions.CHAMPION)
         if champion is None or champion.version != version.version:
-            client.set_registered_model_alias(name, registry.CHALLENGER, version.version)
+            client.set_registered_model_alias(name, versions.CHALLENGER, version.version)
     return version
 
 
@@ -102,8 +107,8 @@ def _new_version(client: MlflowClient, name: str, digest: str, params: Params) -
     metrics, manifest = files.read_json(evaluate.METRICS), files.read_json("data/raw/manifest.json")
     training = files.read_json(REPORTS / "training.json")
     lineage = {"dataset": params.dataset, "recipe": params.train.recipe, **git_commit(), **data_digests()}
-    mlflow.set_tracking_uri(registry.tracking_uri())
-    with mlflow.start_run(experiment_id=registry.experiment(client, name), tags=lineage) as run:
+    mlflow.set_tracking_uri(versions.tracking_uri())
+    with mlflow.start_run(experiment_id=versions.experiment(client, name), tags=lineage) as run:
         flat = pd.json_normalize(params.in_use()).iloc[0]
         mlflow.log_params({str(key): value for key, value in flat.items()})
         mlflow.log_metrics({k: v for k, v in (metrics | training).items() if isinstance(v, (int, float))})
@@ -162,7 +167,7 @@ def _reference(images: np.ndarray) -> pd.DataFrame:
 
 def main() -> None:
     params = params_file.load()
-    client = registry.connect()
+    client = versions.connect()
     version = register(client, params)
     files.write_json(
         REGISTRATION,

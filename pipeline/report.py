@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline import files, params, splits
-from pipeline.errors import BadInput, one_line
-from pipeline.splits import CLASSES
+from pipeline.base import files, params
+from pipeline.base.errors import BadInput, one_line
+from pipeline.data import splits
+from pipeline.data.splits import CLASSES
 
 REPORTS = Path("reports")
 PAGE = REPORTS / "index.html"

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import yaml
 
-from pipeline import files, processes, promote, register, registry
-from pipeline.errors import BadInput
-from pipeline.params import Params
+from pipeline import register
+from pipeline.base import files, processes
+from pipeline.base.errors import BadInput
+from pipeline.base.params import Params
+from pipeline.registry import promotion, versions
 
 REPORT = Path("reports/index.html")
 MEND_SECONDS = 0.5  # from a look at a file that is not whole to the next
@@ -27,16 +29,16 @@ def run(params: Params) -> dict:
 
 def settle(params: Params) -> dict:
     """What follows when every stage is up to date: see that the model is registered, and judge it if it is new."""
-    client, name = registry.connect(), registry.model_name(params.dataset)
-    if registry.with_weights(client, name, files.read_json(register.REGISTRATION)["weights_sha256"]) is None:
+    client, name = versions.connect(), versions.model_name(params.dataset)
+    if versions.with_weights(client, name, files.read_json(register.REGISTRATION)["weights_sha256"]) is None:
         # DVC restored or kept the stage's output, but this registry never saw the model.
         repro("--force", "--single-item", "--no-run-cache", "register")
-    decision = promote.promote_if_new(client, name, params)
-    champion = registry.aliased(client, name, registry.CHAMPION)
+    decision = promotion.promote_if_new(client, name, params)
+    champion = versions.aliased(client, name, versions.CHAMPION)
     if champion is None:
         refused = f"version {decision['version']} was refused: " if decision["version"] else ""
         raise BadInput(f"{name} has no champion: {refused}{_reason(decision)}")
-    return {"decision": decision, "champion": registry.describe(client, champion), "report": str(REPORT)}
+    return {"decision": decision, "champion": versions.describe(client, champion), "report": str(REPORT)}
 
 
 def mend(place: Path = Path()) -> None:

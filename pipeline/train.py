@@ -22,12 +22,16 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from pipeline import augment, figures, files, inference, models, splits
-from pipeline import params as params_file
-from pipeline.backend import keras, tensorflow
-from pipeline.errors import BadInput, one_line
-from pipeline.params import Augment, Params, Recipe
-from pipeline.splits import Split
+from pipeline.base import files
+from pipeline.base import params as params_file
+from pipeline.base.errors import BadInput, one_line
+from pipeline.base.params import Augment, Params, Recipe
+from pipeline.data import splits
+from pipeline.data.splits import Split
+from pipeline.digits import augmentation
+from pipeline.learning import inference, networks
+from pipeline.learning.backend import keras, tensorflow
+from pipeline.reporting import figures
 
 KERAS = Path("models/model.keras")
 ONNX = Path("models/model.onnx")
@@ -56,7 +60,7 @@ class AugmentedBatches(keras.utils.PyDataset):
         super().__init__()
         self.split, self.recipe, self.seed = split, recipe, seed
         self.steps = max(math.ceil(len(split.labels) / recipe.batch_size), recipe.min_steps_per_epoch)
-        self.augmentation = augment.Augmentation(recipe.augment, np.random.default_rng([FIELDS, seed]))
+        self.augmentation = augmentation.Augmentation(recipe.augment, np.random.default_rng([FIELDS, seed]))
         self.start(epoch=0)
 
     def __len__(self) -> int:
@@ -214,7 +218,7 @@ def compiled(recipe: Recipe, steps_per_epoch: int) -> keras.Model:
     if recipe.optimizer not in OPTIMIZERS:
         known = ", ".join(OPTIMIZERS)
         raise BadInput(f"params.yaml: Keras knows no optimizer {recipe.optimizer!r}: choose one of {known}")
-    model = models.for_training(models.build(recipe.network, recipe.precision))
+    model = networks.for_training(networks.build(recipe.network, recipe.precision))
     if recipe.l1 or recipe.l2:
         for layer in filter(lambda layer: hasattr(layer, "kernel"), model.layers):
             layer.kernel.regularizer = keras.regularizers.L1L2(recipe.l1, recipe.l2)
@@ -280,7 +284,7 @@ def fit(
         ],
     )
     weights = model.get_weights()  # float32, whatever the arithmetic was
-    model = models.build(recipe.network)
+    model = networks.build(recipe.network)
     model.set_weights(weights)
     if recipe.label_smoothing:
         cool(model, val)
@@ -324,8 +328,8 @@ def fit_all(
         model, history = fit(train, val, recipe, seed + MEMBERS_APART * (number - 1), checkpoint_at)
         members.append(model)
         histories.append(history.assign(member=number))
-    model = models.averaged(members) if recipe.members > 1 else members[0]
-    return models.shift_averaged(model) if recipe.shift_averaged else model, pd.concat(histories, ignore_index=True)
+    model = networks.averaged(members) if recipe.members > 1 else members[0]
+    return networks.shift_averaged(model) if recipe.shift_averaged else model, pd.concat(histories, ignore_index=True)
 
 
 def overfits_from(history: pd.DataFrame) -> int | None:
@@ -400,7 +404,7 @@ def _values(variables: list) -> list[np.ndarray]:
 
 def code() -> list[str]:
     """The digests of the modules that decide what a fit of a recipe gives."""
-    return [files.sha256_file(Path(__file__).with_name(name)) for name in ("augment.py", "models.py", "train.py")]
+    return [files.sha256_file(str(module.__file__)) for module in (augmentation, networks, sys.modules[__name__])]
 
 
 def _checkpoint_key(train: Split, val: Split, recipe: Recipe, seed: int) -> str:
@@ -417,7 +421,7 @@ def facts(params: Params, model: keras.Model, history: pd.DataFrame) -> dict:
         "seed": params.train.seed,
         "network": params.recipe.network.name,
         "members": params.recipe.members,
-        "precision": params.recipe.precision if models.has_fast_bfloat16() else "float32",
+        "precision": params.recipe.precision if networks.has_fast_bfloat16() else "float32",
         "augmented": params.recipe.augment != Augment(),
         "weights": model.count_params(),
         "epochs": int(by_member["epoch"].max().max()),

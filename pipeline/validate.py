@@ -13,11 +13,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chisquare
 
-from pipeline import features, files, splits
-from pipeline import params as params_file
-from pipeline.errors import BadInput, one_line
-from pipeline.params import Validate
-from pipeline.splits import CLASSES, Split
+from pipeline.base import files
+from pipeline.base import params as params_file
+from pipeline.base.errors import BadInput, one_line
+from pipeline.base.params import Validate
+from pipeline.data import splits
+from pipeline.data.splits import CLASSES, Split
+from pipeline.digits import features
 
 REPORT = Path("reports/validation.json")
 DOCS = Path("reports/validation")

@@ -21,7 +21,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipeline.params import Serving
+from pipeline.base.params import Serving
 from serving import problems, telemetry
 from serving.problems import Problem
 

@@ -11,10 +11,12 @@ from collections import OrderedDict, deque
 
 import numpy as np
 
-from pipeline import features, inference, live
-from pipeline.errors import BadInput
-from pipeline.live import Seen
-from pipeline.params import Serving
+from pipeline.base.errors import BadInput
+from pipeline.base.params import Serving
+from pipeline.digits import features
+from pipeline.learning import inference
+from pipeline.monitoring import live
+from pipeline.monitoring.live import Seen
 from serving.predictor import Predictor
 
 QUEUE_IMAGES = 20_000
@@ -27,7 +29,7 @@ log = logging.getLogger("digits.serving")
 
 
 class Memory:
-    """The writer of :mod:`pipeline.live` for one service."""
+    """The writer of :mod:`pipeline.monitoring.live` for one service."""
 
     def __init__(self, settings: Serving, predictor: Predictor) -> None:
         self.settings, self.predictor = settings, predictor
@@ -64,7 +66,7 @@ class Memory:
 
     def correct(self, identity: str, label: int, by: str) -> None:
         """Keep a person's word on an image; :class:`BadInput` if that image is not known (any more),
-        :class:`pipeline.live.InBatch` if it went into a batch with another label."""
+        :class:`pipeline.monitoring.live.InBatch` if it went into a batch with another label."""
         seen = self._find(identity)
         with live.store() as connection:
             seen = seen or live.find(connection, identity)

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pipeline import files, inference, processes, registry
-from pipeline.errors import BadInput
+from pipeline.base import files, processes
+from pipeline.base.errors import BadInput
+from pipeline.learning import inference
+from pipeline.registry import versions
 from serving import telemetry
 
 if TYPE_CHECKING:
@@ -122,14 +124,14 @@ class Predictor:
 
     def _remember(self, told: dict[str, Any]) -> None:
         try:
-            files.write_json(registry.home() / REMEMBERED, told)
+            files.write_json(versions.home() / REMEMBERED, told)
         except OSError as error:
             log.warning("the champion cannot be remembered for the next start: %s", error)
 
     def _recall(self) -> None:
         """Begin with what was last known of this model."""
         try:
-            told = files.read_json(registry.home() / REMEMBERED)
+            told = files.read_json(versions.home() / REMEMBERED)
             if told["champion"]["model"] == self.name:
                 self.take(told)
         except (OSError, ValueError, KeyError, TypeError):

@@ -15,10 +15,10 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from pipeline import framing, ink
-from pipeline.errors import BadInput
-from pipeline.params import Serving
-from pipeline.splits import SIDE
+from pipeline.base.errors import BadInput
+from pipeline.base.params import Serving
+from pipeline.data.splits import SIDE
+from pipeline.digits import framing, ink
 from serving.problems import Problem
 
 JSON, NPY, FORM = "application/json", "application/x-npy", "multipart/form-data"

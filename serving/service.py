@@ -30,11 +30,13 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
-from pipeline import inference, live, registry
-from pipeline.errors import BadInput
-from pipeline.live import Seen
-from pipeline.params import Serving
-from pipeline.splits import CLASSES, SIDE
+from pipeline.base.errors import BadInput
+from pipeline.base.params import Serving
+from pipeline.data.splits import CLASSES, SIDE
+from pipeline.learning import inference
+from pipeline.monitoring import live
+from pipeline.monitoring.live import Seen
+from pipeline.registry import versions
 from serving import problems, requests, schemas, telemetry, trend
 from serving.gatekeeper import Gatekeeper
 from serving.memory import Memory, identities
@@ -201,7 +203,7 @@ def _champion(request: Request) -> Served:
 def metrics(request: Request) -> Response:
     predictor, memory = request.app.state.predictor, request.app.state.memory
     telemetry.VERSION.clear()
-    for alias in (registry.CHAMPION, registry.CHALLENGER):
+    for alias in (versions.CHAMPION, versions.CHALLENGER):
         if served := getattr(predictor, alias):
             telemetry.VERSION.labels(alias, served.number).set(1)
     telemetry.FAULT.set(predictor.fault is not None)
@@ -246,7 +248,7 @@ def application(name: str, settings: Serving, key: str | None = None) -> FastAPI
     app = FastAPIOffline(title="digits", summary="Reads handwritten digits", lifespan=running, redoc_url=None)
     app.include_router(router)
     app.mount("/page", StaticFiles(directory=PAGE))
-    reports = registry.home() / "reports"
+    reports = versions.home() / "reports"
     reports.mkdir(exist_ok=True)
     app.mount("/reports", StaticFiles(directory=reports, html=True))
     app.add_middleware(Gatekeeper, settings=settings, key=key)

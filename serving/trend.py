@@ -4,7 +4,7 @@ from typing import Any
 
 from jinja2 import Environment
 
-from pipeline import windows
+from pipeline.monitoring import windows
 
 SHOWN = 60  # windows, the latest
 FAR = 10  # standard deviations; of a column that never varied, such as an empty border, more says nothing

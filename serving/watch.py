@@ -2,8 +2,8 @@
 
 MLflow takes two seconds to import and more memory than everything else in the service, and a registry may be slow or
 away: none of that is to be felt by a request. Each line is ``{"champion": facts or null, "challenger": facts or null,
-"fault": null or one line}``; facts are those of :func:`pipeline.registry.describe`, and where the ONNX file lies. With
-a fault the versions are left out: the service goes on with those it has.
+"fault": null or one line}``; facts are those of :func:`pipeline.registry.versions.describe`, and where the ONNX
+file lies. With a fault the versions are left out: the service goes on with those it has.
 """
 
 import json
@@ -18,8 +18,8 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")  # and soon
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from pipeline import registry
-from pipeline.errors import BadInput, one_line
+from pipeline.base.errors import BadInput, one_line
+from pipeline.registry import versions
 
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 10.0  # until files that could not be read, or were not the registered ones, are looked at again
@@ -27,19 +27,19 @@ RETRY_SECONDS = 10.0  # until files that could not be read, or were not the regi
 
 def facts(client: MlflowClient, version: ModelVersion) -> dict[str, Any]:
     """What the service needs of a version: where its model lies, checked against its digest, and its description."""
-    onnx = str(registry.onnx_file(client, version))
-    return {**registry.describe(client, version), "onnx": onnx, "onnx_sha256": version.tags["onnx_sha256"]}
+    onnx = str(versions.onnx_file(client, version))
+    return {**versions.describe(client, version), "onnx": onnx, "onnx_sha256": version.tags["onnx_sha256"]}
 
 
 def told(client: MlflowClient, name: str, aliases: dict[str, str]) -> dict[str, Any]:
     """The line for these aliases."""
     line: dict[str, Any] = {"fault": None}
-    for alias in (registry.CHAMPION, registry.CHALLENGER):
+    for alias in (versions.CHAMPION, versions.CHALLENGER):
         number = aliases.get(alias)
         try:
             line[alias] = facts(client, client.get_model_version(name, number)) if number else None
         except BadInput as error:
-            if alias == registry.CHAMPION:
+            if alias == versions.CHAMPION:
                 return {"fault": str(error)}
             line[alias] = None  # a challenger that cannot be read is not shown; the gate will say why
     return line
@@ -47,13 +47,13 @@ def told(client: MlflowClient, name: str, aliases: dict[str, str]) -> dict[str, 
 
 def watch(name: str) -> None:
     """Ask each second, for ever."""
-    client = registry.connect()
+    client = versions.connect()
     known: dict[str, str] | None = None
     line: dict[str, Any] = {}
     retry_at = 0.0
     while True:
         try:
-            aliases = registry.aliases(client, name)
+            aliases = versions.aliases(client, name)
             if aliases != known or (line["fault"] and time.monotonic() > retry_at):
                 found = told(client, name, aliases)
                 known, retry_at = aliases, time.monotonic() + RETRY_SECONDS

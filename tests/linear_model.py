@@ -1,4 +1,4 @@
-"""A small model file that keeps the contract of pipeline/inference.py: softmax(images / 255 · weights + bias)."""
+"""A small model file with the contract of pipeline/learning/inference.py: softmax(images / 255 · weights + bias)."""
 
 from pathlib import Path
 

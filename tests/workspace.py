@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline import processes
+from pipeline.base import processes
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = (

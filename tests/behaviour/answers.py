@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import inference
-from pipeline.splits import Split
+from pipeline.data.splits import Split
+from pipeline.learning import inference
 
 
 class Answers:

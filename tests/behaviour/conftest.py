@@ -4,7 +4,7 @@ import pytest
 from answers import Answers
 from workspace import Workspace
 
-from pipeline import splits
+from pipeline.data import splits
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,16 @@
 """The monitor on a trained model: no alarm on images like those it learnt from, one under each corruption."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from answers import Answers
-from workspace import Workspace
+from workspace import ROOT, Workspace
 
-from pipeline import corruptions, monitor, splits
-from pipeline import params as params_file
+from pipeline.base import params as params_file
+from pipeline.data import splits
+from pipeline.digits import corruptions
+from pipeline.monitoring import monitor
 
-RULES = params_file.load(Path(params_file.__file__).parents[1] / "params.yaml").monitor
+RULES = params_file.load(ROOT / "params.yaml").monitor
 IMAGES = 300  # of a window
 
 

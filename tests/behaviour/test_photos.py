@@ -7,7 +7,7 @@ import photos
 import pytest
 from answers import Answers
 
-from pipeline import framing
+from pipeline.digits import framing
 
 
 @pytest.mark.parametrize("kind", photos.KINDS)

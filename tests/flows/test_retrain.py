@@ -11,7 +11,7 @@ from prefect.testing.utilities import prefect_test_harness
 from workspace import ROOT
 
 from flows import retrain
-from pipeline.errors import BadInput, TemporaryFault
+from pipeline.base.errors import BadInput, TemporaryFault
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 from workspace import Workspace
 
 from flows import workspace
-from pipeline import files
-from pipeline import params as params_file
-from pipeline.errors import BadInput
+from pipeline.base import files
+from pipeline.base import params as params_file
+from pipeline.base.errors import BadInput
 
 
 @pytest.fixture

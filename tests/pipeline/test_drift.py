@@ -9,18 +9,21 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 from workspace import ROOT
 
-from pipeline import datasets, drift, files, splits
-from pipeline import params as params_file
-from pipeline.errors import BadInput
-from pipeline.features import FEATURES
-from pipeline.splits import Split
+from pipeline import drift
+from pipeline.base import files
+from pipeline.base import params as params_file
+from pipeline.base.errors import BadInput
+from pipeline.data import splits
+from pipeline.data.datasets import decoders
+from pipeline.data.splits import Split
+from pipeline.digits.features import FEATURES
 
 PARAMS = params_file.load(ROOT / "params.yaml").model_copy(update={"dataset": "digits"})
 
 
 @pytest.fixture(scope="module")
 def train() -> Split:
-    return datasets.load(PARAMS).train
+    return decoders.load(PARAMS).train
 
 
 @pytest.fixture(scope="module")

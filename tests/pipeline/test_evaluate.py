@@ -12,11 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score, recall_score
+from workspace import ROOT
 
-from pipeline import evaluate, features, files, splits
-from pipeline.errors import BadInput
+from pipeline import evaluate
+from pipeline.base import files
+from pipeline.base.errors import BadInput
+from pipeline.data import splits
+from pipeline.digits import features
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
+PARAMS = ROOT / "params.yaml"
 
 # Three images, hand-made: a sure 0 that is right, a 1 taken for a 7, a 2 that is right with little confidence.
 LABELS = np.array([0, 1, 2], np.uint8)

@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from workspace import ROOT
 
-from pipeline import datasets, files, ingest, splits
-from pipeline.batches import Batch
-from pipeline.datasets import Loaded
-from pipeline.errors import BadInput, one_line
-from pipeline.splits import Split
-
-ROOT = Path(__file__).parents[2]
+from pipeline import ingest
+from pipeline.base import files
+from pipeline.base.errors import BadInput, one_line
+from pipeline.data import splits
+from pipeline.data.datasets import decoders
+from pipeline.data.datasets.decoders import Loaded
+from pipeline.data.intake import Batch
+from pipeline.data.splits import Split
 
 
 def some_data(count: int = 40, seed: int = 0) -> Split:
@@ -199,7 +201,7 @@ def test_all_mirrors_down_is_a_temporary_failure_in_one_line(
     before = content(workspace / "data")
     capsys.readouterr()
     write_params(workspace, "mnist", "data/incoming")
-    monkeypatch.setattr(datasets, "MIRRORS", tuple(mirrors.url(each) for each in ("fails", "fails")))  # type: ignore[attr-defined]
+    monkeypatch.setattr(decoders, "MIRRORS", tuple(mirrors.url(each) for each in ("fails", "fails")))
     with pytest.raises(SystemExit) as end, one_line():
         ingest.main()
     assert end.value.code == 75

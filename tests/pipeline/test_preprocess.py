@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from pipeline import preprocess
-from pipeline.errors import BadInput
-from pipeline.splits import Split
+from pipeline.base.errors import BadInput
+from pipeline.data.splits import Split
 
 VAL_SHARE = 0.2
 

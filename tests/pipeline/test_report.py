@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from workspace import ROOT
 
-from pipeline import evaluate, figures, files, params, report, splits
-from pipeline.errors import BadInput
+from pipeline import evaluate, report
+from pipeline.base import files, params
+from pipeline.base.errors import BadInput
+from pipeline.data import splits
+from pipeline.reporting import figures
 
-PARAMS = Path(__file__).parents[2] / "params.yaml"
+PARAMS = ROOT / "params.yaml"
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 SECTIONS = {
     *("training", "confusions", "mistakes", "classes", "slices", "robustness", "calibration"),

@@ -4,15 +4,18 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+from workspace import ROOT
 
-from pipeline import inference, models, splits, train
-from pipeline import params as params_file
-from pipeline.backend import keras
-from pipeline.errors import BadInput
-from pipeline.params import Augment, Network, Recipe
-from pipeline.splits import Split
+from pipeline import train
+from pipeline.base import params as params_file
+from pipeline.base.errors import BadInput
+from pipeline.base.params import Augment, Network, Recipe
+from pipeline.data import splits
+from pipeline.data.splits import Split
+from pipeline.learning import inference, networks
+from pipeline.learning.backend import keras
 
-SHIPPED = params_file.load(Path(params_file.__file__).parents[1] / "params.yaml").recipes
+SHIPPED = params_file.load(ROOT / "params.yaml").recipes
 SMALL = Network.model_validate({"name": "small", "dropout": 0.3})
 RECIPE = Recipe(
     network=SMALL,
@@ -145,7 +148,7 @@ def test_onnx_answers_as_keras_does_for_every_shipped_recipe(recipe: str, worksp
     as_exported = SHIPPED[recipe].model_copy(update={"precision": "float32"})  # as fit gives its model back
     model = train.compiled(as_exported, steps_per_epoch=10)
     if SHIPPED[recipe].shift_averaged:
-        model = models.shift_averaged(model)
+        model = networks.shift_averaged(model)
     images = bars(70, seed=5).images
     assert train.export_onnx(model, workspace / "model.onnx", images) <= train.ONNX_TOLERANCE
     np.testing.assert_allclose(
@@ -161,7 +164,7 @@ def test_onnx_answers_as_keras_does_for_every_shipped_recipe(recipe: str, worksp
 def test_an_export_that_differs_is_refused_and_leaves_no_file(workspace: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(train, "ONNX_TOLERANCE", -1.0)
     with pytest.raises(RuntimeError, match="differ from Keras'"):
-        train.export_onnx(models.build(SMALL), workspace / "model.onnx", VAL.images)
+        train.export_onnx(networks.build(SMALL), workspace / "model.onnx", VAL.images)
     assert not list(workspace.glob("*.onnx"))
 
 
@@ -190,7 +193,7 @@ def test_decay_that_is_not_asked_for_is_none(optimizer: str):
 def test_a_training_that_diverges_is_one_line(workspace: Path, monkeypatch: pytest.MonkeyPatch):
     for name, split in {"train": TRAIN, "val": VAL}.items():
         splits.save(splits.PROCESSED / name, split)
-    shipped = params_file.load(Path(params_file.__file__).parents[1] / "params.yaml")
+    shipped = params_file.load(ROOT / "params.yaml")
     wild = RECIPE.model_copy(update={"learning_rate": 1e30, "schedule": "constant"})
     params = shipped.model_copy(update={"recipes": {**shipped.recipes, "fast": wild}})
     monkeypatch.setattr(params_file, "load", lambda: params)

@@ -9,17 +9,20 @@ import pytest
 from scipy.stats import chisquare
 from workspace import ROOT
 
-from pipeline import datasets, files, splits, validate
-from pipeline import params as params_file
-from pipeline.errors import BadInput
-from pipeline.splits import Split
+from pipeline import validate
+from pipeline.base import files
+from pipeline.base import params as params_file
+from pipeline.base.errors import BadInput
+from pipeline.data import splits
+from pipeline.data.datasets import decoders
+from pipeline.data.splits import Split
 
 PARAMS = params_file.load(ROOT / "params.yaml").model_copy(update={"dataset": "digits"})
 
 
 @pytest.fixture(scope="module")
 def clean() -> tuple[Split, Split]:
-    loaded = datasets.load(PARAMS)
+    loaded = decoders.load(PARAMS)
     return loaded.train, loaded.test
 
 

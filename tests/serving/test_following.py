@@ -13,8 +13,10 @@ import pytest
 from running import Service, copy_of, until
 from workspace import Workspace
 
-from pipeline import corruptions, monitor, registry, windows
-from pipeline import params as params_file
+from pipeline.base import params as params_file
+from pipeline.digits import corruptions
+from pipeline.monitoring import monitor, windows
+from pipeline.registry import versions
 
 
 @pytest.fixture
@@ -27,10 +29,10 @@ def register_another(
 ) -> str:
     """A second version, of the same files as the first with other weights' digest; its number."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace.folder}/mlflow.db")
-    client = registry.connect()
+    client = versions.connect()
     first = client.get_model_version("digits-cnn", "1")
     place = workspace.folder / folder
-    shutil.copytree(registry.download(client, first), place)
+    shutil.copytree(versions.download(client, first), place)
     if damaged:
         content = bytearray((place / "model.onnx").read_bytes())
         content[len(content) // 2] ^= 1
@@ -42,7 +44,7 @@ def register_another(
 
 
 def promote(number: str) -> None:
-    registry.connect().set_registered_model_alias("digits-cnn", "champion", number)
+    versions.connect().set_registered_model_alias("digits-cnn", "champion", number)
 
 
 def test_a_promotion_and_a_rollback_reach_it_without_a_request_lost(
@@ -92,7 +94,7 @@ def test_a_challenger_that_is_no_model_of_ours_does_not_hold_up_the_champion(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
     second = register_another(workspace, monkeypatch)
-    client = registry.connect()
+    client = versions.connect()
     client.set_registered_model_alias("digits-cnn", "challenger", second)
     client.delete_model_version_tag("digits-cnn", second, "onnx_sha256")
     third = register_another(workspace, monkeypatch, folder="third")
@@ -154,7 +156,7 @@ def test_a_challenger_answers_beside_and_in_shadow(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, digits: tuple[np.ndarray, np.ndarray]
 ):
     second = register_another(workspace, monkeypatch)
-    registry.connect().set_registered_model_alias("digits-cnn", "challenger", second)
+    versions.connect().set_registered_model_alias("digits-cnn", "challenger", second)
     service = Service(workspace)
     until(
         lambda: (service.client.get("/model").json().get("challenger") or {}).get("version") == second, "a challenger"
@@ -173,7 +175,7 @@ def test_live_windows_feed_the_monitor(
 ):
     """What the service saw is compared with the champion's reference, and the page shows how it went."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace.folder}/mlflow.db")
-    params, client = params_file.load(workspace.folder / "params.yaml"), registry.connect()
+    params, client = params_file.load(workspace.folder / "params.yaml"), versions.connect()
     service = Service(workspace)
     service.ready()
 

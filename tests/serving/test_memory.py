@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 from running import until
+from workspace import ROOT
 
-from pipeline import live
-from pipeline import params as params_file
-from pipeline.errors import BadInput
-from pipeline.live import Seen
+from pipeline.base import params as params_file
+from pipeline.base.errors import BadInput
+from pipeline.monitoring import live
+from pipeline.monitoring.live import Seen
 from serving import memory
 from serving.memory import Memory, identities
 
-SETTINGS = params_file.load(Path(params_file.__file__).parents[1] / "params.yaml").serving
+SETTINGS = params_file.load(ROOT / "params.yaml").serving
 NOBODY: Any = SimpleNamespace(challenger=None)
 
 

@@ -7,7 +7,7 @@ import linear_model
 import numpy as np
 import pytest
 
-from pipeline import files
+from pipeline.base import files
 from serving.predictor import Predictor
 
 

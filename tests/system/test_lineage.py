@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from workspace import Workspace
 
-from pipeline import splits
+from pipeline.data import splits
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""What every room stands on: params, places, files, errors, processes."""

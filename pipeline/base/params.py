@@ -1,0 +1,281 @@
+"""What may a person change? params.yaml as typed, checked, frozen objects."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from pipeline.base import files
+from pipeline.base.errors import BadInput
+
+PATH = Path("params.yaml")
+
+Dataset = Literal["digits", "mnist", "kaggle", "idx", "npz", "csv", "folder"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+def _ordered(band: tuple[float, float]) -> tuple[float, float]:
+    if band[0] > band[1]:
+        raise ValueError(f"the lowest, {band[0]}, is above the highest, {band[1]}")
+    return band
+
+
+Band = Annotated[tuple[float, float], Field(strict=False), AfterValidator(_ordered)]  # YAML has lists, no tuples
+
+
+class Section(BaseModel):
+    """A section of params.yaml: no unknown keys, no silent conversions, no changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Ingest(Section):
+    local_dir: str
+    test_share: Annotated[float, Field(ge=0, lt=1)]
+    timeout_seconds: Positive
+    attempts: Count
+
+
+class Validate(Section):
+    min_train: Count
+    min_test: Count
+    class_share: Band
+    max_share_difference: Share
+    mean_pixel: Band
+    ink_share: Band
+    max_border_ink: float
+    max_duplicate_share: Share
+    max_leaked_share: Share
+
+
+class Preprocess(Section):
+    max_share_difference: Share
+
+
+class Batches(Section):
+    min_images: Count
+    held_out: Annotated[float, Field(gt=0, lt=1)]
+    max_suspected_labels: Share
+    max_distance: Positive
+    max_drifted_share: Share
+
+
+class Augment(Section):
+    """The bands within which each training image is changed by its own draw (:mod:`pipeline.digits.augmentation`)."""
+
+    shift: Annotated[float, Field(ge=0)] = 0.0
+    rotate: Annotated[float, Field(ge=0)] = 0.0
+    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    shear: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    elastic: Annotated[float, Field(ge=0)] = 0.0
+    stroke: Share = 0.0
+    paper: Share = 0.0
+
+
+class Network(BaseModel):
+    """Which network, by its name in :mod:`pipeline.learning.networks`, and the settings its function takes."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    name: str
+
+    @property
+    def settings(self) -> dict[str, int | float | bool]:
+        return self.model_extra or {}
+
+
+class Recipe(Section):
+    """A network and all that decides how it is fitted; what a recipe does not name it does without."""
+
+    network: Network
+    members: Count = 1
+    val_share: Annotated[float, Field(gt=0, lt=1)]
+    epochs: Count
+    batch_size: Count
+    min_steps_per_epoch: Count = 1
+    optimizer: str
+    learning_rate: Positive
+    schedule: Literal["constant", "cosine"] = "constant"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    l1: Annotated[float, Field(ge=0)] = 0.0
+    l2: Annotated[float, Field(ge=0)] = 0.0
+    patience: Count | None = None
+    augment: Augment = Augment()
+    shift_averaged: bool = False
+
+
+class Train(Section):
+    recipe: str
+    seed: Annotated[int, Field(ge=0, lt=2**31)]  # NumPy takes 32 bits, and members and trials count on from it
+
+
+TRAIN_IMAGES = "train_images"  # a key of a study's grid beside those of a recipe
+
+
+StudyName = Annotated[str, Field(pattern=r"^[\w-]+$")]  # the name of a folder, and in MLflow's queries
+
+
+class Study(Section):
+    """A grid of trials over a recipe: one fit for each cell and seed."""
+
+    question: str
+    recipe: str | None = None
+    """None: the one that trains"""
+    train_images: Count | None = None
+    """None: all"""
+    seeds: Annotated[int, Field(ge=2)]
+    common: dict[str, Any] = {}
+    grid: Annotated[list[dict[str, Annotated[list[Any], Field(min_length=1)]]], Field(min_length=1)]
+
+    @property
+    def is_of_noise(self) -> bool:
+        """Whether its trials are the recipe as it is, and differ in their seed alone."""
+        return self.grid == [{}] and not self.common and self.train_images is None
+
+    @model_validator(mode="after")
+    def _counts_images(self) -> Self:
+        for images in (value for block in self.grid for value in block.get(TRAIN_IMAGES, [])):
+            if not isinstance(images, int) or images < 1:
+                raise ValueError(f"{TRAIN_IMAGES} in the grid is {images!r}: give a whole number above 0")
+        return self
+
+
+class Evaluate(Section):
+    mistakes: Count
+    bootstrap: Count
+    calibration_bins: Count
+    corrupted: Count
+
+
+class Drift(Section):
+    max_distance: Share
+    max_drifted_share: Share
+
+
+class Monitor(Section):
+    min_images: Count
+    max_images: Count
+    max_distance: Share
+    max_drifted_share: Share
+    bad: Count
+    of: Count
+
+
+class Retention(Section):
+    versions: Count
+    days: Count
+
+
+class Serving(Section):
+    max_body_mb: Positive
+    max_megapixels: Positive
+    max_images: Count
+    max_seconds: Positive
+    rate: Annotated[str, Field(pattern=r"^[1-9]\d*/(second|minute|hour)$")]
+    shadow: bool
+    keep_images: bool
+    memory_mb: Positive
+
+
+class Gate(Section):
+    min_accuracy: Share
+    min_recall: Share
+    significance: Share
+    when_indistinguishable: Literal["promote", "keep"]
+    max_gap: Share
+    min_recent_accuracy: Share
+    min_recent_images: Count
+    max_size_mb: Positive
+    max_latency_ms: Positive
+
+
+class Params(Section):
+    dataset: Dataset
+    ingest: Ingest
+    batches: Batches
+    validate_: Validate = Field(alias="validate")  # pydantic's own models have a method `validate`
+    preprocess: Preprocess
+    train: Train
+    recipes: dict[str, Recipe]
+    evaluate: Evaluate
+    drift: Drift
+    monitor: Monitor
+    serving: Serving
+    gate: Gate
+    retention: Retention
+    studies: dict[StudyName, Study]
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that trains."""
+        return self.recipes[self.train.recipe]
+
+    def in_use(self) -> dict[str, Any]:
+        """Every section as plain values, and of the recipes the one that trains, as ``recipe``."""
+        return {**self.model_dump(by_alias=True, exclude={"recipes", "studies"}), "recipe": self.recipe.model_dump()}
+
+    @model_validator(mode="after")
+    def _knows_its_recipe(self) -> Self:
+        if self.train.recipe not in self.recipes:
+            raise ValueError(f"train.recipe is {self.train.recipe!r}: choose one of {', '.join(self.recipes)}")
+        return self
+
+
+def load(path: Path | str = PATH) -> Params:
+    """Read and check params.yaml; :class:`BadInput` has a line for each key that is wrong."""
+    path = Path(path)
+    try:
+        return parse(path.read_text(encoding="utf-8"), path)
+    except FileNotFoundError:
+        raise BadInput(f"there is no {path} here: run this in the workspace's top folder") from None
+    except (OSError, UnicodeError) as error:
+        raise BadInput(f"{path} cannot be read as text ({error}): restore it") from None
+
+
+def parse(text: str, path: Path) -> Params:
+    """Check the ``text`` of a params.yaml; ``path`` is what a message calls it."""
+    try:
+        return Params.model_validate(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        raise BadInput("\n".join(explain(path, e) for e in error.errors())) from None
+
+
+def explain(path: Path | str, error: ErrorDetails) -> str:
+    """One line on what pydantic found wrong in the file (or part) ``path``."""
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        return f"{path}: unknown key {key}: remove it or correct its spelling"
+    if error["type"] == "missing":
+        return f"{path}: the key {key} is missing: add it"
+    if error["type"] == "value_error" and not key:
+        return f"{path}: {error['ctx']['error']}"
+    return f"{path}: {key} is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def choose(path: Path | str = PATH, *, dataset: str | None = None, recipe: str | None = None) -> None:
+    """Put the workspace on another data set or recipe: rewrite that one line, leave every other byte.
+
+    A no-op where it is there already; :class:`BadInput`, and nothing written, where there is no such recipe.
+    """
+    path = Path(path)
+    known = load(path).recipes
+    if recipe is not None and recipe not in known:
+        raise BadInput(f"there is no recipe {recipe!r} in {path}: choose one of {', '.join(known)}")
+    before = text = path.read_text(encoding="utf-8")
+    for key, value in (("dataset", dataset), ("  recipe", recipe)):
+        if value is not None:
+            text = re.sub(rf"(?m)^({key}:[ \t]*)\S+", rf"\g<1>{value}", text, count=1)
+    found = parse(text, path)
+    if dataset not in (None, found.dataset) or recipe not in (None, found.train.recipe):
+        raise BadInput(f"{path}: write `dataset:` and `recipe:` on lines of their own, as they were shipped")
+    if text != before:
+        files.write_text(path, text)

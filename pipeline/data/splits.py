@@ -1,0 +1,82 @@
+"""Where do a split's arrays lie, and to which split does a sample belong?
+
+A split is two plain ``.npy`` files in a folder: ``images`` uint8 (N, 28, 28) with 0 = paper and 255 = ink, and
+``labels`` uint8 (N,). They are read memory-mapped.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.base import files
+from pipeline.base.errors import BadInput
+
+RAW = Path("data/raw")
+PROCESSED = Path("data/processed")
+ACCEPTED = Path("data/batches")  # a folder a batch of new data, whole from the moment it is there
+FACTS = "batch.json"  # in it
+CLASSES = 10
+SIDE = 28
+
+
+class Split(NamedTuple):
+    images: np.ndarray
+    """uint8 (N, 28, 28)"""
+    labels: np.ndarray
+    """uint8 (N,)"""
+
+
+def save(folder: Path | str, split: Split) -> None:
+    files.write_npy(Path(folder) / "images.npy", split.images)
+    files.write_npy(Path(folder) / "labels.npy", split.labels)
+
+
+def load(folder: Path | str) -> Split:
+    """Read a split memory-mapped; :class:`BadInput` if a file is missing or no array."""
+    arrays = []
+    for name in Split._fields:
+        path = Path(folder) / f"{name}.npy"
+        try:
+            arrays.append(np.load(path, mmap_mode="r", allow_pickle=False))
+        except FileNotFoundError:
+            raise BadInput(f"there is no {path}: run `dvc repro`") from None
+        except (ValueError, EOFError) as error:
+            raise BadInput(f"{path} is not a whole .npy file ({error}): remove it and run `dvc repro`") from None
+    return Split(*arrays)
+
+
+def check_arrays(train: Split, test: Split, stage: str) -> None:
+    """What every stage takes for granted of the arrays; :class:`BadInput` with a line for each finding of ``stage``."""
+    findings = []
+    for name, split in {"train": train, "test": test}.items():
+        if split.images.dtype != np.uint8 or split.labels.dtype != np.uint8:
+            findings.append(f"{name}: pixels are {split.images.dtype}, labels {split.labels.dtype}: both must be uint8")
+        if split.images.shape[1:] != (SIDE, SIDE):
+            findings.append(f"{name}: the images' shape is {split.images.shape}: (N, {SIDE}, {SIDE}) is needed")
+        if split.labels.shape != split.images.shape[:1]:
+            findings.append(f"{name}: {len(split.images)} images but {split.labels.shape} labels: each needs one")
+        elif not split.labels.size:
+            findings.append(f"{name}: there are no images: add some to the data set")
+    if findings:
+        raise BadInput("\n".join(f"{stage}: {finding}" for finding in findings))
+
+
+def content_hashes(images: np.ndarray) -> np.ndarray:
+    """A 64-bit BLAKE2b hash of each image's bytes: uint64 (N,). Equal images have equal hashes, on every machine."""
+    digests = (hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=8).digest() for image in images)
+    return np.frombuffer(b"".join(digests), dtype="<u8")
+
+
+def held_out(hashes: np.ndarray, share: float, purpose: str) -> np.ndarray:
+    """Which samples are held out for ``purpose``: bool (N,), about ``share`` of them.
+
+    Decided by the sample's content alone, so that what is once held out stays so in every later run and batch.
+    ``purpose`` salts the hash: the val split must not be drawn along the same line as the test split.
+    """
+    salt = np.frombuffer(hashlib.blake2b(purpose.encode(), digest_size=8).digest(), dtype="<u8")[0]
+    mixed = (hashes ^ salt) * np.uint64(0x9E3779B97F4A7C15)  # Knuth's multiplicative hash, wraps modulo 2**64
+    mixed ^= mixed >> np.uint64(32)
+    mixed *= np.uint64(0x9E3779B97F4A7C15)
+    return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53 < share

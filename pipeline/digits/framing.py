@@ -1,0 +1,165 @@
+"""How does any picture of one digit become 28×28 in MNIST's framing?
+
+First the ink is told from the paper (:func:`read_image`, by :mod:`pipeline.digits.ink`): 0 = paper and 255 = ink,
+whatever the picture's colours and light. Then the ink is put as MNIST's digits are (:func:`to_mnist`): its box scaled
+to 20×20 with its aspect kept, centred by mass in 28×28 (LeCun et al. 1998, section III.A).
+"""
+
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from pipeline.base.errors import BadInput
+from pipeline.data.splits import SIDE
+from pipeline.digits import ink
+
+BOX = 20  # pixels, the longer side of a digit in MNIST
+FINE = 8  # pixels to one of the result, beyond which detail only costs time
+CENTRE = 14  # MNIST's centre of mass, in pixel indices
+FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
+MAX_PIXELS = 50_000_000  # judged by the header, before a pixel is decoded; of a JPEG, those that are decoded
+LEAST_SIDE = 3  # pixels
+WORKING_SIDE = 640  # pixels: finer detail than this is lost at 28×28 anyway
+THIN = 1.6  # pixels at 20×20: a thinner stroke would fade away, MNIST's are 2.4 wide on average
+PEN = 2.2  # pixels, what a thin stroke is widened to
+BLANK = "no digit is to be seen"
+SEVERAL = "more than one digit is to be seen"
+
+
+class NoSingleDigit(BadInput):
+    """The picture can be read, and shows no digit, or more than one."""
+
+
+def frame(source: Path | BinaryIO, name: str) -> np.ndarray:
+    """The digit on a picture in MNIST's framing: uint8 (28, 28). :class:`BadInput` names the picture by ``name``."""
+    return to_mnist(read_image(source, name))
+
+
+def to_mnist(drawn: np.ndarray) -> np.ndarray:
+    """Any 2-D ink array (0 = paper, more = ink) → uint8 (28, 28); :class:`NoSingleDigit` if there is no ink."""
+    strongest = float(drawn.max(initial=0))
+    if strongest <= 0:
+        raise NoSingleDigit(BLANK)
+    drawn = drawn.astype(np.float32) * (255 / strongest)
+    top, bottom, left, right = _box(drawn >= 255 / 10)
+    drawn = drawn[top:bottom, left:right]
+    drawn = _resized(drawn, min(FINE * BOX / max(drawn.shape), 1.0))
+    scale = BOX / max(drawn.shape)
+    digit = _resized(_widened(drawn, scale), scale)
+    y, x = _offset(digit)
+    framed = np.zeros((SIDE, SIDE), np.float32)
+    framed[y : y + digit.shape[0], x : x + digit.shape[1]] = digit * (255 / digit.max())
+    return np.rint(framed.clip(0, 255)).astype(np.uint8)
+
+
+def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    rows, columns = (np.flatnonzero(np.any(mask, axis=axis)) for axis in (1, 0))
+    return rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+
+
+def _widened(drawn: np.ndarray, scale: float) -> np.ndarray:
+    """Widen strokes that would be thinner than a pen's once scaled."""
+    across, down = np.diff(drawn, axis=1, prepend=0), np.diff(drawn, axis=0, prepend=0)
+    width = 2 * drawn.sum() / max(float(np.hypot(across, down).sum()), 1.0)  # see features.py: area over outline
+    missing = round(PEN / scale - width)
+    if width * scale >= THIN or missing < 1:
+        return drawn
+    return cv2.dilate(drawn, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (missing + 1, missing + 1)))
+
+
+def _resized(drawn: np.ndarray, scale: float) -> np.ndarray:
+    height, width = (max(1, round(side * scale)) for side in drawn.shape)
+    if (height, width) == drawn.shape:
+        return drawn
+    return cv2.resize(drawn, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC).clip(
+        0, 255
+    )
+
+
+def _offset(digit: np.ndarray) -> tuple[int, int]:
+    """Where the digit's upper left corner goes for its centre of mass to lie in the middle, all of it inside."""
+    offsets = []
+    for axis, side in enumerate(digit.shape):
+        mass = digit.sum(axis=1 - axis)
+        centre = float(mass @ np.arange(side) / mass.sum())
+        offsets.append(min(max(round(CENTRE - centre), 0), SIDE - side))
+    return offsets[0], offsets[1]
+
+
+def read_image(source: Path | BinaryIO, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The ink on a picture: float32 (height, width), 0 = paper to 255 = ink, at most WORKING_SIDE pixels a side.
+
+    PNG, JPEG, GIF, WebP, BMP or TIFF; grey, 16-bit, RGB, alpha, palette or CMYK; turned as its EXIF data says; the
+    first frame of an animation. :class:`BadInput`, naming the picture by ``name``, if it cannot be read.
+    """
+    pixels = _decode(source, name, max_pixels)
+    longest = max(pixels.shape[:2])
+    if longest > WORKING_SIDE:
+        factor = WORKING_SIDE / longest
+        size = (max(LEAST_SIDE, round(pixels.shape[1] * factor)), max(LEAST_SIDE, round(pixels.shape[0] * factor)))
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    found, digits = ink.find(pixels)
+    if digits != 1:
+        raise NoSingleDigit(f"{name}: {SEVERAL if digits else BLANK}")
+    return found
+
+
+def _decode(source: Path | BinaryIO, name: str, max_pixels: int) -> np.ndarray:
+    """The picture's colours: float32 (height, width, 3), 0 to 255."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(source, formats=FORMATS) as image:
+                image.draft(image.mode, (2 * WORKING_SIDE, 2 * WORKING_SIDE))  # a JPEG is decoded no larger
+                if image.width * image.height > max_pixels:
+                    raise Image.DecompressionBombError
+                if min(image.size) < LEAST_SIDE:
+                    raise BadInput(f"{name}: {image.width}×{image.height} pixels are too few to read a digit")
+                ImageOps.exif_transpose(image, in_place=True)
+                return _colours(image)
+    except BadInput:
+        raise
+    except FileNotFoundError:
+        raise BadInput(f"{name}: there is no such file") from None
+    except (IsADirectoryError, PermissionError):
+        raise BadInput(f"{name}: is not a file that can be read") from None
+    except Image.DecompressionBombError:
+        raise BadInput(f"{name}: has more than {max_pixels / 1e6:g} million pixels: give a smaller picture") from None
+    except Image.UnidentifiedImageError:
+        raise BadInput(f"{name}: is not a picture: give a whole {', '.join(FORMATS)} file") from None
+    except Exception as error:  # of a damaged file Pillow's decoders raise whatever they stumble over
+        raise BadInput(f"{name}: is cut off or damaged ({error}): give a whole file") from None
+
+
+def _colours(image: Image.Image) -> np.ndarray:
+    """The colours, with what is transparent put on paper; large pictures are made smaller before they become floats."""
+    if image.mode.startswith("I;16"):  # convert() would clip 16 or 32 bits of grey at 255
+        return _grey(np.asarray(image), 65535)
+    if image.mode in ("I", "F"):
+        values = np.nan_to_num(np.asarray(image, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+        return _grey(values, max(float(values.max()), 1.0))
+    transparent = "A" in image.getbands() or "transparency" in image.info
+    times = max(image.size) // (2 * WORKING_SIDE)
+    mode = "RGBA" if transparent else "RGB"
+    if image.mode != mode and (transparent or image.mode != "L"):  # the numbers of a palette cannot be averaged
+        image = image.convert(mode)
+    if times > 1:
+        image = image.reduce(times)
+    values = np.asarray(image.convert(mode), dtype=np.float32)
+    if not transparent:
+        return values
+    colours, alpha = values[:, :, :3], values[:, :, 3:] / 255
+    drawn = float((colours.mean(axis=2, keepdims=True) * alpha).sum() / max(float(alpha.sum()), 1e-6))
+    return colours * alpha + (255.0 if drawn < 128 else 0.0) * (1 - alpha)
+
+
+def _grey(values: np.ndarray, white: float) -> np.ndarray:
+    factor = min(1.0, 2 * WORKING_SIDE / max(values.shape))
+    if factor < 1:
+        size = [max(LEAST_SIDE, round(side * factor)) for side in reversed(values.shape)]
+        values = cv2.resize(values, size, interpolation=cv2.INTER_AREA)
+    return np.repeat((values.astype(np.float32) * (255 / white))[:, :, None], 3, axis=2)

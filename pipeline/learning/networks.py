@@ -1,0 +1,266 @@
+"""Which networks are there? A function each; every one takes uint8 (N, 28, 28) and gives softmax float32 (N, 10).
+
+Preprocessing of pixels is each network's own first layer, so that training, evaluation, the registry and serving
+cannot disagree about it. Only stock Keras layers and operations, so that a saved model loads in Keras' safe mode
+anywhere. A function's arguments are the settings that a recipe of params.yaml gives beside the network's name;
+docs/recipes.md says which write-up each comes from and what it reached here.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pipeline.base.errors import BadInput
+from pipeline.base.params import Network
+from pipeline.data.splits import CLASSES, SIDE
+from pipeline.learning.backend import keras, tensorflow
+
+layers = keras.layers
+
+# Keras' own default, 0.99, needs hundreds of steps before the running statistics are of use: with few steps an epoch
+# the validation figures of the first epochs are then at chance.
+BATCH_NORM_MOMENTUM = 0.9
+
+SHIFTS = ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0))  # rows, columns: where a shift-averaged model looks
+
+
+def small(dropout: float) -> keras.Model:
+    """55 k weights: a 5×5 convolution with stride 2, 3×3 of 32, pooling, 3×3 of 64; batch norm after each.
+
+    The first layer looks at every pixel once and at a quarter of the places, which is what makes it fast.
+    """
+    images, x = _ink()
+    x = _normed(x, 16, 5, strides=2)  # (N, 14, 14, 16)
+    x = _normed(x, 32, 3)  # (N, 14, 14, 32)
+    x = layers.MaxPooling2D()(x)  # (N, 7, 7, 32)
+    x = _normed(x, 64, 3)  # (N, 7, 7, 64)
+    x = layers.Dropout(dropout)(layers.Flatten()(x))
+    return keras.Model(images, _probabilities(x))
+
+
+def strided(filters: int, dropout: float) -> keras.Model:
+    """A 5×5 convolution with stride 2, 3×3 of twice the filters, pooling, two 3×3 of four times; batch norm after each.
+
+    Its pixels are the 24×24 in the middle: the framing leaves next to nothing outside, and a quarter of the work is
+    saved. Batch norm comes after pooling, where it costs a quarter.
+    """
+    images, x = _ink()
+    x = layers.Cropping2D(2)(x)  # (N, 24, 24, 1)
+    x = _normed(x, filters, 5, strides=2)  # (N, 12, 12, f)
+    x = _normed(x, 2 * filters, 3, pool=True)  # (N, 6, 6, 2f)
+    x = _normed(x, 4 * filters, 3)  # (N, 6, 6, 4f)
+    x = _normed(x, 4 * filters, 3, padding="valid")  # (N, 4, 4, 4f)
+    x = layers.Dropout(dropout)(layers.Flatten()(x))
+    return keras.Model(images, _probabilities(x))
+
+
+def six_conv(filters: int, dropout: float) -> keras.Model:
+    """Three pairs of 3×3 convolutions of f, 2f and 4f, pooling after the first two, then each filter's mean; batch
+    norm after each."""
+    images, x = _ink()
+    for width in (filters, 2 * filters):
+        x = _normed(x, width, 3)
+        x = _normed(x, width, 3, pool=True)  # (N, 14, 14, f), then (N, 7, 7, 2f)
+    x = _normed(x, 4 * filters, 3)
+    x = _normed(x, 4 * filters, 3, padding="valid")  # (N, 5, 5, 4f)
+    x = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(x))
+    return keras.Model(images, _probabilities(x))
+
+
+def six_layer_bn(dropout: float) -> keras.Model:
+    """Four 3×3 convolutions, pooling after the second and the fourth, a dense layer, ten outputs; batch norm on all.
+
+    A write-up of 99.5 % with augmentation, Adam, batch 1024 and 20 epochs. It leaves the numbers of filters open:
+    32, 32, 64, 64 and a dense layer of 128 are ours.
+    """
+    images, x = _pixels()
+    for filters in (32, 64):
+        x = _normed(x, filters, 3)
+        x = _normed(x, filters, 3)
+        x = layers.MaxPooling2D()(x)  # (N, 14, 14, 32), then (N, 7, 7, 64)
+    x = layers.Flatten()(x)
+    x = layers.Dense(128, use_bias=False)(x)
+    x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
+    x = layers.Dropout(dropout)(layers.ReLU()(x))
+    return keras.Model(images, _probabilities(x))
+
+
+def two_conv(dropout_features: float, dropout: float) -> keras.Model:
+    """Two valid 3×3 convolutions of 32 and 64, one pooling, dropout, flatten to 9,216, dropout, ten outputs.
+
+    A write-up of 98.86 % on test against 99.75 % on train, whose validation loss rises after epoch 10.
+    """
+    images, x = _pixels()
+    x = layers.Conv2D(32, 3, activation="relu")(x)  # (N, 26, 26, 32)
+    x = layers.Conv2D(64, 3, activation="relu")(x)  # (N, 24, 24, 64)
+    x = layers.Dropout(dropout_features)(layers.MaxPooling2D()(x))  # (N, 12, 12, 64)
+    x = layers.Dropout(dropout)(layers.Flatten()(x))
+    return keras.Model(images, _probabilities(x))
+
+
+def three_conv_64() -> keras.Model:
+    """Three valid 3×3 convolutions of 64, pooling after each, dense layers of 64 and 32.
+
+    Its pixels are not divided by 255 but L2-normalised along axis 1 (each column of an image to length 1), as its
+    write-up does before it reads a digit drawn in Paint.
+    """
+    images = keras.Input((SIDE, SIDE), dtype="uint8", name="images")
+    x = layers.Rescaling(1 / 255)(layers.Reshape((SIDE, SIDE, 1))(images))
+    x = layers.UnitNormalization(axis=1)(x)
+    for _ in range(3):
+        x = layers.Conv2D(64, 3, activation="relu")(x)
+        x = layers.MaxPooling2D()(x)  # (N, 13, 13, 64), (N, 5, 5, 64), (N, 1, 1, 64)
+    x = layers.Flatten()(x)
+    for units in (64, 32):
+        x = layers.Dense(units, activation="relu")(x)
+    return keras.Model(images, _probabilities(x))
+
+
+def conv_pairs(dropout_features: float, dropout: float) -> keras.Model:
+    """Two 5×5 convolutions of 32 and two 3×3 of 64, each pair pooled and dropped out, a dense layer of 256.
+
+    The form that is usual in write-ups on Kaggle's 42,000 images, with 4,200 of them held out (99 %).
+    """
+    images, x = _pixels()
+    for filters, size in ((32, 5), (64, 3)):
+        for _ in range(2):
+            x = layers.Conv2D(filters, size, padding="same", activation="relu")(x)
+        x = layers.Dropout(dropout_features)(layers.MaxPooling2D()(x))  # (N, 14, 14, 32), then (N, 7, 7, 64)
+    x = layers.Dense(256, activation="relu")(layers.Flatten()(x))
+    return keras.Model(images, _probabilities(layers.Dropout(dropout)(x)))
+
+
+def conv_blocks(blocks: int, filters: int, batch_norm: bool, dropout: float) -> keras.Model:
+    """1 to 4 blocks of a 3×3 convolution, batch norm if asked for, pooling and dropout; each with twice the filters.
+
+    Three blocks with early stopping are a write-up's 98 % (Adam before RMSprop and SGD); the others are for studies.
+    """
+    if not 1 <= blocks <= 4:
+        raise BadInput(f"params.yaml: conv-blocks has 1 to 4 blocks, not {blocks}: a fifth would have no pixels left")
+    images, x = _pixels()
+    for block in range(blocks):
+        x = layers.Conv2D(filters * 2**block, 3, padding="same", use_bias=not batch_norm)(x)
+        if batch_norm:
+            x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
+        x = layers.Dropout(dropout)(layers.MaxPooling2D()(layers.ReLU()(x)))
+    return keras.Model(images, _probabilities(layers.Flatten()(x)))
+
+
+NETWORKS: dict[str, Callable[..., keras.Model]] = {
+    function.__name__.replace("_", "-"): function
+    for function in (small, strided, six_conv, six_layer_bn, two_conv, three_conv_64, conv_pairs, conv_blocks)
+}
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 matrices in hardware (AMX), without which it is no faster."""
+    cpu = Path("/proc/cpuinfo")
+    return cpu.is_file() and "amx_bf16" in cpu.read_text(encoding="utf-8").split()
+
+
+def build(network: Network, precision: str = "float32") -> keras.Model:
+    """The network, untrained; its weights are float32, its arithmetic is ``precision``, if the processor has that.
+
+    :class:`BadInput` if there is none of that name, or it has no such settings.
+    """
+    if network.name not in NETWORKS:
+        raise BadInput(f"params.yaml: there is no network {network.name!r}: choose one of {', '.join(NETWORKS)}")
+    function = NETWORKS[network.name]
+    known, given = set(inspect.signature(function).parameters), set(network.settings)
+    if known != given:
+        needed = ", ".join(inspect.signature(function).parameters) or "none"
+        wrong = ", ".join(sorted(known ^ given))
+        raise BadInput(f"params.yaml: network {network.name} takes the settings {needed}; missing or unknown: {wrong}")
+    try:
+        fast = precision == "bfloat16" and has_fast_bfloat16()
+        keras.config.set_dtype_policy("mixed_bfloat16" if fast else "float32")
+        model = function(**network.settings)
+    except (TypeError, ValueError) as error:  # Keras' own words for a number that it cannot use
+        raise BadInput(f"params.yaml: network {network.name}: {' '.join(str(error).split())[:200]}") from None
+    finally:
+        keras.config.set_dtype_policy("float32")
+    model.name = network.name
+    return model
+
+
+class FusedBatchNormalization(keras.layers.BatchNormalization):
+    """Keras' layer, computed in training by TensorFlow's fused kernel: the same numbers, and the whole step of a
+    network of convolutions takes half to two thirds of the time on a CPU."""
+
+    def call(
+        self, inputs: tensorflow.Tensor, training: bool | None = None, mask: tensorflow.Tensor | None = None
+    ) -> tensorflow.Tensor:
+        if not training or len(inputs.shape) != 4:
+            return super().call(inputs, training=training, mask=mask)
+        outputs, mean, variance = tensorflow.compat.v1.nn.fused_batch_norm(
+            tensorflow.convert_to_tensor(inputs), self.gamma.value, self.beta.value, epsilon=self.epsilon
+        )
+        values = tensorflow.cast(tensorflow.reduce_prod(tensorflow.shape(inputs)[:3]), variance.dtype)
+        variance *= (values - 1) / values  # the kernel gives an unbiased estimate, Keras keeps the batch's own variance
+        for kept, seen in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            kept.assign(kept * self.momentum + seen * (1 - self.momentum))
+        return outputs
+
+
+def for_training(model: keras.Model) -> keras.Model:
+    """The same network with faster layers of the same weights, which a saved model is not to need."""
+
+    def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
+        kind = FusedBatchNormalization if type(layer) is layers.BatchNormalization else type(layer)
+        return kind.from_config(layer.get_config())
+
+    faster = keras.models.clone_model(model, clone_function=clone)
+    faster.set_weights(model.get_weights())
+    return faster
+
+
+def averaged(members: Sequence[keras.Model]) -> keras.Model:
+    """One model that answers with the mean of its members' probabilities."""
+    images = keras.Input((SIDE, SIDE), dtype="uint8", name="images")
+    for number, member in enumerate(members):
+        member.name = f"member-{number + 1}"
+    mean = layers.Average(name="probabilities")([member(images) for member in members])
+    return keras.Model(images, mean, name=f"{len(members)}-averaged")
+
+
+def shift_averaged(model: keras.Model) -> keras.Model:
+    """One model that answers with the mean of ``model``'s probabilities over the image moved by a pixel each way."""
+    images = keras.Input((SIDE, SIDE), dtype="uint8", name="images")
+    around = ((0, 0), (1, 1), (1, 1), (0, 0))
+    padded = keras.ops.pad(layers.Reshape((SIDE, SIDE, 1))(images), around, mode="reflect")  # paper may be grey
+    seen = []
+    for rows, columns in SHIFTS:
+        crop = ((1 + rows, 1 - rows), (1 + columns, 1 - columns))
+        seen.append(model(layers.Reshape((SIDE, SIDE))(layers.Cropping2D(crop)(padded))))
+    return keras.Model(images, layers.Average(name="probabilities")(seen), name=f"{model.name}-shift-averaged")
+
+
+def _pixels() -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """The input, uint8 (N, 28, 28), and its pixels in [0, 1], float32 (N, 28, 28, 1)."""
+    images = keras.Input((SIDE, SIDE), dtype="uint8", name="images")
+    return images, layers.Rescaling(1 / 255)(layers.Reshape((SIDE, SIDE, 1))(images))
+
+
+def _ink() -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """The input, and its pixels from the image's own paper (0) to its own ink (1), float32 (N, 28, 28, 1).
+
+    So that faint ink, grey paper or little contrast make no difference.
+    """
+    images, x = _pixels()
+    paper, ink = (keras.ops.min(x, (1, 2), keepdims=True), keras.ops.max(x, (1, 2), keepdims=True))
+    return images, (x - paper) / keras.ops.maximum(ink - paper, 1 / 255)
+
+
+def _normed(
+    x: keras.KerasTensor, filters: int, size: int, strides: int = 1, padding: str = "same", pool: bool = False
+) -> keras.KerasTensor:
+    """Convolution, pooling if asked for, batch norm, ReLU."""
+    x = layers.Conv2D(filters, size, strides=strides, padding=padding, use_bias=False)(x)
+    if pool:
+        x = layers.MaxPooling2D()(x)
+    x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
+    return layers.ReLU()(x)
+
+
+def _probabilities(x: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.Dense(CLASSES, activation="softmax", name="probabilities", dtype="float32")(x)

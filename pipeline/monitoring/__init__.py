@@ -1,0 +1,1 @@
+"""What was the champion asked, does that still look like what it learnt from, and who is told?"""

@@ -1,0 +1,178 @@
+"""What was the champion asked, and what did it answer? An append-only store of the images seen in use, in SQLite.
+
+A row an image: its features, the answer and confidence, who gave it, what the challenger would have said, and, where
+that is allowed, the image. Corrections by people stand in a table of their own and become a labelled batch. The oldest
+rows go when the file would grow above its limit. SQLite rather than Parquet because rows come a few at a time, are
+looked up by their id and are read by another process at the same moment; see benchmarks/serving.py for what it costs.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from pipeline.base.errors import BadInput
+from pipeline.data.splits import SIDE, Split
+from pipeline.digits.features import FEATURES
+from pipeline.registry import versions
+
+if TYPE_CHECKING:  # the service writes; only the monitor reads tables
+    import pandas as pd
+
+FILE = Path("data/live.db")
+WAIT_SECONDS = 10.0  # for another process's write
+SPARED = 0.1  # share of the rows that goes when the file is full
+_COLUMNS = ("id", "at", "model", "version", *FEATURES, "answer", "confidence", "challenger", "shadow", "image")
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS seen (
+    number INTEGER PRIMARY KEY, id TEXT, at TEXT, model TEXT, version TEXT, {" REAL, ".join(FEATURES)} REAL,
+    answer INTEGER, confidence REAL, challenger TEXT, shadow INTEGER, image BLOB);
+CREATE INDEX IF NOT EXISTS seen_id ON seen (id);
+CREATE TABLE IF NOT EXISTS corrections (
+    id TEXT PRIMARY KEY, at TEXT, model TEXT, version TEXT, answer INTEGER, label INTEGER, by TEXT, image BLOB,
+    batch TEXT);
+"""
+
+
+class Seen(NamedTuple):
+    """Images that one version answered: all of a length, ``images`` uint8 (N, 28, 28)."""
+
+    ids: list[str]
+    at: str
+    model: str
+    version: str
+    images: np.ndarray
+    answers: np.ndarray
+    confidences: np.ndarray
+    challenger: str | None = None
+    shadows: np.ndarray | None = None
+    """the challenger's answers"""
+
+
+class InBatch(BadInput):
+    """The image is in a batch already, under another label."""
+
+
+@contextmanager
+def store(path: Path | None = None) -> Iterator[sqlite3.Connection]:
+    """The store, made if it is not there; what is done in the block is committed whole, or not at all."""
+    path = path or versions.home() / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path, timeout=WAIT_SECONDS)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.executescript(_SCHEMA)
+        with connection:
+            yield connection
+
+
+def write(connection: sqlite3.Connection, seen: Sequence[Seen], features: np.ndarray, keep_images: bool) -> None:
+    """Append the rows; ``features`` float64 (N, 12) are those of all their images."""
+    values = features.tolist()
+    rows, row = [], 0
+    for part in seen:
+        shadows = [None] * len(part.ids) if part.shadows is None else part.shadows.tolist()
+        for index, identity in enumerate(part.ids):
+            image = part.images[index].tobytes() if keep_images else None
+            found = (int(part.answers[index]), float(part.confidences[index]), part.challenger, shadows[index], image)
+            rows.append((identity, part.at, part.model, part.version, *values[row], *found))
+            row += 1
+    marks = ", ".join("?" * len(_COLUMNS))
+    connection.executemany(f"INSERT INTO seen ({', '.join(_COLUMNS)}) VALUES ({marks})", rows)  # noqa: S608
+
+
+def spare(connection: sqlite3.Connection, max_bytes: int) -> None:
+    """Let the oldest rows go if the file is larger than that; SQLite uses their room again."""
+    while _used(connection) > max_bytes:
+        first, last = connection.execute("SELECT min(number), max(number) FROM seen").fetchone()
+        if first is None:
+            return
+        connection.execute("DELETE FROM seen WHERE number <= ?", (first + int(SPARED * (last - first)),))
+
+
+def _used(connection: sqlite3.Connection) -> int:
+    """Bytes of the file that hold something."""
+    names = ("page_count", "freelist_count", "page_size")
+    pages, free, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names)
+    return int((pages - free) * size)
+
+
+def correct(connection: sqlite3.Connection, seen: Seen, label: int, by: str) -> None:
+    """Keep a person's word on one image; a later word on the same image takes the place of the earlier one.
+
+    :class:`InBatch` if the image is in a batch with another label: there it can only be mended by a further batch.
+    """
+    identity = seen.ids[0]
+    row = connection.execute("SELECT batch, label FROM corrections WHERE id = ? AND batch IS NOT NULL", (identity,))
+    if filed := row.fetchone():
+        if filed[1] != label:
+            raise InBatch(f"{identity} went into batch {filed[0]} as a {filed[1]}: predict it again, then correct that")
+        return
+    connection.execute(
+        "INSERT OR REPLACE INTO corrections VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+        (
+            *(identity, datetime.now(UTC).isoformat(timespec="seconds"), seen.model, seen.version),
+            *(int(seen.answers[0]), label, by, seen.images[0].tobytes()),
+        ),
+    )
+
+
+def find(connection: sqlite3.Connection, identity: str) -> Seen | None:
+    """The image of that id, if it was kept."""
+    row = connection.execute(
+        "SELECT at, model, version, answer, confidence, image FROM seen WHERE id = ? AND image IS NOT NULL", (identity,)
+    ).fetchone()
+    if row is None:
+        return None
+    at, model, version, answer, confidence, image = row
+    return Seen([identity], at, model, version, _image(image)[None], np.array([answer]), np.array([confidence]))
+
+
+def corrections(connection: sqlite3.Connection) -> tuple[list[str], Split]:
+    """The ids and the labelled images of the corrections that are in no batch yet, oldest first."""
+    rows = connection.execute("SELECT id, label, image FROM corrections WHERE batch IS NULL ORDER BY at, id").fetchall()
+    images = np.stack([_image(row[2]) for row in rows]) if rows else np.empty((0, SIDE, SIDE), np.uint8)
+    return [row[0] for row in rows], Split(images, np.array([row[1] for row in rows], np.uint8))
+
+
+def file_under(connection: sqlite3.Connection, ids: Sequence[str], labels: Iterable[int], batch: str) -> None:
+    """Note that these corrections went into that batch; one that was changed since waits for the next."""
+    connection.executemany(
+        "UPDATE corrections SET batch = ? WHERE id = ? AND label = ? AND batch IS NULL",
+        [(batch, identity, int(label)) for identity, label in zip(ids, labels, strict=True)],
+    )
+
+
+def window(connection: sqlite3.Connection, model: str, version: str, after: int, most: int) -> tuple[int, pd.DataFrame]:
+    """The last rows, at most ``most``, that the version answered after row ``after``: the number of the last one, and
+    the columns that :func:`pipeline.monitoring.monitor.rows` gives. In a store that was begun anew since then, all
+    count."""
+    import pandas as pd
+
+    newest = connection.execute("SELECT max(number) FROM seen").fetchone()[0] or 0
+    after = after if after <= newest else 0
+
+    query = f"""SELECT number, {", ".join(FEATURES)}, answer, confidence FROM seen
+        WHERE model = ? AND version = ? AND number > ? ORDER BY number DESC LIMIT ?"""  # noqa: S608
+    frame = pd.read_sql_query(query, connection, params=(model, version, after, most)).iloc[::-1]
+    last = int(frame["number"].iloc[-1]) if len(frame) else after
+    return last, frame.drop(columns="number").astype({"answer": str}).reset_index(drop=True)
+
+
+def disagreements(connection: sqlite3.Connection, model: str, version: str, challenger: str) -> dict[str, Any]:
+    """How often the challenger, answering in shadow, said something else than the champion."""
+    compared, differ = connection.execute(
+        "SELECT count(*), total(answer != shadow) FROM seen WHERE model = ? AND version = ? AND challenger = ?",
+        (model, version, challenger),
+    ).fetchone()
+    return {"compared": compared, "differ": int(differ)}
+
+
+def _image(content: bytes) -> np.ndarray:
+    return np.frombuffer(content, np.uint8).reshape(SIDE, SIDE)

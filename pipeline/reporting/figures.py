@@ -1,0 +1,384 @@
+"""What does the model get wrong, in pictures?
+
+Each function draws one picture from plain arrays or tables and returns a matplotlib ``Figure``; :func:`save` writes it,
+the same bytes for the same input. A grid of digits is one mosaic array, not an axes a digit: that is what keeps
+matplotlib fast. Images are uint8 (N, 28, 28), 0 = paper and 255 = ink, and are drawn as ink on white paper.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.base import files
+from pipeline.data.splits import CLASSES, SIDE
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK = "#1f2933"
+FADED = "#8a94a0"
+GRID = "#e4e7eb"
+BLUE = "#2563eb"
+ORANGE = "#e8590c"
+PAPER, GREEN_PAPER, ORANGE_PAPER = np.array([[244, 245, 247], [223, 243, 228], [255, 190, 140]])  # RGB
+
+PAIRS, PAIR_IMAGES = 8, 6  # how many pairs of confused digits are shown, and how many images of each
+
+DPI = 130
+CELL = SIDE + 6  # pixels of a digit's cell in a mosaic, rim included
+
+
+def save(figure: Figure, path: Path | str) -> None:
+    """Write a figure as PNG, atomically: 256 colours (half the bytes, no difference to be seen) and no metadata."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    figure.set_dpi(DPI)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    with files.atomic(path) as part:
+        picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(part)
+
+
+def curves(history: pd.DataFrame, overfits_from: int | None = None) -> Figure:
+    """Loss and accuracy, for train and validation, by epoch; the epoch whose weights were kept is marked.
+
+    ``history`` has the columns member, epoch, loss, val_loss, accuracy, val_accuracy and kept. Of several members the
+    first one's lines are bold. The epochs from ``overfits_from`` on are shaded.
+    """
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    figure, panels = _canvas(10, 4, columns=2)
+    members = [rows for _, rows in history.groupby("member")]
+    for axes, name in zip(panels, ("loss", "accuracy"), strict=True):
+        if overfits_from:
+            words = f"overfits from epoch {overfits_from}"
+            axes.axvspan(overfits_from - 0.5, history["epoch"].max() + 0.5, color="#fff1e6", zorder=0, label=words)
+        for number, rows in enumerate(members):
+            _learning(axes, rows, name, first=number == 0)
+        axes.set_title(name.capitalize(), loc="left")
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[0].set_yscale("log")
+    panels[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panels[0].yaxis.set_major_formatter(lambda loss, _place: f"{loss:g}")
+    panels[0].yaxis.set_minor_locator(LogLocator(subs=()))
+    panels[1].yaxis.set_major_formatter(_percent)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=4, frameon=False, fontsize=11
+    )
+    return figure
+
+
+def _learning(axes: Axes, rows: pd.DataFrame, name: str, first: bool) -> None:
+    """One network's curves of ``name``; only the first one's are in the legend and drawn boldly."""
+    kept = rows[rows["kept"]].iloc[0]
+    bold: dict[str, Any] = {"linewidth": 2, "marker": "o", "markersize": 4}
+    line = bold if first else {"linewidth": 1, "alpha": 0.6}
+    labels = ("train", "validation", f"kept: epoch {kept['epoch']:.0f}") if first else (None, None, None)
+    axes.plot(rows["epoch"], rows[name], color=FADED, label=labels[0], **line)
+    axes.plot(rows["epoch"], rows[f"val_{name}"], color=BLUE, label=labels[1], **line)
+    size = 9 if first else 5
+    axes.plot(kept["epoch"], kept[f"val_{name}"], "o", color=ORANGE, markersize=size, label=labels[2])
+
+
+def confusion_matrix(matrix: np.ndarray) -> Figure:
+    """Counts of true class (row) and predicted class (column); the diagonal is faded so that the errors are seen."""
+    figure, (axes,) = _canvas(7.2, 7.2)
+    errors = matrix * (1 - np.eye(CLASSES, dtype=int))
+    shade = np.ma.masked_equal(np.sqrt(errors), 0)
+    axes.imshow(shade, cmap="Oranges", vmin=0, vmax=1.7 * np.sqrt(max(1, errors.max())))  # light enough for dark digits
+    for true, predicted in zip(*np.nonzero(matrix), strict=True):
+        colour = FADED if true == predicted else INK
+        axes.text(predicted, true, f"{matrix[true, predicted]:,}", ha="center", va="center", color=colour, fontsize=13)
+    _class_axes(axes, np.arange(CLASSES))
+    axes.set_title(f"{errors.sum():,} of {matrix.sum():,} images taken for another digit", loc="left", pad=12)
+    return figure
+
+
+def confusion_images(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> Figure:
+    """The confusion matrix made of images: each cell shows the most confident image with that outcome.
+
+    The number in a cell's corner is how many images had that outcome; a cell without one is blank.
+    """
+    labels, predicted, confidence = np.asarray(labels), probabilities.argmax(axis=1), probabilities.max(axis=1)
+    outcome = labels.astype(int) * CLASSES + predicted
+    counts = np.bincount(outcome, minlength=CLASSES**2)
+    ranked = np.argsort(-confidence, kind="stable")
+    cells, first = np.unique(outcome[ranked], return_index=True)
+    paper = np.full((CLASSES**2, 3), 255.0)
+    wrong = cells // CLASSES != cells % CLASSES
+    strength = np.sqrt(counts[cells] / max(1, counts[cells[wrong]].max(initial=0)))[:, None]
+    paper[cells] = np.where(wrong[:, None], 255 - (255 - ORANGE_PAPER) * (0.25 + 0.75 * strength), GREEN_PAPER)
+    shown = np.zeros((CLASSES**2, SIDE, SIDE), np.uint8)
+    shown[cells] = images[ranked[first]]
+
+    figure, (axes,) = _canvas(9, 9)
+    axes.imshow(_mosaic(shown, paper, CLASSES), interpolation="bilinear")
+    for cell in cells:
+        row, column = divmod(int(cell), CLASSES)
+        corner = (column + 1) * CELL - 2.5, row * CELL + 2.5
+        axes.text(*corner, f"{counts[cell]:,}", ha="right", va="top", fontsize=10, color=INK)
+    _class_axes(axes, np.arange(CLASSES) * CELL + CELL / 2 - 0.5)
+    axes.set_title("The most confident image of every outcome, and how many there are", loc="left", pad=12)
+    return figure
+
+
+def mistakes(images: np.ndarray, table: pd.DataFrame, count: int) -> Figure:
+    """A gallery of the first ``count`` rows of :func:`pipeline.evaluate.mistakes`."""
+    rows = table.head(count)
+    captions = [
+        f"{true} → {predicted}\n{confidence:.1%}"
+        for true, predicted, confidence in zip(rows["true"], rows["predicted"], rows["confidence"], strict=True)
+    ]
+    title = f"The {len(rows)} most confident of {len(table):,} mistakes: label → prediction, confidence"
+    return _gallery(images[rows["index"].to_numpy()], captions, title, "No mistakes")
+
+
+def confused_pairs(images: np.ndarray, table: pd.DataFrame) -> Figure:
+    """The pairs of digits that are most often taken for one another, and the most confident mistakes of each pair.
+
+    ``table`` is :func:`pipeline.evaluate.mistakes`. A bar's dark part is the first digit taken for the second, its
+    light part the other way round.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    pairs = table.assign(low=table[["true", "predicted"]].min(axis=1), high=table[["true", "predicted"]].max(axis=1))
+    ranked = [(pair, rows) for pair, rows in pairs.groupby(["low", "high"])]
+    ranked = sorted(ranked, key=lambda item: (-len(item[1]), item[0]))[:PAIRS]
+    if not ranked:
+        return _gallery(images[:0], [], "", "No mistakes")
+    figure, (bars, gallery) = _canvas(10, 0.62 * len(ranked) + 1.1, columns=2)
+    places = np.arange(len(ranked))
+    forth = np.array([(rows["true"] == low).sum() for (low, _), rows in ranked])
+    total = np.array([len(rows) for _, rows in ranked])
+    bars.barh(places, forth, color=BLUE, height=0.62)
+    bars.barh(places, total - forth, left=forth, color="#a9c4f7", height=0.62)
+    bars.set_yticks(places, [f"{low} and {high}" for (low, high), _ in ranked])
+    bars.xaxis.set_major_locator(MaxNLocator(integer=True))
+    bars.invert_yaxis()
+    bars.set_title("Mistakes; dark: the first taken for the second", loc="left", fontsize=12)
+    shown = np.zeros((len(ranked), PAIR_IMAGES, SIDE, SIDE), np.uint8)
+    for row, (_, rows) in enumerate(ranked):
+        chosen = images[rows["index"].to_numpy()[:PAIR_IMAGES]]
+        shown[row, : len(chosen)] = chosen
+    paper = np.where(shown.any(axis=(2, 3)).reshape(-1, 1), PAPER, 255.0)
+    gallery.imshow(_mosaic(shown.reshape(-1, SIDE, SIDE), paper, PAIR_IMAGES), interpolation="bilinear", aspect="auto")
+    gallery.set_axis_off()
+    gallery.set_title("The most confident of them", loc="left", fontsize=12)
+    return figure
+
+
+def suspected_labels(images: np.ndarray, table: pd.DataFrame, count: int) -> Figure:
+    """A gallery of the first ``count`` rows of :func:`pipeline.evaluate.suspected_labels`."""
+    rows = table.head(count)
+    captions = [
+        f"labelled {label}\nrather {other}?" for label, other in zip(rows["label"], rows["suggested"], strict=True)
+    ]
+    title = f"{len(rows)} of {len(table):,} images whose label may be wrong"
+    return _gallery(images[rows["index"].to_numpy()], captions, title, "No suspected labels")
+
+
+def per_class(table: pd.DataFrame) -> Figure:
+    """Recall and precision of each class as dots on one line, from :func:`pipeline.evaluate.per_class`."""
+    figure, (axes,) = _canvas(6.8, 5)
+    scores = table[["recall", "precision"]]
+    axes.hlines(table["digit"], scores.min(axis=1), scores.max(axis=1), color=GRID, linewidth=3)
+    axes.plot(table["recall"], table["digit"], "o", color=BLUE, markersize=10, label="recall: of this digit, found")
+    hollow: dict[str, Any] = {"color": ORANGE, "markerfacecolor": "none", "markeredgewidth": 2, "markersize": 9}
+    axes.plot(table["precision"], table["digit"], "D", **hollow, label="precision: of these answers, right")
+    axes.set_yticks(table["digit"])
+    axes.set_ylabel("digit")
+    _shares_up_to_one(axes, scores.to_numpy().min())
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=11)
+    return figure
+
+
+def reliability(table: pd.DataFrame, error: float) -> Figure:
+    """Accuracy against confidence, a dot a bin, from :func:`pipeline.evaluate.calibration`; below, images a bin."""
+    figure, (axes, below) = _canvas(6.4, 7.2, rows=2, height_ratios=(4, 1))
+    axes.plot([0, 1], [0, 1], color=FADED, linewidth=1.5, linestyle="--", label="as right as it says")
+    axes.vlines(table["confidence"], table["confidence"], table["accuracy"], color=ORANGE, linewidth=2)
+    area = 20 + 40 * np.log10(table["n"])  # a bin of few images is mostly noise, and should look it
+    axes.scatter(
+        table["confidence"], table["accuracy"], area, color=BLUE, zorder=3, label="a bin (larger: more images)"
+    )
+    axes.set_title(f"Expected calibration error: {100 * error:.2f} points", loc="left")
+    axes.legend(frameon=False, loc="lower right", fontsize=11)
+    axes.set(ylim=(0, 1.04), ylabel="accuracy")
+    axes.yaxis.set_major_formatter(_percent)
+    below.bar(table["low"], table["n"], table["high"] - table["low"], align="edge", color=BLUE, edgecolor="white")
+    below.set(yscale="log", xlabel="confidence", ylabel="images")
+    for each in (axes, below):
+        each.set_xlim(0, 1.04)
+        each.xaxis.set_major_formatter(_percent)
+    return figure
+
+
+def slices(table: pd.DataFrame, accuracy: float) -> Figure:
+    """Accuracy on each slice with its 95 % interval, from :func:`pipeline.evaluate.slices`; the line is the whole's."""
+    figure, (axes,) = _canvas(6.8, 0.45 * len(table) + 1.2)
+    places = np.arange(len(table))
+    axes.axvline(accuracy, color=FADED, linestyle="--", linewidth=1.5)
+    axes.hlines(places, table["low"], table["high"], color=BLUE, linewidth=2)
+    axes.plot(table["accuracy"], places, "o", color=BLUE, markersize=9)
+    axes.set_yticks(places, [f"{name} ({n:,})" for name, n in zip(table["slice"], table["n"], strict=True)])
+    _shares_up_to_one(axes, min(accuracy, table["low"].min()))
+    axes.set_title(f"Accuracy (images); dashed: all of test, {accuracy:.2%}", loc="left")
+    return figure
+
+
+def robustness(examples: dict[str, np.ndarray], table: pd.DataFrame) -> Figure:
+    """A row of digits, uint8 (n, 28, 28), for each corruption, with the accuracy under it, the worst first."""
+    half = (len(table) + 1) // 2
+    figure, columns = _canvas(13, 0.5 * half + 0.2, columns=2)
+    for axes, rows in zip(columns, (table.iloc[:half], table.iloc[half:]), strict=True):
+        sheet = np.concatenate([np.concatenate([*examples[name]], axis=1) for name in rows["corruption"]])
+        axes.imshow(255 - sheet, cmap="gray", vmin=0, vmax=255)
+        middles = SIDE * (np.arange(len(rows)) + 0.5)
+        named = zip(rows["corruption"], rows["accuracy"], strict=True)
+        axes.set_yticks(middles, [f"{name.replace('_', ' ')}  {accuracy:.1%}" for name, accuracy in named])
+        axes.set_xticks([])
+        axes.tick_params(length=0)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+    return figure
+
+
+def study(summary: pd.DataFrame, each: pd.DataFrame, losses: list[tuple[str, list[float]]]) -> Figure:
+    """Left, a row a setting: its trials as dots, their mean with its 95 % interval. Right, validation loss by epoch.
+
+    ``summary`` and ``each`` as :mod:`pipeline.studies.study` makes them; ``losses`` has each trial's setting and curve.
+    """
+    from matplotlib import colormaps
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    figure, (dots, curves) = _canvas(12, max(4.2, 0.5 * len(summary) + 1.4), columns=2)
+    colours = colormaps["viridis"](np.linspace(0, 0.9, len(summary)))
+    for place, (row, colour) in enumerate(zip(summary.to_dict("records"), colours, strict=True)):
+        own = each.loc[each["setting"] == row["setting"], "val_accuracy"]
+        dots.hlines(place, row["low"], min(row["high"], 1), color=colour, linewidth=3, alpha=0.45)
+        dots.plot(own, np.full(len(own), place), "o", color=colour, markersize=5, alpha=0.8)
+        dots.plot(row["val_accuracy"], place, "|", color=colour, markersize=20, markeredgewidth=2.5)
+        for loss in (loss for setting, loss in losses if setting == row["setting"]):
+            curves.plot(np.arange(1, len(loss) + 1), loss, color=colour, linewidth=1.5)
+    dots.set_yticks(np.arange(len(summary)), summary["setting"])
+    dots.invert_yaxis()
+    dots.xaxis.set_major_formatter(_percent)
+    dots.xaxis.set_major_locator(MaxNLocator(5))
+    dots.grid(axis="x", color=GRID)
+    dots.set_title("Validation accuracy: trials, mean, 95 % interval", loc="left", fontsize=12)
+    curves.set_yscale("log")
+    curves.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    curves.yaxis.set_major_formatter(lambda loss, _place: f"{loss:g}")
+    curves.yaxis.set_minor_locator(LogLocator(subs=()))
+    curves.xaxis.set_major_locator(MaxNLocator(integer=True))
+    curves.set_xlabel("epoch")
+    curves.set_title("Validation loss, in the same colours", loc="left", fontsize=12)
+    return figure
+
+
+def accuracy_by_seconds(table: pd.DataFrame) -> Figure:
+    """Errors against training time, both on log scales: a dot a seed, a labelled one at a recipe's mean.
+
+    ``table`` has the columns recipe, accuracies (a list of shares) and train_seconds.
+    """
+    figure, (axes,) = _canvas(9, 5.6)
+    for row in table.to_dict("records"):
+        errors = 100 * (1 - np.array(row["accuracies"]))
+        axes.plot(np.full(len(errors), row["train_seconds"]), errors, "o", color=BLUE, alpha=0.35, markersize=5)
+        axes.plot(row["train_seconds"], errors.mean(), "o", color=ORANGE, markersize=9)
+        place: dict[str, Any] = {"xytext": (9, 4), "textcoords": "offset points"}
+        axes.annotate(row["recipe"], (row["train_seconds"], errors.mean()), **place, fontsize=11, color=INK)
+    axes.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel="test errors")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda value, _place: f"{value:g}")
+        axis.set_minor_formatter(lambda value, _place: "")
+    axes.set_yticks([0.15, 0.2, 0.3, 0.5, 0.7, 1, 1.5], [f"{e} %" for e in (0.15, 0.2, 0.3, 0.5, 0.7, 1, 1.5)])
+    axes.grid(color=GRID)
+    axes.set_xmargin(0.15)
+    axes.set_title("Test errors against training time (orange: mean of a recipe's seeds)", loc="left", fontsize=12)
+    return figure
+
+
+def _canvas(
+    width: float, height: float, rows: int = 1, columns: int = 1, height_ratios: tuple[int, ...] | None = None
+) -> tuple[Figure, list[Axes]]:
+    """An empty figure of width × height inches and its axes, plain: no box, quiet ticks."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    panels = list(figure.subplots(rows, columns, squeeze=False, height_ratios=height_ratios).flat)
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["left", "bottom"]].set_color(FADED)
+        axes.tick_params(labelsize=12, color=FADED, labelcolor=INK)
+        axes.xaxis.label.set_size(12)
+        axes.yaxis.label.set_size(12)
+        axes.set_axisbelow(True)
+    return figure, panels
+
+
+def _percent(share: float, _place: float) -> str:
+    return f"{100 * share:.4g}%"
+
+
+def _shares_up_to_one(axes: Axes, lowest: float) -> None:
+    """Rows from top to bottom, shares along x from ``lowest`` to 100 %; from 99 % if all is higher."""
+    low = min(lowest, 0.99)
+    margin = 0.03 * (1 - low)
+    axes.set_xlim(low - margin, 1 + margin)
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(_percent)
+    axes.grid(axis="x", color=GRID)
+
+
+def _class_axes(axes: Axes, places: np.ndarray) -> None:
+    """Label the rows as true and the columns as predicted digits, at ``places``."""
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, labelsize=14)
+    axes.set_xticks(places, list("0123456789"))
+    axes.set_yticks(places, list("0123456789"))
+    axes.set(xlabel="predicted", ylabel="true")
+
+
+def _mosaic(images: np.ndarray, paper: np.ndarray, columns: int, caption: int = 0) -> np.ndarray:
+    """Images (N, 28, 28) as ink on paper of the RGB colours (N, 3), ``columns`` a row: float RGB (H, W, 3) in 0–1.
+
+    A cell is CELL pixels wide and CELL + ``caption`` high, the caption's part white.
+    """
+    rows, rim = -(-len(images) // columns), (CELL - SIDE) // 2
+    ink = np.pad(images / 255, ((0, 0), (rim, rim), (rim, rim)))[..., None]
+    cells = paper[:, None, None, :] / 255 * (1 - ink) + 0.1 * ink
+    cells[:, -1:] = cells[:, :, -1:] = 1  # a white line between cells
+    blank = rows * columns - len(images)
+    cells = np.pad(cells, ((0, blank), (0, caption), (0, 0), (0, 0)), constant_values=1)
+    high = CELL + caption
+    return cells.reshape(rows, columns, high, CELL, 3).swapaxes(1, 2).reshape(rows * high, columns * CELL, 3)
+
+
+def _gallery(images: np.ndarray, captions: list[str], title: str, nothing: str) -> Figure:
+    """Images with a caption of two lines below each, ten a row; the words ``nothing`` if there are none."""
+    columns, caption = 10, 15
+    if not len(images):
+        figure, (axes,) = _canvas(12, 1.2)
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, nothing, ha="center", va="center", fontsize=16, color=FADED)
+        return figure
+    paper = np.full((len(images), 3), PAPER)
+    mosaic = _mosaic(images, paper, columns, caption)
+    figure, (axes,) = _canvas(12, 12 * len(mosaic) / mosaic.shape[1] + 0.25)
+    axes.imshow(mosaic, interpolation="bilinear")
+    axes.set_axis_off()
+    for place, text in enumerate(captions):
+        row, column = divmod(place, columns)
+        at = column * CELL + CELL / 2 - 0.5, row * (CELL + caption) + CELL
+        axes.text(*at, text, ha="center", va="top", fontsize=12, color=INK, linespacing=1.1)
+    axes.set_title(title, loc="left", fontsize=13)
+    return figure

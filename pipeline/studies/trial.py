@@ -1,0 +1,107 @@
+"""One fit of a study, in a process of its own.
+
+Keras draws its layers' seeds from Python's and NumPy's global generators, which belong to a whole process: beside
+another thread that draws from them, as Dask's own do, no result would repeat. A process of one thread for TensorFlow,
+on the other hand, gives the same numbers wherever it runs on the same kind of machine.
+"""
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pipeline.base.params import Recipe
+from pipeline.data import splits
+from pipeline.data.splits import Split
+
+CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
+
+
+class Trial(NamedTuple):
+    settings: dict[str, Any]
+    """the cell of the study's grid: ``{"network.blocks": 2}``"""
+    recipe: Recipe
+    train_images: int | None
+    """None: all"""
+    seed: int
+
+    @property
+    def label(self) -> str:
+        if not self.settings:
+            return "as it is"
+        return ", ".join(f"{key.removeprefix('network.')} {value}" for key, value in self.settings.items())
+
+
+def run(trial: Trial, train: Split, val: Split) -> dict[str, Any]:
+    """Fit in a new process: the curves, a list each with a number an epoch, and the numbers of the whole.
+
+    Called on a Dask worker. RuntimeError with the last line of what the process said if it fails.
+    """
+    facts = {"recipe": trial.recipe.model_dump(), "train_images": trial.train_images, "seed": trial.seed}
+    sent = io.BytesIO()
+    np.savez(
+        sent, allow_pickle=False, facts=np.array(json.dumps(facts)), **_named("train", train), **_named("val", val)
+    )
+    command = [sys.executable, "-m", "pipeline.studies.trial"]
+    done = subprocess.run(command, input=sent.getvalue(), capture_output=True, check=False)
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
+        raise RuntimeError(f"{trial.label}, seed {trial.seed}: the fit ended with {done.returncode}: {said[-1]}")
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def fit(recipe: Recipe, train_images: int | None, seed: int, train: Split, val: Split) -> dict[str, Any]:
+    """What :func:`run` answers with, in this process, which must not have used TensorFlow yet."""
+    from pipeline import train as stage
+    from pipeline.learning.backend import tensorflow
+
+    tensorflow.config.threading.set_intra_op_parallelism_threads(1)
+    tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+    # The images of the lowest hashes: the same ones in every trial, and a smaller trial's are among a larger one's.
+    chosen = np.sort(np.argsort(splits.content_hashes(train.images), kind="stable")[:train_images])
+    model, history = stage.fit_all(Split(train.images[chosen], train.labels[chosen]), val, recipe, seed)
+    answered = model.predict(val.images, batch_size=1000, verbose=0).argmax(axis=1)
+    curves = history.groupby("epoch")[list(CURVES)].mean()  # over the members, where there are several
+    return {
+        **{name: curves[name].tolist() for name in CURVES},
+        "kept_val_accuracy": float((answered == val.labels).mean()),
+        "best_val_loss": float(curves["val_loss"].min()),
+        "epochs": len(curves),
+        "overfits_from": stage.first_overfit(history),
+        "seconds": float(history["seconds"].sum()),
+        "weights": model.count_params(),
+    }
+
+
+def _named(name: str, split: Split) -> dict[str, np.ndarray]:
+    return {f"{name}_{field}": array for field, array in split._asdict().items()}
+
+
+def _end_with(parent: int) -> None:
+    """End this process once its parent is gone: a killed worker must not leave a fit behind."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def main() -> None:
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    with np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False) as sent:
+        facts = json.loads(str(sent["facts"]))
+        train, val = (Split(sent[f"{name}_images"], sent[f"{name}_labels"]) for name in ("train", "val"))
+    recipe = Recipe.model_validate(facts.pop("recipe"))
+    with contextlib.redirect_stdout(io.StringIO()):  # the epochs' lines; what is printed is the answer
+        result = fit(recipe, **facts, train=train, val=val)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.base import files
+
+
+def test_a_failed_write_leaves_the_earlier_file_and_nothing_else(tmp_path: Path):
+    path = tmp_path / "facts.json"
+    files.write_json(path, {"a": 1})
+    with pytest.raises(RuntimeError), files.atomic(path) as part:
+        part.write_text("half")
+        raise RuntimeError("cut off")
+    assert files.read_json(path) == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["facts.json"]
+
+
+def test_the_temporary_file_keeps_the_suffix_that_writers_choose_the_format_by(tmp_path: Path):
+    with files.atomic(tmp_path / "new" / "model.onnx") as part:
+        assert part.suffix == ".onnx" and part.parent == tmp_path / "new"
+        part.touch()
+    assert (tmp_path / "new" / "model.onnx").exists()
+
+
+def test_an_arrays_digest_is_of_values_shape_and_dtype_not_of_the_file(tmp_path: Path):
+    array = np.arange(20_000 * 3, dtype=np.uint8).reshape(20_000, 3)
+    files.write_npy(tmp_path / "a.npy", array)
+    digest = files.sha256_array(array)
+    assert files.sha256_array(np.load(tmp_path / "a.npy", mmap_mode="r")) == digest
+    assert files.sha256_array(np.asfortranarray(array)) == digest
+    others = [array.astype(np.int16), array.reshape(10_000, 6), array[:-1], np.roll(array, 1)]
+    assert digest not in {files.sha256_array(other) for other in others}
+
+
+def test_json_lines_are_read_back_in_order_and_a_torn_one_takes_no_other_along(tmp_path: Path):
+    path = tmp_path / "new" / "lines.jsonl"
+    assert files.read_json_lines(path) == []
+    files.append_json_line(path, {"at": 1, "text": "é\n"})
+    with path.open("a") as file:
+        file.write('{"at": 2, "te')  # the disk was full
+    files.append_json_line(path, {"at": 3})
+    assert files.read_json_lines(path) == [{"at": 1, "text": "é\n"}, {"at": 3}]

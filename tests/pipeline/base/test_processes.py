@@ -1,0 +1,67 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from workspace import ROOT
+
+from pipeline.base import processes
+
+
+def until(true: Callable[[], bool], seconds: float = 20) -> None:
+    ends = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < ends, "it did not happen"
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; a zombie that nobody reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+# A shell whose child writes its number down and sleeps: the grandchild that nobody would tell.
+GRANDCHILD = "sh -c 'echo $$ > {0}; sleep 100' & wait"
+
+
+def test_its_lines_and_its_exit_code_come_through():
+    with processes.started(["sh", "-c", "echo out; echo err >&2; exit 7"]) as process:
+        assert process.stdout and process.stdout.read().splitlines() == ["out", "err"]
+    assert process.returncode == 7
+
+
+def test_a_signal_is_128_and_its_number():
+    with processes.started(["sh", "-c", "kill -9 $$"]) as process:
+        pass
+    assert process.returncode == 128 + 9
+
+
+def test_an_error_in_the_block_ends_the_whole_group(tmp_path: Path):
+    pid = tmp_path / "pid"
+    with pytest.raises(ZeroDivisionError), processes.started(["sh", "-c", GRANDCHILD.format(pid)]):
+        until(lambda: pid.is_file() and bool(pid.read_text()))
+        raise ZeroDivisionError
+    until(lambda: not alive(int(pid.read_text())))
+
+
+def test_the_whole_group_ends_with_a_starter_that_is_killed(tmp_path: Path):
+    pid = tmp_path / "pid"
+    code = f"""
+import time
+from pipeline.base import processes
+with processes.started(["sh", "-c", {GRANDCHILD.format(pid)!r}]):
+    time.sleep(100)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    starter = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    until(lambda: pid.is_file() and bool(pid.read_text()))
+    starter.send_signal(signal.SIGKILL)
+    starter.wait()
+    until(lambda: not alive(int(pid.read_text())))

@@ -1,0 +1,509 @@
+"""Are named data sets fetched, verified and decoded, and is everything that is not whole refused in one line?"""
+
+import gzip
+import hashlib
+import io
+import socket
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+from workspace import ROOT
+
+from pipeline.base import params as params_file
+from pipeline.base.errors import BadInput
+from pipeline.base.params import Params
+from pipeline.data import splits
+from pipeline.data.datasets import decoders
+from pipeline.data.datasets.decoders import Loaded
+
+PARAMS = params_file.load(ROOT / "params.yaml")
+TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = decoders.MNIST
+
+
+def params(dataset: str, **ingest: Any) -> Params:
+    ingest = {"timeout_seconds": 0.2, "attempts": 2, **ingest}
+    return PARAMS.model_copy(update={"dataset": dataset, "ingest": PARAMS.ingest.model_copy(update=ingest)})
+
+
+def load(dataset: str, local_dir: Path | str = "data/incoming", **ingest: Any) -> Loaded:
+    return decoders.load(params(dataset, local_dir=str(local_dir), **ingest))
+
+
+def some_images(count: int, seed: int = 0) -> np.ndarray:
+    """Random pictures with MNIST's empty rim."""
+    images = np.zeros((count, 28, 28), np.uint8)
+    images[:, 4:24, 4:24] = np.random.default_rng(seed).integers(0, 256, (count, 20, 20))
+    return images
+
+
+def some_labels(count: int) -> np.ndarray:
+    return (np.arange(count) % 10).astype(np.uint8)
+
+
+ARRAYS = dict(zip(decoders.MNIST, (some_images(50), some_labels(50), some_images(20, 1), some_labels(20)), strict=True))
+CONTENTS = {name: decoders.encode_idx(array) for name, array in ARRAYS.items()}
+
+
+def write_mnist(folder: Path, contents: dict[str, bytes] = CONTENTS) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, content in contents.items():
+        (folder / f"{name}.gz").write_bytes(gzip.compress(content, mtime=0))
+    arrays: dict[str, Any] = {key: ARRAYS[name] for name, key in decoders.IN_NPZ.items()}
+    np.savez(folder / "mnist.npz", **arrays)
+    return folder
+
+
+def refusal(dataset: str, local_dir: Path | str = "data/incoming", **ingest: Any) -> str:
+    """The one line with which the data set is refused."""
+    with pytest.raises(BadInput) as caught:
+        load(dataset, local_dir, **ingest)
+    message = str(caught.value)
+    assert message and "\n" not in message
+    return message
+
+
+@pytest.fixture(autouse=True)
+def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test in a workspace of its own, with a small MNIST."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MNIST_DIR", raising=False)
+    monkeypatch.setattr(decoders, "MNIST", {name: hashlib.sha256(data).hexdigest() for name, data in CONTENTS.items()})
+    monkeypatch.setattr(decoders, "BACKOFF_SECONDS", 0.001)
+
+
+def assert_is_small_mnist(loaded: Loaded) -> None:
+    arrays = (loaded.train.images, loaded.train.labels, loaded.test.images, loaded.test.labels)
+    for got, expected in zip(arrays, ARRAYS.values(), strict=True):
+        assert got.dtype == np.uint8
+        np.testing.assert_array_equal(got, expected)
+    assert loaded.files == decoders.MNIST
+
+
+# --- MNIST from a folder --------------------------------------------------------------------------------------------
+
+
+def test_mnist_comes_from_mnist_dir_before_local_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MNIST_DIR", str(write_mnist(tmp_path / "mnist")))
+    loaded = load("mnist", tmp_path / "other")
+    assert_is_small_mnist(loaded)
+    assert loaded.source == "local folder"
+
+
+def test_mnist_folder_may_hold_plain_files(tmp_path: Path) -> None:
+    for name, content in CONTENTS.items():
+        (tmp_path / name).write_bytes(content)
+    assert_is_small_mnist(load("mnist", tmp_path))
+
+
+def test_mnist_folder_with_other_content_is_refused(tmp_path: Path) -> None:
+    labels = decoders.encode_idx(some_labels(50)[::-1])
+    folder = write_mnist(tmp_path / "mnist", CONTENTS | {TRAIN_LABELS: labels})
+    message = refusal("mnist", folder)
+    assert TRAIN_LABELS in message
+    assert "SHA-256" in message
+
+
+def test_mnist_dir_without_mnist_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_mnist(tmp_path / "mnist")
+    for folder in ("/nowhere", str(tmp_path)):
+        monkeypatch.setenv("MNIST_DIR", folder)
+        assert f"MNIST_DIR is {folder}," in refusal("mnist", tmp_path / "mnist")
+
+
+def test_half_of_mnist_is_refused(tmp_path: Path) -> None:
+    write_mnist(tmp_path, {TRAIN_IMAGES: CONTENTS[TRAIN_IMAGES]})
+    assert f"{tmp_path}: there is no {TRAIN_LABELS}" in refusal("mnist", tmp_path)
+
+
+# --- MNIST from the mirrors -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def use(mirrors: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Make MIRRORS of behaviours of the local server; ``refuses`` is a port on which nobody listens."""
+    write_mnist(mirrors.folder)
+    write_mnist(mirrors.folder / "lies", {name: content[::-1] for name, content in CONTENTS.items()})
+    lies: dict[str, Any] = dict.fromkeys(decoders.IN_NPZ.values(), ARRAYS[TEST_LABELS])
+    np.savez(mirrors.folder / "lies" / "mnist.npz", **lies)
+
+    def use(*behaviours: str) -> list[str]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            refusing = f"http://127.0.0.1:{free.getsockname()[1]}/"
+        urls = [refusing if each == "refuses" else mirrors.url(*each.split()) for each in behaviours]
+        monkeypatch.setattr(decoders, "MIRRORS", tuple(urls))
+        return urls
+
+    use.requests = mirrors.requests  # type: ignore[attr-defined]
+    return use
+
+
+@pytest.mark.parametrize("mirror", ["good", "good mnist.npz", "recovers", "recovers mnist.npz"])
+def test_mnist_is_downloaded_and_kept(use: Any, mirror: str) -> None:
+    urls = use(mirror)
+    loaded = load("mnist")
+    assert_is_small_mnist(loaded)
+    assert loaded.source == urls[0]
+    requests = use.requests.total()
+    assert load("mnist").source == loaded.source
+    assert use.requests.total() == requests, "the second time nothing is downloaded"
+
+
+@pytest.mark.parametrize("bad", ["fails", "stalls", "truncates", "hides-length", "lies", "lies mnist.npz", "refuses"])
+def test_a_bad_mirror_is_tried_again_then_left_for_the_next(use: Any, bad: str) -> None:
+    urls = use(bad, "good")
+    loaded = load("mnist", attempts=3)
+    assert_is_small_mnist(loaded)
+    assert loaded.source == urls[1]
+    tries = [count for path, count in use.requests.items() if not path.startswith("/good")]
+    assert tries == ([] if bad == "refuses" else [3])
+
+
+def test_all_mirrors_down_is_one_line_that_names_each_and_what_to_do(use: Any, tmp_path: Path) -> None:
+    urls = use("fails", "stalls", "truncates", "lies", "refuses", "truncates mnist.npz")
+    message = refusal("mnist")
+    for url, reason in zip(
+        urls, ["HTTP 500", "silent for 0.2 s", "cut short", "SHA-256", "no connection", "cut short"], strict=True
+    ):
+        assert f"{url}: " in message
+        assert reason in message.split(f"{url}: ")[1].split(";")[0]
+    assert "MNIST_DIR" in message
+    assert list(tmp_path.glob("data/download/*")) == []
+
+
+def test_a_spoilt_kept_file_is_downloaded_again(use: Any) -> None:
+    use("good")
+    load("mnist")
+    kept = decoders.DOWNLOAD / TEST_IMAGES
+    kept.write_bytes(kept.read_bytes()[:-1])
+    use.requests.clear()
+    assert_is_small_mnist(load("mnist"))
+    assert [path.rsplit("/", 1)[1] for path in use.requests] == [f"{TEST_IMAGES}.gz"]
+
+
+def test_what_one_mirror_gave_is_not_asked_of_the_next(use: Any, mirrors: Any) -> None:
+    urls = use("good", "good mnist.npz")
+    (mirrors.folder / f"{TEST_LABELS}.gz").write_bytes(b"gone")
+    loaded = load("mnist", attempts=1)
+    assert_is_small_mnist(loaded)
+    assert loaded.source == ", ".join(urls)
+
+
+def test_a_body_that_never_ends_is_given_up(use: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    use("good")
+    monkeypatch.setattr(decoders, "MAX_BODY", 1000)
+    assert "more than" in refusal("mnist")
+
+
+# --- IDX ------------------------------------------------------------------------------------------------------------
+
+
+@given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=1, max_dims=3, max_side=30)))
+def test_idx_round_trip(array: np.ndarray) -> None:
+    np.testing.assert_array_equal(decoders.decode_idx(decoders.encode_idx(array), array.ndim, "x"), array)
+
+
+@given(st.binary(max_size=200), st.sampled_from([b"", b"\0\0\x08\x01", b"\0\0\x08\x03", b"\x1f\x8b\x08"]))
+def test_arbitrary_bytes_raise_nothing_but_bad_input(tail: bytes, head: bytes) -> None:
+    for ndim in (1, 3):
+        try:
+            array = decoders.decode_idx(decoders.gunzip(head + tail, "x"), ndim, "x")
+        except BadInput as error:
+            assert str(error).startswith("x")
+        else:
+            assert array.ndim == ndim
+
+
+def test_idx_without_test_files_holds_out_by_content(tmp_path: Path) -> None:
+    write_mnist(tmp_path, {name: CONTENTS[name] for name in (TRAIN_IMAGES, TRAIN_LABELS)})
+    loaded = load("idx", tmp_path)
+    held_out = splits.held_out(splits.content_hashes(ARRAYS[TRAIN_IMAGES]), PARAMS.ingest.test_share, "test")
+    assert 0 < held_out.sum() < 50
+    np.testing.assert_array_equal(loaded.test.images, ARRAYS[TRAIN_IMAGES][held_out])
+    np.testing.assert_array_equal(loaded.train.labels, ARRAYS[TRAIN_LABELS][~held_out])
+
+
+BAD_IDX = {
+    "cut short": (TRAIN_IMAGES, None),
+    "magic": (TRAIN_IMAGES, b"\0\0\x0d\x03" + CONTENTS[TRAIN_IMAGES][4:]),
+    "within its IDX header": (TRAIN_IMAGES, CONTENTS[TRAIN_IMAGES][:10]),
+    "bytes, but there are": (TRAIN_IMAGES, CONTENTS[TRAIN_IMAGES][:-1]),
+    "empty": (TRAIN_LABELS, decoders.encode_idx(np.empty(0, np.uint8))),
+    "50 images but 49 labels": (TRAIN_LABELS, decoders.encode_idx(some_labels(49))),
+    "labels must be whole numbers 0–9": (TRAIN_LABELS, decoders.encode_idx(some_labels(50) + np.uint8(1))),
+    "(50, 27, 28)": (TRAIN_IMAGES, decoders.encode_idx(some_images(50)[:, 1:])),
+}
+
+
+@pytest.mark.parametrize("reason", BAD_IDX)
+def test_bad_idx_is_refused(tmp_path: Path, reason: str) -> None:
+    name, content = BAD_IDX[reason]
+    write_mnist(tmp_path, CONTENTS | {name: content or b""})
+    path = tmp_path / f"{name}.gz"
+    if content is None:
+        path.write_bytes(gzip.compress(CONTENTS[name])[:-9])
+    message = refusal("idx", tmp_path)
+    assert reason in message
+    assert name in message
+
+
+def test_half_a_test_pair_is_refused(tmp_path: Path) -> None:
+    write_mnist(tmp_path, {name: CONTENTS[name] for name in (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES)})
+    assert f"no {TEST_LABELS}" in refusal("idx", tmp_path)
+
+
+@pytest.mark.parametrize("dataset", ["idx", "npz", "csv", "folder"])
+def test_own_data_needs_local_dir(dataset: str) -> None:
+    for local_dir in ("data/incoming", ""):
+        assert f"ingest.local_dir is '{local_dir}', but nothing is there" in refusal(dataset, local_dir)
+
+
+# --- npz ------------------------------------------------------------------------------------------------------------
+
+
+def write_npz(folder: Path, **arrays: Any) -> Path:
+    np.savez(folder / "own.npz", **arrays)
+    return folder / "own.npz"
+
+
+def test_npz_with_a_test_split(tmp_path: Path) -> None:
+    write_npz(tmp_path, **{key: ARRAYS[name].astype(np.int64) for name, key in decoders.IN_NPZ.items()})
+    loaded = load("npz", tmp_path)
+    np.testing.assert_array_equal(loaded.test.images, ARRAYS[TEST_IMAGES])
+    assert {array.dtype.name for array in (*loaded.train, *loaded.test)} == {"uint8"}
+    assert list(loaded.files) == ["own.npz"]
+
+
+def test_npz_with_images_and_labels(tmp_path: Path) -> None:
+    loaded = load("npz", write_npz(tmp_path, images=some_images(50), labels=some_labels(50)))
+    assert len(loaded.train.labels) + len(loaded.test.labels) == 50
+
+
+def with_value(value: float) -> np.ndarray:
+    images = some_images(50).astype(np.float64)
+    images[7, 5, 6] = value
+    return images
+
+
+BAD_NPZ = {
+    "in [0, 1]": {"images": some_images(50) / 255},
+    "number 7 (from 0) holds nan": {"images": with_value(np.nan)},
+    "number 7 (from 0) holds 256": {"images": with_value(256).astype(np.int64)},
+    "number 7 (from 0) holds -1": {"images": with_value(-1)},
+    "number 7 (from 0) holds 0.5": {"images": with_value(0.5)},
+    "of type bool": {"images": some_images(50) > 0},
+    "allow_pickle=False": {"images": some_images(50).astype(object)},
+    "(50, 27, 28)": {"images": some_images(50)[:, 1:]},
+    "images' shape is ()": {"images": np.array(5)},
+    "labels' shape is (50, 10)": {"labels": np.eye(10, dtype=np.uint8)[some_labels(50)]},
+    "holds no images": {"images": some_images(0), "labels": some_labels(0)},
+    "holds 10": {"labels": some_labels(50) + 1},
+    "50 images but 51 labels": {"labels": some_labels(51)},
+    "no labels": {"labels": None},
+}
+
+
+@pytest.mark.parametrize("reason", BAD_NPZ)
+def test_bad_npz_is_refused(tmp_path: Path, reason: str) -> None:
+    arrays = {"images": some_images(50), "labels": some_labels(50), **BAD_NPZ[reason]}
+    path = write_npz(tmp_path, **{key: array for key, array in arrays.items() if array is not None})
+    message = refusal("npz", tmp_path)
+    assert reason in message
+    assert str(path) in message
+
+
+def test_broken_npz_is_refused(tmp_path: Path) -> None:
+    path = write_npz(tmp_path, images=some_images(50), labels=some_labels(50))
+    path.write_bytes(path.read_bytes()[:-100])
+    assert str(path) in refusal("npz", tmp_path)
+    path.write_bytes(b"")
+    assert str(path) in refusal("npz", tmp_path)
+
+
+def test_a_folder_with_two_npz_files_is_refused(tmp_path: Path) -> None:
+    for name in ("a.npz", "b.npz"):
+        np.savez(tmp_path / name, images=some_images(2))
+    assert "2 files *.npz" in refusal("npz", tmp_path)
+
+
+@given(st.binary(max_size=80), st.integers(0, 60_000))
+def test_spoilt_npz_raises_nothing_but_bad_input(bytes_: bytes, at: int) -> None:
+    whole = io.BytesIO()
+    np.savez(whole, images=some_images(50))
+    data = whole.getvalue()
+    try:
+        decoders._read_npz(io.BytesIO(data[:at] + bytes_ + data[at + len(bytes_) :]), "x.npz")
+    except BadInput as error:
+        assert str(error).startswith("x.npz")
+
+
+# --- CSV ------------------------------------------------------------------------------------------------------------
+
+
+def csv_lines(count: int = 50) -> list[str]:
+    rows = np.column_stack([some_labels(count), some_images(count).reshape(count, -1)])
+    return [",".join(["label", *decoders.PIXELS]), *(",".join(map(str, row)) for row in rows)]
+
+
+def write_csv(folder: Path, lines: list[str]) -> Path:
+    (folder / "train.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder / "train.csv"
+
+
+def test_csv_as_kaggle_has_it(tmp_path: Path) -> None:
+    path = write_csv(tmp_path, csv_lines())
+    split = decoders.read_csv(path)
+    np.testing.assert_array_equal(split.images, some_images(50))
+    np.testing.assert_array_equal(split.labels, some_labels(50))
+    from_folder, from_file = load("csv", tmp_path), load("csv", path)
+    np.testing.assert_array_equal(from_folder.test.images, from_file.test.images)
+    assert len(from_folder.train.labels) + len(from_folder.test.labels) == 50
+
+
+@pytest.mark.parametrize("cell", ["abc", "", "nan", "256", "-1", "0.5", "inf", "99999999999999999999"])
+@pytest.mark.parametrize("column", [0, 12, 784])
+def test_csv_names_the_line_and_column_of_a_wrong_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell: str, column: int
+) -> None:
+    monkeypatch.setattr(decoders, "CHUNK", 8)  # so that the line stands in the second chunk
+    lines = csv_lines()
+    cells = lines[10].split(",")
+    cells[column] = cell
+    lines[10] = ",".join(cells)
+    message = refusal("csv", write_csv(tmp_path, lines))
+    assert f"{tmp_path}/train.csv: line 11: {'label' if column == 0 else f'pixel{column - 1}'} is '" in message
+
+
+def test_csv_label_10_is_refused(tmp_path: Path) -> None:
+    lines = csv_lines()
+    lines[3] = "10" + lines[3][1:]
+    assert "line 4: label is '10'" in refusal("csv", write_csv(tmp_path, lines))
+
+
+BAD_CSV = {
+    "lacks 1 columns, the first is pixel783": [line.rsplit(",", 1)[0] for line in csv_lines()],
+    "the first is label": [line.split(",", 1)[1] for line in csv_lines()],
+    "line 3: label is ''": [*csv_lines()[:2], "", *csv_lines()[2:]],
+    "line 51: pixel783 is": [*csv_lines()[:50], csv_lines()[50].rsplit(",", 1)[0]],
+    "line 2 has more cells": [csv_lines()[0], *(f"{line},1" for line in csv_lines()[1:])],
+    "in line 5, saw 786": [*csv_lines()[:4], f"{csv_lines()[4]},1", *csv_lines()[5:]],
+    "holds no images": csv_lines()[:1],
+    "is not a CSV file": [],
+}
+
+
+@pytest.mark.parametrize("reason", BAD_CSV)
+def test_bad_csv_is_refused(tmp_path: Path, reason: str) -> None:
+    path = write_csv(tmp_path, BAD_CSV[reason])
+    message = refusal("csv", path)
+    assert reason in message
+    assert str(path) in message
+
+
+def test_csv_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    path.write_bytes(gzip.compress(b"label,pixel0\n1,2\n"))
+    assert str(path) in refusal("csv", path)
+
+
+# --- A folder of pictures -------------------------------------------------------------------------------------------
+
+
+def write_pictures(folder: Path, images: np.ndarray, labels: np.ndarray, suffix: str = "png") -> None:
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        (folder / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / str(label) / f"{i:03}.{suffix}")
+
+
+def test_pictures_that_are_mnists_already_are_taken_as_they_are(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "train", ARRAYS[TRAIN_IMAGES], ARRAYS[TRAIN_LABELS])
+    write_pictures(tmp_path / "test", ARRAYS[TEST_IMAGES], ARRAYS[TEST_LABELS])
+    loaded = load("folder", tmp_path)
+    by_class = np.argsort(ARRAYS[TEST_LABELS], kind="stable")
+    np.testing.assert_array_equal(loaded.test.images, ARRAYS[TEST_IMAGES][by_class])
+    np.testing.assert_array_equal(loaded.test.labels, ARRAYS[TEST_LABELS][by_class])
+    assert sorted(loaded.files) == sorted(f"{split}/{label}" for split in ("test", "train") for label in range(10))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "JPEG"])
+def test_pictures_of_any_size_and_polarity_are_framed(tmp_path: Path, suffix: str) -> None:
+    scans = np.full((20, 60, 40), 250, np.uint8)
+    for i, scan in enumerate(scans):
+        scan[10 : 25 + i, 10 + i : 16 + i] = 20  # a dark stroke on light paper
+    write_pictures(tmp_path, scans, some_labels(20), suffix)
+    loaded = load("folder", tmp_path, test_share=0.5)
+    images = np.concatenate([loaded.train.images, loaded.test.images])
+    assert images.shape == (20, 28, 28)
+    assert (images[:, 0] == 0).all(), "paper is 0"
+    assert (images.max(axis=(1, 2)) > 200).all(), "ink is light"
+
+
+def test_a_small_dark_on_light_picture_is_framed_not_taken_as_it_is(tmp_path: Path) -> None:
+    write_pictures(tmp_path, 255 - np.tri(28, 28, -1, dtype=np.uint8) * 255 * (some_images(20) > 0), some_labels(20))
+    loaded = load("folder", tmp_path, test_share=0.5)
+    assert (loaded.train.images[:, 0] == 0).all()
+
+
+def test_each_unreadable_picture_has_its_line(tmp_path: Path) -> None:
+    write_pictures(tmp_path, some_images(20), some_labels(20))
+    for name in ("3/empty.png", "4/text.jpg"):
+        (tmp_path / name).write_bytes(b"" if "empty" in name else b"no picture")
+    with pytest.raises(BadInput) as caught:
+        load("folder", tmp_path)
+    first, second = str(caught.value).splitlines()
+    assert "3/empty.png" in first
+    assert "4/text.jpg" in second
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("10/a.png", "not one of the folders 0 to 9"),
+        ("12/a.png", "folders 0 to 9"),
+        ("3/a.bmp", "neither PNG nor JPEG"),
+    ],
+)
+def test_what_does_not_belong_into_the_folder_is_refused(tmp_path: Path, name: str, reason: str) -> None:
+    write_pictures(tmp_path, some_images(20), some_labels(20))
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"")
+    assert reason in refusal("folder", tmp_path)
+
+
+def test_a_file_is_no_folder_of_pictures(tmp_path: Path) -> None:
+    assert "a file" in refusal("folder", write_npz(tmp_path))
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    assert "holds no images" in refusal("folder", tmp_path / "own")
+
+
+# --- scikit-learn's digits ------------------------------------------------------------------------------------------
+
+
+def test_digits_come_in_mnists_framing() -> None:
+    loaded = load("digits")
+    images = np.concatenate([loaded.train.images, loaded.test.images])
+    assert len(images) == 1797
+    assert images.dtype == np.uint8
+    assert (images[:, 0] == 0).all()
+    assert (images.max(axis=(1, 2)) == 255).all(), "ink reaches 255"
+    boxes = [np.argwhere(image > 0) for image in images]
+    assert max(max(np.ptp(box, axis=0)) for box in boxes) < 20, "the digit's box is 20×20"
+    share = len(loaded.test.labels) / 1797
+    assert abs(share - PARAMS.ingest.test_share) < 0.03
+    assert not np.isin(splits.content_hashes(loaded.test.images), splits.content_hashes(loaded.train.images)).any()
+    assert set(loaded.test.labels.tolist()) == set(range(10))
+
+
+def test_the_idx_header_is_lecuns() -> None:
+    assert CONTENTS[TRAIN_IMAGES][:16] == struct.pack(">IIII", 2051, 50, 28, 28)
+    assert CONTENTS[TRAIN_LABELS][:8] == struct.pack(">II", 2049, 50)

@@ -1,0 +1,215 @@
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from workspace import ROOT
+
+from pipeline import evaluate
+from pipeline.base import files
+from pipeline.base import params as params_file
+from pipeline.base.errors import BadInput
+from pipeline.data import intake, splits
+from pipeline.data.datasets import decoders
+from pipeline.data.datasets.decoders import Loaded
+from pipeline.data.splits import Split
+
+PARAMS = params_file.load(ROOT / "params.yaml").model_copy(update={"dataset": "digits"})
+
+
+@pytest.fixture(scope="module")
+def digits() -> Loaded:
+    return decoders.load(PARAMS)
+
+
+@pytest.fixture
+def workspace(digits: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace on half of the digits' train split; the other half is what comes in."""
+    monkeypatch.chdir(tmp_path)
+    half = len(digits.train.labels) // 2
+    splits.save(splits.RAW / "train", Split(digits.train.images[:half], digits.train.labels[:half]))
+    splits.save(splits.RAW / "test", digits.test)
+    monkeypatch.setattr(intake, "_version", lambda folder: None)  # `dvc add` has a test of its own
+    return tmp_path
+
+
+@pytest.fixture
+def new(digits: Loaded) -> Split:
+    half = len(digits.train.labels) // 2
+    return Split(digits.train.images[half:], digits.train.labels[half:])
+
+
+def answers(digits: Loaded) -> Callable[[np.ndarray], np.ndarray]:
+    """A champion that knows every image of the data set and is sure of it."""
+    both = [np.concatenate(pair) for pair in zip(digits.train, digits.test, strict=True)]
+    known = {image.tobytes(): label for image, label in zip(*both, strict=True)}
+
+    def answer(images: np.ndarray) -> np.ndarray:
+        labels = [known.get(image.tobytes(), 0) for image in images]
+        return (0.98 * np.eye(10)[labels] + 0.002).astype(np.float32)
+
+    return answer
+
+
+def write_npz(images: np.ndarray, labels: np.ndarray, path: str = "new.npz") -> Path:
+    np.savez(path, allow_pickle=False, images=images, labels=labels)
+    return Path(path)
+
+
+def add(path: Path, digits: Loaded) -> dict:
+    return intake.add(path, PARAMS, answers(digits), "a tester")
+
+
+def test_a_good_batch_is_accepted_whole_with_a_tenth_held_out(workspace: Path, digits: Loaded, new: Split):
+    event = add(write_npz(*new), digits)
+    assert event["event"] == "accepted" and event["by"] == "a tester" and event["findings"] == []
+    (batch,) = intake.accepted()
+    assert batch.name == event["batch"]
+    assert len(batch.train.labels) + len(batch.recent.labels) == len(new.labels)
+    assert 0.05 < len(batch.recent.labels) / len(new.labels) < 0.16
+    both = np.concatenate([batch.train.images, batch.recent.images])
+    assert {image.tobytes() for image in both} == {image.tobytes() for image in new.images}
+    assert Path("new.npz").is_file() and not intake.QUARANTINE.exists()  # the original stays
+    assert files.read_json(splits.ACCEPTED / batch.name / "batch.json")["drift"]["verdict"] == "alike"
+
+
+def as_csv(new: Split) -> Path:
+    with Path("new.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["label", *decoders.PIXELS])
+        writer.writerows([label, *image.ravel()] for image, label in zip(*new, strict=True))
+    return Path("new.csv")
+
+
+def as_idx(new: Split) -> Path:
+    Path("idx").mkdir()
+    for name, array in zip(decoders.MNIST, new, strict=False):
+        Path("idx", name).write_bytes(decoders.encode_idx(array))
+    return Path("idx")
+
+
+def test_every_kind_that_ingest_reads_is_the_same_batch(workspace: Path, digits: Loaded, new: Split):
+    first = add(write_npz(*new), digits)
+    for path in (as_csv(new), as_idx(new)):
+        with pytest.raises(BadInput, match=rf"is known: accepted as {first['batch']} on .* by a tester"):
+            add(path, digits)
+        assert path.exists()
+    assert len(intake.accepted()) == 1
+
+
+def shuffled_labels(new: Split) -> Split:
+    labels = new.labels.copy()
+    chosen = np.random.default_rng(0).permutation(len(labels))[: len(labels) // 10]
+    labels[chosen] = (labels[chosen] + 3) % 10
+    return Split(new.images, labels)
+
+
+@pytest.mark.parametrize(
+    ("poison", "words"),
+    [
+        (shuffled_labels, "the champion is sure that"),
+        (lambda new: Split(255 - new.images, new.labels), "the images look inverted"),
+        (
+            lambda new: Split(new.images[new.labels != 4], new.labels[new.labels != 4]),
+            "add images of the missing digits",
+        ),
+        (lambda new: Split((new.images > 127).astype(np.uint8), new.labels), "scaled to 0–1"),
+        (lambda new: Split(new.images / 255, new.labels), "multiply them by 255"),
+        (lambda new: Split(np.roll(new.images, 6, axis=2) // 2, new.labels), "drift:"),
+        (lambda new: Split(new.images[:5], new.labels[:5]), "add images, or lower"),
+        (lambda new: Split(new.images, new.labels.astype(int) + 1), "labels must be whole numbers 0–9"),
+    ],
+)
+def test_a_poisoned_batch_is_moved_whole_to_quarantine_with_a_report(
+    workspace: Path, digits: Loaded, new: Split, poison: Callable[[Split], Split], words: str
+):
+    path = write_npz(*poison(new))
+    content = path.read_bytes()
+    event = add(path, digits)
+    assert event["event"] == "quarantined" and words in " ".join(event["findings"])
+    place = Path(event["place"])
+    assert (place / "new.npz").read_bytes() == content and not path.exists()
+    assert files.read_json(place / "report.json")["findings"] == event["findings"]
+    assert intake.accepted() == []
+
+
+def test_a_broken_file_is_quarantined_and_none_is_one_line(workspace: Path, digits: Loaded, new: Split):
+    path = write_npz(*new)
+    path.write_bytes(path.read_bytes()[:-200])
+    assert add(path, digits)["event"] == "quarantined" and not path.exists()
+    with pytest.raises(BadInput, match=r"there is nothing at none.npz"):
+        add(Path("none.npz"), digits)
+
+
+def test_what_is_no_batch_is_one_line_and_stays_where_it_is(workspace: Path, digits: Loaded):
+    notes, letters = Path("notes.md"), Path("letters")
+    notes.write_text("do not lose me")
+    (letters / "a").mkdir(parents=True)
+    for path in (notes, letters):
+        with pytest.raises(BadInput, match=rf"{path} is no batch of digits: give"):
+            add(path, digits)
+        assert path.exists()
+    for path in (Path(), workspace.parent):
+        with pytest.raises(BadInput, match="holds the workspace itself"):
+            add(path, digits)
+    assert not intake.QUARANTINE.exists()
+
+
+def test_a_batch_that_cannot_be_moved_away_is_one_line(
+    workspace: Path, digits: Loaded, new: Split, monkeypatch: pytest.MonkeyPatch
+):
+    def read_only(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(shutil, "move", read_only)
+    path = write_npz(255 - new.images, new.labels)
+    with pytest.raises(BadInput, match=r"is refused \(batch: mean grey.*\), and cannot be moved away: .*Permission"):
+        add(path, digits)
+    assert path.exists() and not list(intake.QUARANTINE.iterdir())
+
+
+def test_a_small_batch_may_lack_a_class_by_chance(workspace: Path, digits: Loaded, new: Split):
+    some = np.flatnonzero(new.labels != 4)[:40]
+    assert add(write_npz(new.images[some], new.labels[some]), digits)["event"] == "accepted"
+
+
+def test_without_a_champion_the_labels_are_taken_on_trust(workspace: Path, new: Split):
+    event = intake.add(write_npz(*new), PARAMS, None, "a tester")
+    assert event["event"] == "accepted" and event["suspected_labels"] is None
+
+
+def test_a_kill_in_the_middle_leaves_nothing_half_accepted(
+    workspace: Path, digits: Loaded, new: Split, monkeypatch: pytest.MonkeyPatch
+):
+    path = write_npz(*new)
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            add(path, digits)
+    assert intake.accepted() == [] and path.exists()
+    assert add(path, digits)["event"] == "accepted" and len(intake.accepted()) == 1
+    assert [p.name for p in splits.ACCEPTED.iterdir()] == [intake.accepted()[0].name]
+
+
+def test_the_gate_s_suspicion_is_confident_learning_s(digits: Loaded, new: Split):
+    wrong = shuffled_labels(new)
+    suspected = evaluate.suspected_labels(wrong.labels, answers(digits)(wrong.images))
+    assert len(suspected) == (wrong.labels != new.labels).sum()
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_dvc_versions_an_accepted_batch(workspace: Path, digits: Loaded, new: Split, monkeypatch: pytest.MonkeyPatch):
+    import subprocess
+    import sys
+
+    monkeypatch.undo()
+    monkeypatch.chdir(workspace)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], check=True)
+    event = add(write_npz(*new), digits)
+    tracked = splits.ACCEPTED / f"{event['batch']}.dvc"
+    assert "md5:" in tracked.read_text()
+    shutil.rmtree(splits.ACCEPTED / event["batch"])
+    subprocess.run([sys.executable, "-m", "dvc", "checkout", "-q", str(tracked)], check=True)
+    assert len(intake.accepted()) == 1

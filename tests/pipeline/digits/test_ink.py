@@ -1,0 +1,67 @@
+from io import BytesIO
+
+import cv2
+import numpy as np
+import photos
+import pytest
+from drawing import draw
+from PIL import Image
+
+from pipeline.digits import framing, ink
+
+
+def decoded(content: bytes) -> np.ndarray:
+    pixels = np.asarray(Image.open(BytesIO(content)).convert("RGB"), np.float32)
+    factor = min(1.0, framing.WORKING_SIDE / max(pixels.shape))
+    return cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+
+
+@pytest.mark.parametrize("kind", photos.KINDS)
+def test_one_digit_is_found_however_it_was_drawn(kind: str):
+    for digit, content in photos.pictures(kind, 10, seed=5):
+        found, count = ink.find(decoded(content))
+        assert count == 1, (kind, digit)
+        assert 0 < (found > 128).mean() < 0.35  # strokes, neither a shadow nor the paper's lines
+
+
+def test_shadows_and_lines_are_no_ink():
+    """The ink on a photo covers what was drawn, and hardly anything else."""
+    rng = np.random.default_rng(2)
+    for digit in range(10):
+        sheet = photos.drawn(digit, np.random.default_rng(digit), 640, 0.5, 0.06)
+        paper = np.full((640, 640, 3), 235.0)
+        for place in range(20, 640, 40):
+            cv2.line(paper, (0, place), (640, place + 20), (160, 180, 210), 2, cv2.LINE_AA)
+        shadow = np.where(np.arange(640) > 300, 0.65, 1.0)[None, :, None]
+        pixels = photos.coloured(sheet, np.array([40.0, 50.0, 110.0]), paper) * cv2.GaussianBlur(shadow[0], (1, 9), 3)
+        pixels = cv2.GaussianBlur(pixels, (0, 0), 1) + rng.normal(0, 3, (640, 640, 3))
+        found, count = ink.find(pixels.clip(0, 255).astype(np.float32))
+        assert count == 1
+        drawn, seen = sheet > 0.5, found > 128
+        assert (drawn & seen).sum() / (drawn | seen).sum() > 0.8, digit
+
+
+@pytest.mark.parametrize(("one", "other"), [(1, 7), (4, 4), (5, 1), (7, 5)])
+@pytest.mark.parametrize("place", [(200, 40), (60, 180)])
+def test_two_digits_are_said_to_be_two(one: int, other: int, place: tuple[int, int]):
+    page = np.minimum(draw(one, size=(400, 400), at=(60, 40)), draw(other, size=(400, 400), at=place))
+    assert ink.find(page.astype(np.float32))[1] == 2
+
+
+def test_a_digit_of_two_strokes_is_one():
+    assert ink.find(draw(5).astype(np.float32))[1] == 1  # its bar touches nothing
+
+
+@pytest.mark.parametrize("grain", [0.0, 3.0, 8.0])
+def test_empty_paper_holds_no_digit(grain: float):
+    rng = np.random.default_rng(0)
+    light = np.linspace(240, 170, 500)[None, :, None]
+    page = (light + rng.normal(0, 1, (500, 500, 3)) * grain).clip(0, 255).astype(np.float32)
+    assert ink.find(page)[1] == 0
+
+
+def test_a_page_of_text_is_no_digit():
+    page = np.full((600, 600, 3), 255, np.uint8)
+    for line in range(40, 600, 40):
+        cv2.putText(page, "four and twenty blackbirds", (20, line), cv2.FONT_HERSHEY_SIMPLEX, 1, (0, 0, 0), 2)
+    assert ink.find(page.astype(np.float32))[1] == 0

@@ -1,0 +1,132 @@
+import numpy as np
+import pytest
+from workspace import ROOT
+
+from pipeline.base import params as params_file
+from pipeline.base.errors import BadInput
+from pipeline.base.params import Network
+from pipeline.learning import networks
+from pipeline.learning.backend import keras, tensorflow
+
+SHIPPED = params_file.load(ROOT / "params.yaml").recipes
+BLOCKS = {"name": "conv-blocks", "blocks": 1, "filters": 8, "batch_norm": True, "dropout": 0.2}
+
+
+NETWORKS = {recipe.network.name: recipe.network for recipe in SHIPPED.values()}
+
+
+def test_every_network_has_a_recipe():
+    assert set(NETWORKS) == set(networks.NETWORKS)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_takes_uint8_images_and_gives_ten_probabilities(name: str):
+    model = networks.build(NETWORKS[name])
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
+    probabilities = model.predict(images, verbose=0)
+    assert model.input.dtype == "uint8" and model.name == name
+    assert probabilities.shape == (3, 10) and probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_the_six_layer_net_is_what_its_name_says():
+    layers = networks.build(NETWORKS["six-layer-bn"]).layers
+    kinds = [type(layer).__name__ for layer in layers if not isinstance(layer, keras.layers.ReLU)]
+    convolution = ["Conv2D", "BatchNormalization"]
+    block = [*convolution, *convolution, "MaxPooling2D"]
+    dense = ["Flatten", "Dense", "BatchNormalization", "Dropout", "Dense"]
+    assert kinds == ["InputLayer", "Reshape", "Rescaling", *block, *block, *dense]
+    assert {layer.kernel_size for layer in layers if isinstance(layer, keras.layers.Conv2D)} == {(3, 3)}
+    assert next(layer.rate for layer in layers if isinstance(layer, keras.layers.Dropout)) == 0.2
+
+
+@pytest.mark.parametrize(
+    ("network", "line"),
+    [
+        ({"name": "lenet"}, r"there is no network 'lenet': choose one of small, .*six-layer-bn"),
+        ({"name": "small"}, r"network small takes the settings dropout; missing or unknown: dropout"),
+        ({"name": "small", "dropout": 0.2, "depth": 3}, r"network small takes .*unknown: depth"),
+        ({"name": "small", "dropout": 1.5}, r"network small: .*rate"),
+        ({"name": "small", "dropout": "much"}, r"network small: "),
+        ({**BLOCKS, "blocks": 5}, r"conv-blocks has 1 to 4 blocks, not 5"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_one_line(network: dict, line: str):
+    with pytest.raises(BadInput, match=line) as error:
+        networks.build(Network.model_validate(network))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 3, 4])
+def test_conv_blocks_has_as_many_as_asked_for_each_with_twice_the_filters(blocks: int):
+    layers = networks.build(Network.model_validate({**BLOCKS, "blocks": blocks})).layers
+    filters = [layer.filters for layer in layers if isinstance(layer, keras.layers.Conv2D)]
+    assert filters == [8, 16, 32, 64][:blocks]
+    assert sum(isinstance(layer, keras.layers.BatchNormalization) for layer in layers) == blocks
+
+
+def test_two_conv_flattens_to_9216():
+    flat = next(la for la in networks.build(NETWORKS["two-conv"]).layers if isinstance(la, keras.layers.Flatten))
+    assert flat.output.shape == (None, 9216)
+
+
+def test_three_conv_64_reads_columns_of_length_one():
+    layers = networks.build(NETWORKS["three-conv-64"]).layers
+    at = next(i for i, layer in enumerate(layers) if isinstance(layer, keras.layers.UnitNormalization))
+    seen = keras.Model(layers[0].output, layers[at].output)
+    images = np.random.default_rng(0).integers(1, 256, (2, 28, 28), dtype=np.uint8)
+    columns = np.linalg.norm(images, axis=1, keepdims=True)
+    np.testing.assert_allclose(seen.predict(images, verbose=0)[..., 0], images / columns, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(16, 7, 7, 8), (16, 8)])
+def test_batch_norm_for_training_gives_the_numbers_of_keras_own(shape: tuple[int, ...]):
+    rng = np.random.default_rng(0)
+    values = tensorflow.constant(rng.normal(3, 2, shape).astype(np.float32))
+    found = []
+    for kind in (keras.layers.BatchNormalization, networks.FusedBatchNormalization):
+        layer = kind(momentum=0.9)
+        layer.build(shape)
+        layer.set_weights([np.linspace(0.5, 2, shape[-1]) * (1 + number) for number in range(4)])
+        with tensorflow.GradientTape() as tape:
+            tape.watch(values)
+            outputs = layer(values, training=True)
+            loss = tensorflow.reduce_sum(outputs**3)
+        wanted = [values, *(weight.value for weight in layer.trainable_weights)]
+        found.append([outputs, *tape.gradient(loss, wanted), *layer.get_weights(), layer(values, training=False)])
+    for own, fused in zip(*found, strict=True):
+        np.testing.assert_allclose(fused, own, rtol=1e-4, atol=1e-3)
+
+
+def test_the_network_for_training_has_the_same_weights_and_answers():
+    stock = networks.build(NETWORKS["small"])
+    faster = networks.for_training(stock)
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
+    assert sum(isinstance(layer, networks.FusedBatchNormalization) for layer in faster.layers) == 3
+    np.testing.assert_allclose(faster.predict(images, verbose=0), stock.predict(images, verbose=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("recipe", ["fast", "default", "accurate", "ensemble"])
+def test_faint_ink_and_grey_paper_make_no_difference(recipe: str):
+    model = networks.shift_averaged(networks.build(SHIPPED[recipe].network))
+    images = np.random.default_rng(0).integers(0, 128, (3, 28, 28), dtype=np.uint8)
+    images[:, 0, 0], images[:, 9, 9] = 0, 127
+    expected = model.predict(2 * images, verbose=0)
+    np.testing.assert_allclose(model.predict(images, verbose=0), expected, atol=1e-5)
+    np.testing.assert_allclose(model.predict(images + 100, verbose=0), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0, 200])
+def test_an_image_of_one_grey_has_probabilities_too(value: int):
+    answered = networks.build(NETWORKS["small"]).predict(np.full((1, 28, 28), value, np.uint8), verbose=0)
+    assert np.isfinite(answered).all()
+
+
+def test_a_shift_averaged_model_answers_with_the_mean_over_the_moved_images():
+    model = networks.build(NETWORKS["small"])
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1)), mode="reflect")
+    moved = [padded[:, 1 + r : 29 + r, 1 + c : 29 + c] for r, c in networks.SHIFTS]
+    expected = np.mean([model.predict(each, verbose=0) for each in moved], axis=0)
+    answered = networks.shift_averaged(model).predict(images, verbose=0)
+    np.testing.assert_allclose(answered, expected, atol=1e-6)

@@ -1,0 +1,79 @@
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from pipeline.base import files
+from pipeline.monitoring import alerts
+
+
+class Hook(BaseHTTPRequestHandler):
+    """A webhook that keeps what it is sent and answers with the server's ``status``."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.taken.append(json.loads(body))  # type: ignore[attr-defined]
+        self.send_response(self.server.status)  # type: ignore[attr-defined]
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[HTTPServer]:
+    server = HTTPServer(("127.0.0.1", 0), Hook)
+    server.taken, server.status = [], 204  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("DIGITS_WEBHOOK_URL", f"http://127.0.0.1:{server.server_port}/")
+    yield server
+    server.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("DIGITS_WEBHOOK_URL", raising=False)
+    return tmp_path
+
+
+def test_an_alert_goes_to_the_log_and_the_file(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.WARNING):
+        alerts.raise_("refused", "version 3: it is worse")
+        alerts.raise_("drift", "ink – 300 images")
+    assert [(alert["kind"], alert["message"]) for alert in alerts.told()] == [
+        ("refused", "version 3: it is worse"),
+        ("drift", "ink – 300 images"),
+    ]
+    assert "refused: version 3: it is worse" in caplog.text
+
+
+def test_a_full_disk_does_not_keep_it_from_the_webhook(hook: HTTPServer, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, "append_json_line", full)
+    told = alerts.raise_("failed", "a retraining failed")
+    assert hook.taken == [told]  # type: ignore[attr-defined]
+
+
+def test_the_webhook_takes_each_alert(hook: HTTPServer):
+    told = alerts.raise_("failed", "the stage validate failed")
+    assert hook.taken == [told]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("fault", ["it answers 500", "nobody is there"])
+def test_a_webhook_that_fails_is_a_warning(
+    fault: str, hook: HTTPServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    hook.status = 500  # type: ignore[attr-defined]
+    if fault == "nobody is there":
+        monkeypatch.setenv("DIGITS_WEBHOOK_URL", "http://127.0.0.1:9/")
+    with caplog.at_level(logging.WARNING):
+        alerts.raise_("failed", "x")
+    assert "the webhook did not take the alert" in caplog.text and len(alerts.told()) == 1

@@ -1,0 +1,21 @@
+import pytest
+
+from pipeline.monitoring import windows
+
+GOOD, BAD = {"bad": False}, {"bad": True}
+
+
+@pytest.mark.parametrize(
+    ("records", "alarm"),
+    [
+        ([], False),
+        ([BAD], False),  # one odd window is not drift
+        ([BAD, BAD], True),
+        ([BAD, GOOD, BAD], True),
+        ([BAD, BAD, GOOD], False),  # the latest is good again
+        ([BAD, GOOD, GOOD, BAD], False),  # the first is too long ago
+        ([GOOD, GOOD, GOOD], False),
+    ],
+)
+def test_the_alarm_wants_two_bad_windows_of_three_and_the_latest(records: list[dict], alarm: bool):
+    assert windows.alarmed(records, bad=2, of=3) is alarm

@@ -1,0 +1,173 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from pipeline import evaluate
+from pipeline.digits import features
+from pipeline.reporting import figures
+
+N = 600
+
+
+def history(epochs: int = 5) -> pd.DataFrame:
+    epoch = np.arange(1, epochs + 1)
+    loss = 0.4 / epoch
+    columns = {"loss": loss, "val_loss": 0.05 + 0.01 * (epoch - 3) ** 2}
+    return pd.DataFrame(
+        {
+            "member": 1,
+            "epoch": epoch,
+            **columns,
+            "accuracy": 1 - loss / 4,
+            "val_accuracy": 1 - loss / 5,
+            "kept": epoch == min(3, epochs),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def answers() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images uint8 (N, 28, 28), labels (N,) and probabilities (N, 10) of a mediocre model."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 10, N).astype(np.uint8)
+    logits = rng.normal(size=(N, 10)) + 3 * np.eye(10)[labels]
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    images = np.zeros((N, 28, 28), np.uint8)
+    images[:, 6:22, 6:22] = rng.integers(0, 256, (N, 16, 16))
+    return images, labels, probabilities.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def draw(answers) -> dict[str, Callable[[], Figure]]:
+    images, labels, probabilities = answers
+    predicted = probabilities.argmax(axis=1)
+    table = evaluate.calibration(labels, probabilities, 15)
+    slices = evaluate.slices(features.describe(images), predicted == labels)
+    return {
+        "curves": lambda: figures.curves(history()),
+        "confusion_matrix": lambda: figures.confusion_matrix(evaluate.confusion(labels, predicted)),
+        "confusion_images": lambda: figures.confusion_images(images, labels, probabilities),
+        "mistakes": lambda: figures.mistakes(images, evaluate.mistakes(labels, probabilities), 12),
+        "confused_pairs": lambda: figures.confused_pairs(images, evaluate.mistakes(labels, probabilities)),
+        "suspected_labels": lambda: figures.suspected_labels(
+            images, evaluate.suspected_labels(labels, probabilities), 12
+        ),
+        "per_class": lambda: figures.per_class(evaluate.per_class(labels, predicted)),
+        "reliability": lambda: figures.reliability(table, evaluate.calibration_error(table)),
+        "slices": lambda: figures.slices(slices, (predicted == labels).mean()),
+    }
+
+
+NAMES = (
+    "curves",
+    "confusion_matrix",
+    "confusion_images",
+    "mistakes",
+    "confused_pairs",
+    "suspected_labels",
+    "per_class",
+    "reliability",
+    "slices",
+)
+
+
+def pixels(figure: Figure, path: Path) -> np.ndarray:
+    figures.save(figure, path)
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_picture_shows_something_and_its_bytes_repeat(name: str, draw, tmp_path: Path):
+    shown = pixels(draw[name](), tmp_path / "first.png")
+    figures.save(draw[name](), tmp_path / "second.png")
+    assert (tmp_path / "first.png").read_bytes() == (tmp_path / "second.png").read_bytes()
+    assert (shown[[0, -1]] == 255).all() and (shown[:, [0, -1]] == 255).all()  # nothing is cut off
+    assert 0.005 < (shown < 200).any(axis=2).mean() < 0.9
+    assert min(shown.shape[:2]) > 150
+
+
+def test_a_saved_picture_tells_nothing_of_the_machine(tmp_path: Path):
+    figures.save(figures.curves(history()), tmp_path / "curves.png")
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.info == {}
+
+
+def test_the_epoch_that_was_kept_is_marked():
+    labels = [text.get_text() for text in figures.curves(history()).legends[0].get_texts()]
+    assert labels == ["train", "validation", "kept: epoch 3"]
+
+
+def test_overfitting_is_in_the_legend_and_an_ensemble_has_one_legend():
+    overfitting = [text.get_text() for text in figures.curves(history(), 4).legends[0].get_texts()]
+    assert overfitting == ["overfits from epoch 4", "train", "validation", "kept: epoch 3"]
+    both = figures.curves(pd.concat([history(), history().assign(member=2)]))
+    assert len(both.legends[0].get_texts()) == 3 and len(both.axes[0].lines) == 6
+
+
+def test_pairs_of_digits_are_ranked_by_their_mistakes_in_both_directions(answers):
+    images, _, _ = answers
+    table = pd.DataFrame({"index": range(6), "true": [4, 9, 4, 1, 7, 1], "predicted": [9, 4, 9, 7, 1, 2]})
+    axes = figures.confused_pairs(images, table).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["4 and 9", "1 and 7", "1 and 2"]
+    assert [bar.get_width() for bar in axes.patches] == [2, 1, 1, 1, 1, 0]
+
+
+def test_a_cell_shows_the_most_confident_image_of_its_outcome():
+    """Each image is a flat grey of its own, so that the picture tells which one was chosen."""
+    greys = np.array([40, 80, 120, 160, 200], np.uint8)
+    images = np.broadcast_to(greys[:, None, None], (5, 28, 28))
+    labels = np.array([3, 3, 4, 4, 4], np.uint8)
+    probabilities = np.full((5, 10), 0.01)
+    for row, (digit, confidence) in enumerate([(3, 0.8), (3, 0.9), (9, 0.6), (9, 0.7), (4, 0.5)]):
+        probabilities[row, digit] = confidence
+    axes = figures.confusion_images(images, labels, probabilities).axes[0]
+    mosaic = np.asarray(axes.get_images()[0].get_array())
+
+    def ink(row: int, column: int) -> float:
+        """What share of full ink the middle of a cell has, read off the darkest colour."""
+        middle = (np.array([row, column]) + 0.5) * figures.CELL
+        return mosaic[int(middle[0]), int(middle[1])].min()
+
+    order = [ink(3, 3), ink(4, 9), ink(4, 4)]  # 80, 160 and 200 of 255: the more ink, the darker
+    assert order == sorted(order, reverse=True) and len(set(order)) == 3
+    assert ink(3, 3) == pytest.approx((1 - 80 / 255) * 223 / 255 + 0.1 * 80 / 255)
+    assert (mosaic[: figures.CELL] == 1).all()  # nothing was a 0: the row is blank
+    texts = [(text.get_text(), *np.floor_divide(text.get_position(), figures.CELL)) for text in axes.texts]
+    assert texts == [("2", 3, 3), ("1", 4, 4), ("2", 9, 4)]
+
+
+def test_a_gallery_has_a_caption_an_image_and_stops_at_its_count(answers):
+    images, labels, probabilities = answers
+    table = evaluate.mistakes(labels, probabilities)
+    axes = figures.mistakes(images, table, 7).axes[0]
+    first = table.iloc[0]
+    assert len(axes.texts) == 7
+    assert axes.texts[0].get_text().startswith(f"{first['true']:.0f} → {first['predicted']:.0f}\n")
+    assert axes.get_title(loc="left").startswith(f"The 7 most confident of {len(table)} mistakes")
+
+
+def test_a_perfect_model_has_pictures_too(tmp_path: Path):
+    labels = np.tile(np.arange(10, dtype=np.uint8), 20)
+    images, probabilities = np.full((200, 28, 28), 100, np.uint8), np.eye(10, dtype=np.float32)[labels]
+    table = evaluate.calibration(labels, probabilities, 15)
+    found = [
+        figures.confusion_matrix(evaluate.confusion(labels, labels)),
+        figures.confusion_images(images, labels, probabilities),
+        figures.mistakes(images, evaluate.mistakes(labels, probabilities), 30),
+        figures.suspected_labels(images, evaluate.suspected_labels(labels, probabilities), 30),
+        figures.per_class(evaluate.per_class(labels, labels)),
+        figures.reliability(table, evaluate.calibration_error(table)),
+        figures.slices(evaluate.slices(features.describe(images), np.ones(200, bool)), 1.0),
+    ]
+    for number, figure in enumerate(found):
+        assert (pixels(figure, tmp_path / f"{number}.png") < 200).any()
+    assert found[2].axes[0].texts[0].get_text() == "No mistakes"
+
+
+def test_one_epoch_is_enough_for_curves(tmp_path: Path):
+    assert (pixels(figures.curves(history(1)), tmp_path / "curves.png") < 200).any()
