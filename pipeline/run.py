@@ -7,11 +7,10 @@ from pathlib import Path
 
 import yaml
 
-from pipeline import register
 from pipeline.base import files, processes
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Params
-from pipeline.registry import promotion, versions
+from pipeline.registry import promotion, registration, versions
 
 REPORT = Path("reports/index.html")
 MEND_SECONDS = 0.5  # from a look at a file that is not whole to the next
@@ -30,7 +29,7 @@ def run(params: Params) -> dict:
 def settle(params: Params) -> dict:
     """What follows when every stage is up to date: see that the model is registered, and judge it if it is new."""
     client, name = versions.connect(), versions.model_name(params.dataset)
-    if versions.with_weights(client, name, files.read_json(register.REGISTRATION)["weights_sha256"]) is None:
+    if versions.with_weights(client, name, files.read_json(registration.REGISTRATION)["weights_sha256"]) is None:
         # DVC restored or kept the stage's output, but this registry never saw the model.
         repro("--force", "--single-item", "--no-run-cache", "register")
     decision = promotion.promote_if_new(client, name, params)

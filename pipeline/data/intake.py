@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from filelock import FileLock
 
-from pipeline import drift, evaluate, validate
 from pipeline.base import files
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Batches, Ingest, Params, Validate
-from pipeline.data import splits
+from pipeline.data import checks, comparison, splits
 from pipeline.data.datasets import decoders
 from pipeline.data.splits import ACCEPTED, CLASSES, FACTS, Split
+from pipeline.learning import evaluation
 from pipeline.monitoring import live
 
 QUARANTINE = Path("data/quarantine")
@@ -49,7 +49,7 @@ class Batch(NamedTuple):
     """the held-out tenth"""
 
 
-def add(path: Path, params: Params, answer: evaluate.Answer | None, by: str) -> dict[str, Any]:
+def add(path: Path, params: Params, answer: evaluation.Answer | None, by: str) -> dict[str, Any]:
     """Read, judge and file a batch; the event ``{"event": "accepted" or "quarantined", "batch", "findings", …}``.
 
     ``answer`` is the champion, if there is one. :class:`BadInput` if there is nothing at ``path`` that looks like a
@@ -138,17 +138,17 @@ def separate(name: str, whole: Split, share: float) -> Batch:
 
 
 def judge(
-    whole: Split, reference: Split, test: Split, answer: evaluate.Answer | None, params: Params
+    whole: Split, reference: Split, test: Split, answer: evaluation.Answer | None, params: Params
 ) -> dict[str, Any]:
     """What speaks against the batch: a line each in ``findings``, with the numbers beside."""
     rules = _rules(params.validate_, params.batches, len(whole.labels))
     with tempfile.TemporaryDirectory() as docs:
-        checked = validate.validate(whole, test, rules, Path(docs))
+        checked = checks.validate(whole, test, rules, Path(docs))
     failed = [check for check in checked["checks"] if not check["passed"] and check["severity"] == "critical"]
     findings = [check["message"].replace("train: ", "batch: ") for check in failed if not _forgiven(check, whole)]
     noise = 1 / np.sqrt(len(whole.labels))  # of the mean of so many, in standard deviations
     rules_of_drift = params.drift.model_copy(update={"max_distance": params.batches.max_distance + float(noise)})
-    compared, _ = drift.compare(drift.rows(reference), drift.rows(whole), rules_of_drift)
+    compared, _ = comparison.compare(comparison.rows(reference), comparison.rows(whole), rules_of_drift)
     if compared["drifted_share"] > params.batches.max_drifted_share:
         far = ", ".join(column["name"] for column in compared["columns"][:3])
         findings.append(
@@ -190,11 +190,11 @@ def _forgiven(check: dict[str, Any], whole: Split) -> bool:
     return not ours or (check["name"] == "every class is present" and by_chance)
 
 
-def _suspected(whole: Split, answer: evaluate.Answer | None) -> float | None:
+def _suspected(whole: Split, answer: evaluation.Answer | None) -> float | None:
     """The share of labels that confident learning suspects; None without a champion."""
     if answer is None:
         return None
-    return len(evaluate.suspected_labels(whole.labels, answer(whole.images))) / len(whole.labels)
+    return len(evaluation.suspected_labels(whole.labels, answer(whole.images))) / len(whole.labels)
 
 
 def accepted() -> list[Batch]:

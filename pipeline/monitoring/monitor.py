@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 
-from pipeline import drift
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Drift, Monitor, Params
+from pipeline.data import comparison
 from pipeline.data.datasets import decoders
 from pipeline.digits import features, framing
 from pipeline.learning import inference
@@ -79,7 +79,7 @@ def look(
 
 
 def compare(reference: pd.DataFrame, current: pd.DataFrame, rules: Monitor) -> tuple[dict, Any]:
-    """:func:`pipeline.drift.compare`, with a threshold as much wider as samples of these sizes differ by chance."""
+    """:func:`pipeline.data.comparison.compare`, with a threshold wider by what chance makes of such sizes."""
     chance = NOISE * (1 / len(reference) + 1 / len(current)) ** 0.5
     limits = Drift(max_distance=min(rules.max_distance + chance, 1.0), max_drifted_share=rules.max_drifted_share)
-    return drift.compare(reference, current, limits)
+    return comparison.compare(reference, current, limits)

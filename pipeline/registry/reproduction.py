@@ -15,12 +15,12 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from pipeline import evaluate, register
 from pipeline.base import files, processes
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
 from pipeline.data import splits
-from pipeline.registry import versions
+from pipeline.learning import evaluation
+from pipeline.registry import registration, versions
 
 TOLERANCE = {"accuracy": 0.003, "loss": 0.02, "train_accuracy": 0.003, "val_accuracy": 0.005}
 
@@ -93,9 +93,9 @@ def _run(place: Path) -> None:
 def _compare(version: ModelVersion, recorded: dict[str, Any], place: Path) -> dict[str, Any]:
     """Data, weights and metrics side by side."""
     rebuilt = files.read_json(place / splits.RAW / "manifest.json")
-    digest = (place / register.MODELS / "weights.sha256").read_text().strip()
-    measured, before = files.read_json(place / evaluate.METRICS), versions.metrics(version)
-    machine = {"recorded": version.tags.get("machine", "unknown"), "here": register.machine()}
+    digest = (place / registration.MODELS / "weights.sha256").read_text().strip()
+    measured, before = files.read_json(place / evaluation.METRICS), versions.metrics(version)
+    machine = {"recorded": version.tags.get("machine", "unknown"), "here": registration.machine()}
     metrics = {
         name: {
             "recorded": before[name],

@@ -131,7 +131,7 @@ def confusion_images(images: np.ndarray, labels: np.ndarray, probabilities: np.n
 
 
 def mistakes(images: np.ndarray, table: pd.DataFrame, count: int) -> Figure:
-    """A gallery of the first ``count`` rows of :func:`pipeline.evaluate.mistakes`."""
+    """A gallery of the first ``count`` rows of :func:`pipeline.learning.evaluation.mistakes`."""
     rows = table.head(count)
     captions = [
         f"{true} → {predicted}\n{confidence:.1%}"
@@ -144,8 +144,8 @@ def mistakes(images: np.ndarray, table: pd.DataFrame, count: int) -> Figure:
 def confused_pairs(images: np.ndarray, table: pd.DataFrame) -> Figure:
     """The pairs of digits that are most often taken for one another, and the most confident mistakes of each pair.
 
-    ``table`` is :func:`pipeline.evaluate.mistakes`. A bar's dark part is the first digit taken for the second, its
-    light part the other way round.
+    ``table`` is that of the evaluation. A bar's dark part is the first digit taken for the second, its light part the
+    other way round.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -176,7 +176,7 @@ def confused_pairs(images: np.ndarray, table: pd.DataFrame) -> Figure:
 
 
 def suspected_labels(images: np.ndarray, table: pd.DataFrame, count: int) -> Figure:
-    """A gallery of the first ``count`` rows of :func:`pipeline.evaluate.suspected_labels`."""
+    """A gallery of the first ``count`` rows of :func:`pipeline.learning.evaluation.suspected_labels`."""
     rows = table.head(count)
     captions = [
         f"labelled {label}\nrather {other}?" for label, other in zip(rows["label"], rows["suggested"], strict=True)
@@ -186,7 +186,7 @@ def suspected_labels(images: np.ndarray, table: pd.DataFrame, count: int) -> Fig
 
 
 def per_class(table: pd.DataFrame) -> Figure:
-    """Recall and precision of each class as dots on one line, from :func:`pipeline.evaluate.per_class`."""
+    """Recall and precision of each class as dots on one line, from :func:`pipeline.learning.evaluation.per_class`."""
     figure, (axes,) = _canvas(6.8, 5)
     scores = table[["recall", "precision"]]
     axes.hlines(table["digit"], scores.min(axis=1), scores.max(axis=1), color=GRID, linewidth=3)
@@ -201,7 +201,7 @@ def per_class(table: pd.DataFrame) -> Figure:
 
 
 def reliability(table: pd.DataFrame, error: float) -> Figure:
-    """Accuracy against confidence, a dot a bin, from :func:`pipeline.evaluate.calibration`; below, images a bin."""
+    """Accuracy against confidence, a dot a bin, below, images a bin."""
     figure, (axes, below) = _canvas(6.4, 7.2, rows=2, height_ratios=(4, 1))
     axes.plot([0, 1], [0, 1], color=FADED, linewidth=1.5, linestyle="--", label="as right as it says")
     axes.vlines(table["confidence"], table["confidence"], table["accuracy"], color=ORANGE, linewidth=2)
@@ -222,7 +222,7 @@ def reliability(table: pd.DataFrame, error: float) -> Figure:
 
 
 def slices(table: pd.DataFrame, accuracy: float) -> Figure:
-    """Accuracy on each slice with its 95 % interval, from :func:`pipeline.evaluate.slices`; the line is the whole's."""
+    """Accuracy on each slice with its 95 % interval; the line is the whole's."""
     figure, (axes,) = _canvas(6.8, 0.45 * len(table) + 1.2)
     places = np.arange(len(table))
     axes.axvline(accuracy, color=FADED, linestyle="--", linewidth=1.5)

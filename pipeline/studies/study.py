@@ -100,7 +100,7 @@ def _with(recipe: dict[str, Any], settings: dict[str, Any], name: str) -> dict[s
 
 def _check_cells(name: str, firsts: list[Trial]) -> None:
     """:class:`BadInput` for a cell that stands twice or cannot be built; ``firsts`` has a trial of each."""
-    from pipeline import train
+    from pipeline.learning import fitting
 
     labels = set()
     for trial in firsts:
@@ -108,7 +108,7 @@ def _check_cells(name: str, firsts: list[Trial]) -> None:
             raise BadInput(f"study {name}: {trial.label} stands twice in the grid: name it once")
         labels.add(trial.label)
         try:
-            train.compiled(trial.recipe, steps_per_epoch=1)
+            fitting.compiled(trial.recipe, steps_per_epoch=1)
         except BadInput as error:
             raise BadInput(f"study {name}, {trial.label}: {error}") from None
 
@@ -230,10 +230,10 @@ def _digest(train: Split, val: Split) -> str:
 def _key(trial: Trial, data: str) -> str:
     from importlib.metadata import version
 
-    from pipeline import train
+    from pipeline.learning import fitting
 
     setting = [trial.recipe.model_dump(), trial.train_images, trial.seed, data]
-    facts = [*setting, version("keras"), version("tensorflow"), *train.code()]
+    facts = [*setting, version("keras"), version("tensorflow"), *fitting.code()]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

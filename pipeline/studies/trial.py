@@ -60,7 +60,7 @@ def run(trial: Trial, train: Split, val: Split) -> dict[str, Any]:
 
 def fit(recipe: Recipe, train_images: int | None, seed: int, train: Split, val: Split) -> dict[str, Any]:
     """What :func:`run` answers with, in this process, which must not have used TensorFlow yet."""
-    from pipeline import train as stage
+    from pipeline.learning import fitting as stage
     from pipeline.learning.backend import tensorflow
 
     tensorflow.config.threading.set_intra_op_parallelism_threads(1)

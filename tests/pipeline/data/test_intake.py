@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from workspace import ROOT
 
-from pipeline import evaluate
 from pipeline.base import files
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
@@ -15,6 +14,7 @@ from pipeline.data import intake, splits
 from pipeline.data.datasets import decoders
 from pipeline.data.datasets.decoders import Loaded
 from pipeline.data.splits import Split
+from pipeline.learning import evaluation
 
 PARAMS = params_file.load(ROOT / "params.yaml").model_copy(update={"dataset": "digits"})
 
@@ -195,7 +195,7 @@ def test_a_kill_in_the_middle_leaves_nothing_half_accepted(
 
 def test_the_gate_s_suspicion_is_confident_learning_s(digits: Loaded, new: Split):
     wrong = shuffled_labels(new)
-    suspected = evaluate.suspected_labels(wrong.labels, answers(digits)(wrong.images))
+    suspected = evaluation.suspected_labels(wrong.labels, answers(digits)(wrong.images))
     assert len(suspected) == (wrong.labels != new.labels).sum()
 
 

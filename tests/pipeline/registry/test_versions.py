@@ -12,14 +12,13 @@ import pytest
 from mlflow import MlflowClient
 from workspace import ROOT
 
-from pipeline import register
 from pipeline.base import files
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
 from pipeline.data import splits
 from pipeline.data.splits import Split
 from pipeline.learning import inference
-from pipeline.registry import promotion, versions
+from pipeline.registry import promotion, registration, versions
 
 NAME = "digits-cnn"
 PARAMS = params_file.load(ROOT / "params.yaml").model_copy(update={"dataset": "digits"})
@@ -79,7 +78,7 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
 
 def challenge(client: MlflowClient, *wrong_groups: int) -> str:
     write_model(*wrong_groups)
-    return str(register.register(client, PARAMS).version)
+    return str(registration.register(client, PARAMS).version)
 
 
 def champion(client: MlflowClient) -> str:
@@ -88,7 +87,7 @@ def champion(client: MlflowClient) -> str:
 
 def test_a_registered_version_holds_all_that_made_it(client: MlflowClient):
     digest = write_model(3)
-    version = register.register(client, PARAMS)
+    version = registration.register(client, PARAMS)
     assert versions.aliased(client, NAME, "challenger").version == version.version
     assert versions.aliased(client, NAME, "champion") is None
     assert version.tags["weights_sha256"] == digest and version.tags["dvc.data/raw/train"] == "0123.dir"

@@ -7,8 +7,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pipeline import evaluate
 from pipeline.digits import features
+from pipeline.learning import evaluation
 from pipeline.reporting import figures
 
 N = 600
@@ -46,19 +46,19 @@ def answers() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def draw(answers) -> dict[str, Callable[[], Figure]]:
     images, labels, probabilities = answers
     predicted = probabilities.argmax(axis=1)
-    table = evaluate.calibration(labels, probabilities, 15)
-    slices = evaluate.slices(features.describe(images), predicted == labels)
+    table = evaluation.calibration(labels, probabilities, 15)
+    slices = evaluation.slices(features.describe(images), predicted == labels)
     return {
         "curves": lambda: figures.curves(history()),
-        "confusion_matrix": lambda: figures.confusion_matrix(evaluate.confusion(labels, predicted)),
+        "confusion_matrix": lambda: figures.confusion_matrix(evaluation.confusion(labels, predicted)),
         "confusion_images": lambda: figures.confusion_images(images, labels, probabilities),
-        "mistakes": lambda: figures.mistakes(images, evaluate.mistakes(labels, probabilities), 12),
-        "confused_pairs": lambda: figures.confused_pairs(images, evaluate.mistakes(labels, probabilities)),
+        "mistakes": lambda: figures.mistakes(images, evaluation.mistakes(labels, probabilities), 12),
+        "confused_pairs": lambda: figures.confused_pairs(images, evaluation.mistakes(labels, probabilities)),
         "suspected_labels": lambda: figures.suspected_labels(
-            images, evaluate.suspected_labels(labels, probabilities), 12
+            images, evaluation.suspected_labels(labels, probabilities), 12
         ),
-        "per_class": lambda: figures.per_class(evaluate.per_class(labels, predicted)),
-        "reliability": lambda: figures.reliability(table, evaluate.calibration_error(table)),
+        "per_class": lambda: figures.per_class(evaluation.per_class(labels, predicted)),
+        "reliability": lambda: figures.reliability(table, evaluation.calibration_error(table)),
         "slices": lambda: figures.slices(slices, (predicted == labels).mean()),
     }
 
@@ -143,7 +143,7 @@ def test_a_cell_shows_the_most_confident_image_of_its_outcome():
 
 def test_a_gallery_has_a_caption_an_image_and_stops_at_its_count(answers):
     images, labels, probabilities = answers
-    table = evaluate.mistakes(labels, probabilities)
+    table = evaluation.mistakes(labels, probabilities)
     axes = figures.mistakes(images, table, 7).axes[0]
     first = table.iloc[0]
     assert len(axes.texts) == 7
@@ -154,15 +154,15 @@ def test_a_gallery_has_a_caption_an_image_and_stops_at_its_count(answers):
 def test_a_perfect_model_has_pictures_too(tmp_path: Path):
     labels = np.tile(np.arange(10, dtype=np.uint8), 20)
     images, probabilities = np.full((200, 28, 28), 100, np.uint8), np.eye(10, dtype=np.float32)[labels]
-    table = evaluate.calibration(labels, probabilities, 15)
+    table = evaluation.calibration(labels, probabilities, 15)
     found = [
-        figures.confusion_matrix(evaluate.confusion(labels, labels)),
+        figures.confusion_matrix(evaluation.confusion(labels, labels)),
         figures.confusion_images(images, labels, probabilities),
-        figures.mistakes(images, evaluate.mistakes(labels, probabilities), 30),
-        figures.suspected_labels(images, evaluate.suspected_labels(labels, probabilities), 30),
-        figures.per_class(evaluate.per_class(labels, labels)),
-        figures.reliability(table, evaluate.calibration_error(table)),
-        figures.slices(evaluate.slices(features.describe(images), np.ones(200, bool)), 1.0),
+        figures.mistakes(images, evaluation.mistakes(labels, probabilities), 30),
+        figures.suspected_labels(images, evaluation.suspected_labels(labels, probabilities), 30),
+        figures.per_class(evaluation.per_class(labels, labels)),
+        figures.reliability(table, evaluation.calibration_error(table)),
+        figures.slices(evaluation.slices(features.describe(images), np.ones(200, bool)), 1.0),
     ]
     for number, figure in enumerate(found):
         assert (pixels(figure, tmp_path / f"{number}.png") < 200).any()

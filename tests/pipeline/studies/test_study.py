@@ -13,7 +13,6 @@ import pytest
 from distributed import Client
 from workspace import ROOT
 
-from pipeline import train
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Study
@@ -160,7 +159,7 @@ def test_a_trial_of_other_code_is_another_trial(monkeypatch: pytest.MonkeyPatch)
     one = study.trials("tiny", TINY, PARAMS)[0]
     known = study._key(one, "data")
     assert study._key(one, "data") == known
-    monkeypatch.setattr(train, "code", lambda: ["other"])
+    monkeypatch.setattr(fitting, "code", lambda: ["other"])
     assert study._key(one, "data") != known
 
 

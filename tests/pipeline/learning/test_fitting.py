@@ -6,13 +6,12 @@ import pandas as pd
 import pytest
 from workspace import ROOT
 
-from pipeline import train
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Augment, Network, Recipe
 from pipeline.data import splits
 from pipeline.data.splits import Split
-from pipeline.learning import inference, networks
+from pipeline.learning import fitting, inference, networks
 from pipeline.learning.backend import keras
 
 SHIPPED = params_file.load(ROOT / "params.yaml").recipes
@@ -52,11 +51,11 @@ TRAIN, VAL = bars(100, seed=0), bars(40, seed=1)
 
 
 def fit(recipe: Recipe = RECIPE, seed: int = 3) -> tuple[keras.Model, pd.DataFrame]:
-    return train.fit(TRAIN, VAL, recipe, seed, CHECKPOINT)
+    return fitting.fit(TRAIN, VAL, recipe, seed, CHECKPOINT)
 
 
 def digest(recipe: Recipe = RECIPE, seed: int = 3) -> str:
-    return train.weights_digest(train.fit(TRAIN, VAL, recipe, seed)[0])
+    return fitting.weights_digest(fitting.fit(TRAIN, VAL, recipe, seed)[0])
 
 
 def test_the_same_recipe_seed_and_data_give_the_same_weights_and_another_seed_others():
@@ -71,15 +70,15 @@ class CutOff(Exception):
 
 def interrupt_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Raise in the middle of the epoch after ``epochs`` finished ones, as a crash would."""
-    whole = train.AugmentedBatches.__getitem__
+    whole = fitting.AugmentedBatches.__getitem__
 
-    def crash(batches: train.AugmentedBatches, step: int) -> tuple[np.ndarray, np.ndarray]:
+    def crash(batches: fitting.AugmentedBatches, step: int) -> tuple[np.ndarray, np.ndarray]:
         if batches.epoch == epochs and step == 2:
             raise CutOff
         return whole(batches, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(train.AugmentedBatches, "__getitem__", crash)
+        patch.setattr(fitting.AugmentedBatches, "__getitem__", crash)
         with pytest.raises(Exception, match=r"CutOff"):
             fit()
 
@@ -94,7 +93,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_weights(
     capsys.readouterr()
     resumed, resumed_history = fit()
     assert f"goes on after epoch {epochs}" in capsys.readouterr().out
-    assert train.weights_digest(resumed) == train.weights_digest(uninterrupted)
+    assert fitting.weights_digest(resumed) == fitting.weights_digest(uninterrupted)
     measured = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
     np.testing.assert_array_equal(resumed_history[measured], history[measured])
 
@@ -104,7 +103,7 @@ def test_a_run_cut_off_after_its_last_epoch_only_writes_its_files(capsys: pytest
     capsys.readouterr()
     again, history = fit()
     assert "loss" not in capsys.readouterr().out and len(history) == RECIPE.epochs
-    assert train.weights_digest(again) == train.weights_digest(whole)
+    assert fitting.weights_digest(again) == fitting.weights_digest(whole)
 
 
 def test_a_checkpoint_of_another_run_or_a_broken_one_counts_as_none(capsys: pytest.CaptureFixture[str]):
@@ -132,11 +131,11 @@ def test_training_stops_early_and_ends_on_the_best_epoch():
     assert len(history) < 30 and history["val_loss"].idxmin() == history["kept"].idxmax()
     assert loss_of(model) == pytest.approx(history["val_loss"].min(), rel=1e-3)
     again, _ = fit(recipe)  # as if it was cut off before it wrote its files
-    assert train.weights_digest(again) == train.weights_digest(model)
+    assert fitting.weights_digest(again) == fitting.weights_digest(model)
 
 
 def test_batches_pass_over_every_image_equally_often_and_the_small_set_several_times():
-    batches = train.AugmentedBatches(TRAIN, RECIPE, 3)
+    batches = fitting.AugmentedBatches(TRAIN, RECIPE, 3)
     assert len(batches) == 4 and batches[3][0].shape == (32, 28, 28)
     counts = np.bincount(batches.order[: 4 * 32], minlength=100)
     assert counts.min() >= 1 and counts.max() <= 2
@@ -146,11 +145,11 @@ def test_batches_pass_over_every_image_equally_often_and_the_small_set_several_t
 def test_onnx_answers_as_keras_does_for_every_shipped_recipe(recipe: str, workspace: Path):
     keras.utils.set_random_seed(0)
     as_exported = SHIPPED[recipe].model_copy(update={"precision": "float32"})  # as fit gives its model back
-    model = train.compiled(as_exported, steps_per_epoch=10)
+    model = fitting.compiled(as_exported, steps_per_epoch=10)
     if SHIPPED[recipe].shift_averaged:
         model = networks.shift_averaged(model)
     images = bars(70, seed=5).images
-    assert train.export_onnx(model, workspace / "model.onnx", images) <= train.ONNX_TOLERANCE
+    assert fitting.export_onnx(model, workspace / "model.onnx", images) <= fitting.ONNX_TOLERANCE
     np.testing.assert_allclose(
         inference.probabilities(workspace / "model.onnx", images), model.predict(images, verbose=0), atol=1e-5
     )
@@ -162,19 +161,19 @@ def test_onnx_answers_as_keras_does_for_every_shipped_recipe(recipe: str, worksp
 
 
 def test_an_export_that_differs_is_refused_and_leaves_no_file(workspace: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(train, "ONNX_TOLERANCE", -1.0)
+    monkeypatch.setattr(fitting, "ONNX_TOLERANCE", -1.0)
     with pytest.raises(RuntimeError, match="differ from Keras'"):
-        train.export_onnx(networks.build(SMALL), workspace / "model.onnx", VAL.images)
+        fitting.export_onnx(networks.build(SMALL), workspace / "model.onnx", VAL.images)
     assert not list(workspace.glob("*.onnx"))
 
 
 def test_cooling_makes_a_smoothed_model_as_sure_as_it_is_right_and_changes_no_answer():
-    model, _ = train.fit(TRAIN, VAL, RECIPE.model_copy(update={"label_smoothing": 0.5, "epochs": 8}), 3)
+    model, _ = fitting.fit(TRAIN, VAL, RECIPE.model_copy(update={"label_smoothing": 0.5, "epochs": 8}), 3)
     answered = model.predict(VAL.images, verbose=0)
     layer = model.get_layer("probabilities")
     layer.set_weights([weight / 4 for weight in layer.get_weights()])  # less sure, with the same answers
     before = -np.log(model.predict(VAL.images, verbose=0)[np.arange(40), VAL.labels]).mean()
-    train.cool(model, VAL)
+    fitting.cool(model, VAL)
     after = model.predict(VAL.images, verbose=0)
     assert -np.log(after[np.arange(40), VAL.labels]).mean() < before
     np.testing.assert_array_equal(after.argmax(axis=1), answered.argmax(axis=1))
@@ -184,7 +183,7 @@ def test_cooling_makes_a_smoothed_model_as_sure_as_it_is_right_and_changes_no_an
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
 def test_decay_that_is_not_asked_for_is_none(optimizer: str):
     decays = [
-        train.compiled(RECIPE.model_copy(update={"optimizer": optimizer, "weight_decay": asked}), 1).optimizer
+        fitting.compiled(RECIPE.model_copy(update={"optimizer": optimizer, "weight_decay": asked}), 1).optimizer
         for asked in (0.0, 0.1)
     ]
     assert [decay.weight_decay for decay in decays] == [0.0, 0.1]
@@ -198,8 +197,8 @@ def test_a_training_that_diverges_is_one_line(workspace: Path, monkeypatch: pyte
     params = shipped.model_copy(update={"recipes": {**shipped.recipes, "fast": wild}})
     monkeypatch.setattr(params_file, "load", lambda: params)
     with pytest.raises(BadInput, match=r"training diverged: lower the learning_rate of recipe fast"):
-        train.main()
-    assert not train.KERAS.exists() and not train.ONNX.exists()
+        fitting.main()
+    assert not fitting.KERAS.exists() and not fitting.ONNX.exists()
 
 
 def test_an_unknown_optimizer_is_one_line():
@@ -209,15 +208,16 @@ def test_an_unknown_optimizer_is_one_line():
 
 def test_members_are_averaged_in_one_model_with_seeds_of_their_own(workspace: Path):
     recipe = RECIPE.model_copy(update={"members": 2, "epochs": 1})
-    model, history = train.fit_all(TRAIN, VAL, recipe, 3, workspace / "checkpoints")
+    model, history = fitting.fit_all(TRAIN, VAL, recipe, 3, workspace / "checkpoints")
     alone = [
-        train.fit(TRAIN, VAL, recipe, seed)[0].predict(VAL.images, verbose=0) for seed in (3, 3 + train.MEMBERS_APART)
+        fitting.fit(TRAIN, VAL, recipe, seed)[0].predict(VAL.images, verbose=0)
+        for seed in (3, 3 + fitting.MEMBERS_APART)
     ]
     assert history["member"].tolist() == [1, 2]
     np.testing.assert_allclose(model.predict(VAL.images, verbose=0), np.mean(alone, axis=0), atol=1e-6)
-    assert train.export_onnx(model, workspace / "model.onnx", VAL.images) <= train.ONNX_TOLERANCE
-    again, _ = train.fit_all(TRAIN, VAL, recipe, 3, workspace / "checkpoints")  # cut off before it wrote its files
-    assert train.weights_digest(again) == train.weights_digest(model)
+    assert fitting.export_onnx(model, workspace / "model.onnx", VAL.images) <= fitting.ONNX_TOLERANCE
+    again, _ = fitting.fit_all(TRAIN, VAL, recipe, 3, workspace / "checkpoints")  # cut off before it wrote its files
+    assert fitting.weights_digest(again) == fitting.weights_digest(model)
 
 
 @pytest.mark.parametrize("penalty", ["l1", "l2"])
@@ -229,7 +229,7 @@ def test_a_penalty_makes_the_weights_smaller(penalty: str):
 
 
 def fit_layers(recipe: Recipe) -> list:
-    return [layer for layer in train.fit(TRAIN, VAL, recipe, 3)[0].layers if hasattr(layer, "kernel")]
+    return [layer for layer in fitting.fit(TRAIN, VAL, recipe, 3)[0].layers if hasattr(layer, "kernel")]
 
 
 def losses(fitted: list[float], val: list[float]) -> pd.DataFrame:
@@ -250,12 +250,12 @@ def losses(fitted: list[float], val: list[float]) -> pd.DataFrame:
 def test_overfitting_begins_where_validation_loss_rises_while_train_loss_falls(
     fitted: list[float], val: list[float], epoch: int | None
 ):
-    assert train.overfits_from(losses(fitted, val)) == epoch
+    assert fitting.overfits_from(losses(fitted, val)) == epoch
 
 
 def test_a_network_that_learns_noise_by_heart_is_seen_to_overfit():
     rng = np.random.default_rng(0)
     noise = Split(rng.integers(0, 256, (60, 28, 28), dtype=np.uint8), rng.integers(0, 10, 60).astype(np.uint8))
     recipe = RECIPE.model_copy(update={"epochs": 12, "augment": Augment(), "schedule": "constant", "patience": None})
-    _, history = train.fit(noise, VAL, recipe, 3)
-    assert (train.overfits_from(history) or 99) < 8
+    _, history = fitting.fit(noise, VAL, recipe, 3)
+    assert (fitting.overfits_from(history) or 99) < 8

@@ -17,13 +17,12 @@ import yaml
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from pipeline import evaluate, validate
 from pipeline.base import files
 from pipeline.base import params as params_file
 from pipeline.base.errors import one_line
 from pipeline.base.params import Params
-from pipeline.data import splits
-from pipeline.learning import inference
+from pipeline.data import checks, splits
+from pipeline.learning import evaluation, inference
 from pipeline.monitoring import monitor
 from pipeline.registry import versions
 
@@ -104,7 +103,7 @@ def register(client: MlflowClient, params: Params) -> ModelVersion:
 def _new_version(client: MlflowClient, name: str, digest: str, params: Params) -> ModelVersion:
     import mlflow
 
-    metrics, manifest = files.read_json(evaluate.METRICS), files.read_json("data/raw/manifest.json")
+    metrics, manifest = files.read_json(evaluation.METRICS), files.read_json("data/raw/manifest.json")
     training = files.read_json(REPORTS / "training.json")
     lineage = {"dataset": params.dataset, "recipe": params.train.recipe, **git_commit(), **data_digests()}
     mlflow.set_tracking_uri(versions.tracking_uri())
@@ -114,7 +113,7 @@ def _new_version(client: MlflowClient, name: str, digest: str, params: Params) -
         mlflow.log_metrics({k: v for k, v in (metrics | training).items() if isinstance(v, (int, float))})
         for path in filter(Path.exists, map(Path, RECORDED)):
             mlflow.log_artifact(str(path), artifact_path="lineage")
-        for path in (REPORTS / "evaluation", REPORTS / "curves.png", validate.REPORT, REPORTS / "drift.json"):
+        for path in (REPORTS / "evaluation", REPORTS / "curves.png", checks.REPORT, REPORTS / "drift.json"):
             (mlflow.log_artifacts if path.is_dir() else mlflow.log_artifact)(str(path), f"reports/{path.stem}")
         card = model_card(params, metrics, manifest)
         model_uri = _log_model(card)

@@ -9,11 +9,10 @@ import pytest
 from scipy.stats import chisquare
 from workspace import ROOT
 
-from pipeline import validate
 from pipeline.base import files
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
-from pipeline.data import splits
+from pipeline.data import checks, splits
 from pipeline.data.datasets import decoders
 from pipeline.data.splits import Split
 
@@ -35,12 +34,12 @@ def copies(clean: tuple[Split, Split]) -> tuple[Split, Split]:
 
 def findings(train: Split, test: Split, docs: Path) -> dict[str, dict]:
     """The checks that were not passed, by split and name."""
-    checks = validate.validate(train, test, PARAMS.validate_, docs)["checks"]
-    return {f"{check['split']}: {check['name']}": check for check in checks if not check["passed"]}
+    found = checks.validate(train, test, PARAMS.validate_, docs)["checks"]
+    return {f"{check['split']}: {check['name']}": check for check in found if not check["passed"]}
 
 
 def test_clean_data_passes_every_check(clean: tuple[Split, Split], tmp_path: Path):
-    report = validate.validate(*clean, PARAMS.validate_, tmp_path / "docs")
+    report = checks.validate(*clean, PARAMS.validate_, tmp_path / "docs")
     assert report["success"] and all(check["passed"] for check in report["checks"])
     assert report["counts"] == {"train": len(clean[0].labels), "test": len(clean[1].labels)}
     assert sum(report["class_shares"]["train"]) == pytest.approx(1, abs=1e-4)
@@ -153,7 +152,7 @@ def test_a_finding_names_what_where_and_what_to_do(
 
 def test_a_split_without_any_digit_is_reported_in_strict_json(copies: tuple[Split, Split], tmp_path: Path):
     copies[0].labels[:] = 10
-    report = validate.validate(*copies, PARAMS.validate_, tmp_path / "docs")
+    report = checks.validate(*copies, PARAMS.validate_, tmp_path / "docs")
     assert not report["success"] and report["chi_square"]["train"] == {"statistic": None, "p_value": None}
     json.dumps(report, allow_nan=False)
 
@@ -191,7 +190,7 @@ def run_stage(folder: Path, train: Split, test: Split) -> subprocess.CompletedPr
     (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     for name, split in {"train": train, "test": test}.items():
         splits.save(folder / splits.RAW / name, split)
-    command = [sys.executable, "-m", "pipeline.validate"]
+    command = [sys.executable, "-m", "pipeline.data.checks"]
     return subprocess.run(command, cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
 
 
@@ -203,9 +202,9 @@ def test_the_stage_stops_on_critical_findings_and_leaves_its_reports(copies: tup
     assert done.returncode == 2 and len(lines) >= 3
     assert all(line.startswith("error: validate: train: ") for line in lines)
     assert "warning: validate: train: few exact duplicates" in done.stdout
-    report = files.read_json(tmp_path / validate.REPORT)
+    report = files.read_json(tmp_path / checks.REPORT)
     assert not report["success"] and report["duplicates"] == {"train": 40, "test": 0, "test_in_train": 0}
-    assert (tmp_path / validate.DOCS / "index.html").is_file()
+    assert (tmp_path / checks.DOCS / "index.html").is_file()
 
 
 def test_the_stage_goes_on_after_warnings(copies: tuple[Split, Split], tmp_path: Path):
@@ -213,5 +212,5 @@ def test_the_stage_goes_on_after_warnings(copies: tuple[Split, Split], tmp_path:
     done = run_stage(tmp_path, *copies)
     assert done.returncode == 0 and not done.stderr
     assert "warning: validate: test: no test image in train" in done.stdout and "27 checks, warnings: 1;" in done.stdout
-    assert files.read_json(tmp_path / validate.REPORT)["duplicates"] == {"train": 0, "test": 0, "test_in_train": 1}
+    assert files.read_json(tmp_path / checks.REPORT)["duplicates"] == {"train": 0, "test": 0, "test_in_train": 1}
     assert [path.name for path in (tmp_path / "reports").iterdir() if "." not in path.name] == ["validation"]

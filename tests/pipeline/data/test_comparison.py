@@ -9,11 +9,10 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 from workspace import ROOT
 
-from pipeline import drift
 from pipeline.base import files
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
-from pipeline.data import splits
+from pipeline.data import comparison, splits
 from pipeline.data.datasets import decoders
 from pipeline.data.splits import Split
 from pipeline.digits.features import FEATURES
@@ -28,16 +27,16 @@ def train() -> Split:
 
 @pytest.fixture(scope="module")
 def halves(train: Split) -> tuple[pd.DataFrame, pd.DataFrame]:
-    rows = drift.rows(train)
+    rows = comparison.rows(train)
     return rows[::2].reset_index(drop=True), rows[1::2].reset_index(drop=True)
 
 
 def verdict(reference: pd.DataFrame, images: np.ndarray, labels: np.ndarray) -> dict:
-    return drift.compare(reference, drift.rows(Split(images, labels)), PARAMS.drift)[0]
+    return comparison.compare(reference, comparison.rows(Split(images, labels)), PARAMS.drift)[0]
 
 
 def test_two_halves_of_one_population_are_alike(halves: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path):
-    summary, snapshot = drift.compare(*halves, PARAMS.drift)
+    summary, snapshot = comparison.compare(*halves, PARAMS.drift)
     assert summary["verdict"] == "alike"
     assert {column["name"] for column in summary["columns"]} == {*FEATURES, "label"}
     assert (summary["reference_rows"], summary["current_rows"]) == (720, 720)
@@ -94,8 +93,8 @@ def test_other_labels_drift_in_the_label(train: Split, halves):
 @pytest.mark.parametrize(("share", "expected"), [(0.0, "drift"), (1.0, "alike")])
 def test_the_verdict_hangs_on_the_share_in_params(halves, train: Split, share: float, expected: str):
     rules = PARAMS.drift.model_copy(update={"max_drifted_share": share})
-    current = drift.rows(Split(shifted(train.images[1::2]), train.labels[1::2]))
-    assert drift.compare(halves[0], current, rules)[0]["verdict"] == expected
+    current = comparison.rows(Split(shifted(train.images[1::2]), train.labels[1::2]))
+    assert comparison.compare(halves[0], current, rules)[0]["verdict"] == expected
 
 
 @pytest.fixture
@@ -111,11 +110,11 @@ def workspace(train: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_stage_goes_on_after_drift_with_a_warning(workspace: Path, capsys: pytest.CaptureFixture[str]):
     half = splits.load(splits.RAW / "test")
     splits.save(splits.RAW / "test", Split(inverted(np.array(half.images)), np.array(half.labels)))
-    drift.main()
+    comparison.main()
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("warning: drift: train and test are not alike; largest distance ")
-    assert files.read_json(drift.REPORT)["verdict"] == "drift"
-    assert drift.PAGE.stat().st_size < 6_000_000
+    assert files.read_json(comparison.REPORT)["verdict"] == "drift"
+    assert comparison.PAGE.stat().st_size < 6_000_000
 
 
 @pytest.mark.parametrize(
@@ -131,5 +130,5 @@ def test_the_stage_stops_on_bad_arrays(workspace: Path, change, line: str):
     half = Split(*map(np.array, splits.load(splits.RAW / "test")))
     splits.save(splits.RAW / "test", change(half))
     with pytest.raises(BadInput, match=f"^drift: {line}"):
-        drift.main()
-    assert not drift.REPORT.exists() and not drift.PAGE.exists()
+        comparison.main()
+    assert not comparison.REPORT.exists() and not comparison.PAGE.exists()

@@ -14,11 +14,11 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score, recall_score
 from workspace import ROOT
 
-from pipeline import evaluate
 from pipeline.base import files
 from pipeline.base.errors import BadInput
 from pipeline.data import splits
 from pipeline.digits import features
+from pipeline.learning import evaluation
 
 PARAMS = ROOT / "params.yaml"
 
@@ -44,13 +44,13 @@ def answers(seed: int, n: int, sharpness: float = 3.0) -> tuple[np.ndarray, np.n
 def test_a_sample_is_spread_over_a_split_whatever_its_order(count: int, each: int):
     labels = np.repeat(np.arange(10, dtype=np.uint8), 190)
     test = splits.Split(np.broadcast_to(labels[:, None, None], (1900, 28, 28)), labels)
-    images, sampled = evaluate.sample(test, count)
+    images, sampled = evaluation.sample(test, count)
     np.testing.assert_allclose(np.bincount(sampled), each, atol=1)
     np.testing.assert_array_equal(images[:, 0, 0], sampled)
 
 
 def test_overall_by_hand():
-    found = evaluate.overall(LABELS, PROBABILITIES)
+    found = evaluation.overall(LABELS, PROBABILITIES)
     assert found["errors"] == 1
     assert found["accuracy"] == pytest.approx(2 / 3)
     assert found["loss"] == pytest.approx((0 + np.log(4) + np.log(2)) / 3, abs=1e-6)
@@ -59,10 +59,10 @@ def test_overall_by_hand():
 def test_overall_and_per_class_agree_with_scikit_learn():
     labels, probabilities = answers(0, 2000)
     predicted = probabilities.argmax(axis=1)
-    found = evaluate.overall(labels, probabilities)
+    found = evaluation.overall(labels, probabilities)
     assert found["accuracy"] == pytest.approx(accuracy_score(labels, predicted))
     assert found["loss"] == pytest.approx(log_loss(labels, probabilities))
-    table = evaluate.per_class(labels, predicted).set_index("digit")
+    table = evaluation.per_class(labels, predicted).set_index("digit")
     for digit in range(10):
         row, is_it, said = table.loc[digit], labels == digit, predicted == digit
         assert row["accuracy"] == pytest.approx(accuracy_score(is_it, said))
@@ -73,7 +73,7 @@ def test_overall_and_per_class_agree_with_scikit_learn():
 
 
 def test_a_class_that_is_never_found_has_recall_nought_without_a_warning(recwarn):
-    table = evaluate.per_class(LABELS, PROBABILITIES.argmax(axis=1)).set_index("digit")
+    table = evaluation.per_class(LABELS, PROBABILITIES.argmax(axis=1)).set_index("digit")
     assert table.loc[1, "recall"] == 0 and table.loc[1, "precision"] == 0 and table.loc[7, "precision"] == 0
     assert not recwarn.list
 
@@ -81,40 +81,40 @@ def test_a_class_that_is_never_found_has_recall_nought_without_a_warning(recwarn
 @given(st.integers(0, 2**32), st.integers(1, 300), st.floats(0, 6))
 def test_the_tables_agree_with_each_other(seed: int, n: int, sharpness: float):
     labels, probabilities = answers(seed, n, sharpness)
-    matrix = evaluate.confusion(labels, probabilities.argmax(axis=1))
-    errors = evaluate.overall(labels, probabilities)["errors"]
+    matrix = evaluation.confusion(labels, probabilities.argmax(axis=1))
+    errors = evaluation.overall(labels, probabilities)["errors"]
     assert matrix.sum() == n and matrix.sum() - matrix.trace() == errors
     np.testing.assert_array_equal(matrix.sum(axis=1), np.bincount(labels, minlength=10))
-    assert evaluate.confused_pairs(matrix)["count"].sum() == errors
-    missed = evaluate.mistakes(labels, probabilities)
+    assert evaluation.confused_pairs(matrix)["count"].sum() == errors
+    missed = evaluation.mistakes(labels, probabilities)
     assert len(missed) == errors and (missed["true"] != missed["predicted"]).all()
     assert missed["confidence"].is_monotonic_decreasing
-    suspected = evaluate.suspected_labels(labels, probabilities)
+    suspected = evaluation.suspected_labels(labels, probabilities)
     assert set(suspected["index"]) <= set(missed["index"])
-    reliability = evaluate.calibration(labels, probabilities, 15)
+    reliability = evaluation.calibration(labels, probabilities, 15)
     assert reliability["n"].sum() == n
-    assert 0 <= evaluate.calibration_error(reliability) <= 1
+    assert 0 <= evaluation.calibration_error(reliability) <= 1
 
 
 @given(st.integers(1, 20_000), st.data())
 def test_the_accuracy_lies_inside_its_interval(n: int, data: st.DataObject):
     right = data.draw(st.integers(0, n))
-    low, high = evaluate.accuracy_interval(right, n, 1000)
+    low, high = evaluation.accuracy_interval(right, n, 1000)
     assert 0 <= low <= right / n <= high <= 1
     assert low < high
 
 
 def test_the_interval_is_as_wide_as_theory_says_and_repeats():
-    low, high = evaluate.accuracy_interval(9_000, 10_000, 100_000)
+    low, high = evaluation.accuracy_interval(9_000, 10_000, 100_000)
     deviation = np.sqrt(0.9 * 0.1 / 10_000)
     assert low == pytest.approx(0.9 - 1.96 * deviation, abs=2e-4)
     assert high == pytest.approx(0.9 + 1.96 * deviation, abs=2e-4)
-    assert evaluate.accuracy_interval(9_000, 10_000, 100) == evaluate.accuracy_interval(9_000, 10_000, 100)
+    assert evaluation.accuracy_interval(9_000, 10_000, 100) == evaluation.accuracy_interval(9_000, 10_000, 100)
 
 
 def test_a_perfect_score_still_has_an_interval():
     """The rule of three: no error in n samples bounds the error rate by about 3 / n."""
-    low, high = evaluate.accuracy_interval(360, 360, 1000)
+    low, high = evaluation.accuracy_interval(360, 360, 1000)
     assert high == 1 and 1 - low == pytest.approx(3 / 360, rel=0.01)
 
 
@@ -122,13 +122,13 @@ def test_confused_pairs_by_hand():
     matrix = np.diag(np.full(10, 8))
     matrix[4, 9], matrix[9, 4], matrix[3, 5] = 2, 1, 2
     matrix[3, 3] = 18
-    table = evaluate.confused_pairs(matrix)
+    table = evaluation.confused_pairs(matrix)
     assert table[["true", "predicted", "count"]].to_numpy().tolist() == [[4, 9, 2], [3, 5, 2], [9, 4, 1]]
     np.testing.assert_allclose(table["share"], [0.2, 0.1, 1 / 9])
 
 
 def test_mistakes_by_hand():
-    table = evaluate.mistakes(LABELS, PROBABILITIES)
+    table = evaluation.mistakes(LABELS, PROBABILITIES)
     assert table.to_dict("records") == [{"index": 1, "true": 1, "predicted": 7, "confidence": 0.75}]
 
 
@@ -145,7 +145,7 @@ def test_planted_wrong_labels_are_suspected_the_clearest_first():
     probabilities[planted, true[planted]] = 0.982
     labels = true.copy()
     labels[planted] = (true[planted] + 3) % 10
-    table = evaluate.suspected_labels(labels, probabilities.astype(np.float32))
+    table = evaluation.suspected_labels(labels, probabilities.astype(np.float32))
     assert table["index"].tolist() == [10, 20, 30]
     np.testing.assert_array_equal(table["suggested"], true[planted])
     np.testing.assert_array_equal(table["label"], labels[planted])
@@ -158,23 +158,23 @@ def test_a_model_that_is_as_right_as_it_says_has_no_calibration_error():
     probabilities = np.repeat(((1 - confidence) / 9)[:, None], 10, axis=1)
     probabilities[:, 4] = confidence
     labels = np.where(rng.uniform(size=n) < confidence, 4, 5).astype(np.uint8)
-    assert evaluate.calibration_error(evaluate.calibration(labels, probabilities, 15)) < 0.005
+    assert evaluation.calibration_error(evaluation.calibration(labels, probabilities, 15)) < 0.005
 
 
 def test_the_calibration_error_of_an_overconfident_model_is_its_excess():
     probabilities = np.full((1000, 10), 0.05 / 9)
     probabilities[:, 0] = 0.95
     labels = np.where(np.arange(1000) < 700, 0, 1).astype(np.uint8)
-    table = evaluate.calibration(labels, probabilities, 10)
+    table = evaluation.calibration(labels, probabilities, 10)
     assert table[["low", "high", "n"]].to_numpy().tolist() == [[0.9, 1.0, 1000]]
-    assert evaluate.calibration_error(table) == pytest.approx(0.25)
+    assert evaluation.calibration_error(table) == pytest.approx(0.25)
 
 
 def test_a_confidence_on_an_edge_belongs_to_the_bin_below():
     probabilities = np.zeros((2, 10))
     probabilities[:, 0], probabilities[0, 1] = 1, 0.5
     probabilities[0, 0] = 0.5
-    table = evaluate.calibration(np.zeros(2, np.uint8), probabilities, 2)
+    table = evaluation.calibration(np.zeros(2, np.uint8), probabilities, 2)
     assert table[["low", "high", "n"]].to_numpy().tolist() == [[0.0, 0.5, 1], [0.5, 1.0, 1]]
 
 
@@ -187,17 +187,17 @@ def test_a_slice_that_the_model_fails_on_comes_first():
     n = 1000
     right = np.ones(n, bool)
     right[:50] = False  # the most left-slanted half of the tail
-    table = evaluate.slices(described(n), right)
+    table = evaluation.slices(described(n), right)
     assert list(table.columns) == ["slice", "feature", "edge", "n", "errors", "accuracy", "low", "high"]
     assert table.loc[0, ["slice", "n", "errors", "accuracy"]].tolist() == ["slanted left", 100, 50, 0.5]
     assert table.loc[0, "low"] == pytest.approx(0.4038, abs=1e-4)  # Wilson's interval for 50 of 100
     assert table.loc[0, "high"] == pytest.approx(0.5962, abs=1e-4)
-    assert set(table["slice"]) == {name for name, _, _ in evaluate.SLICES}
+    assert set(table["slice"]) == {name for name, _, _ in evaluation.SLICES}
 
 
 def test_a_feature_that_does_not_vary_gives_no_slice():
-    table = evaluate.slices(described(200).assign(stroke_width=2.0), np.ones(200, bool))
-    assert "stroke_width" not in set(table["feature"]) and len(table) == len(evaluate.SLICES) - 2
+    table = evaluation.slices(described(200).assign(stroke_width=2.0), np.ones(200, bool))
+    assert "stroke_width" not in set(table["feature"]) and len(table) == len(evaluation.SLICES) - 2
 
 
 @pytest.fixture(scope="module")
@@ -218,14 +218,14 @@ def workspace(digits: splits.Split, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         splits.save(splits.PROCESSED / name, splits.Split(digits.images[part], digits.labels[part]))
     ink = digits.images[:1200].reshape(1200, 784) / 255
     means = np.stack([ink[digits.labels[:1200] == digit].mean(axis=0) for digit in range(10)])
-    linear_model.write(evaluate.MODEL, means.T, -(means**2).sum(axis=1) / 2)
+    linear_model.write(evaluation.MODEL, means.T, -(means**2).sum(axis=1) / 2)
     return tmp_path
 
 
 def test_the_stage_leaves_its_numbers_tables_and_pictures(workspace: Path, digits: splits.Split, capsys):
-    evaluate.main()
-    metrics = json.loads(evaluate.METRICS.read_text())
-    predictions = np.load(evaluate.EVALUATION / "predictions.npy")
+    evaluation.main()
+    metrics = json.loads(evaluation.METRICS.read_text())
+    predictions = np.load(evaluation.EVALUATION / "predictions.npy")
     assert predictions.shape == (397, 10) and predictions.dtype == np.float32
     labels = digits.labels[1400:]
     right = predictions.argmax(axis=1) == labels
@@ -233,12 +233,12 @@ def test_the_stage_leaves_its_numbers_tables_and_pictures(workspace: Path, digit
     assert metrics["errors"] == (~right).sum() and metrics["n_test"] == 397
     assert metrics["accuracy_low"] < metrics["accuracy"] < metrics["accuracy_high"]
     assert metrics["gap"] == pytest.approx(metrics["train_accuracy"] - metrics["accuracy"], abs=2e-6)
-    pairs = pd.read_csv(evaluate.EVALUATION / "confusion.csv")
+    pairs = pd.read_csv(evaluation.EVALUATION / "confusion.csv")
     assert list(pairs.columns) == ["actual", "predicted"] and (pairs["actual"] == labels).all()
     assert metrics["min_recall"] == pytest.approx(
         recall_score(labels, pairs["predicted"], average=None).min(), abs=1e-6
     )
-    names = {path.name for path in evaluate.EVALUATION.iterdir()}
+    names = {path.name for path in evaluation.EVALUATION.iterdir()}
     tables = ("per_class", "confusion", "confused_pairs", "mistakes", "suspected_labels", "calibration", "slices")
     tables += ("robustness",)
     pictures = (
@@ -258,27 +258,27 @@ def test_the_stage_leaves_its_numbers_tables_and_pictures(workspace: Path, digit
 
 def test_the_stage_leaves_the_same_bytes_twice(workspace: Path):
     def digests() -> dict[str, str]:
-        evaluate.main()
-        return {path.name: files.sha256_file(path) for path in (*evaluate.EVALUATION.iterdir(), evaluate.METRICS)}
+        evaluation.main()
+        return {path.name: files.sha256_file(path) for path in (*evaluation.EVALUATION.iterdir(), evaluation.METRICS)}
 
     assert digests() == digests()
 
 
 def test_a_model_that_answers_nan_is_refused_and_nothing_is_left(workspace: Path):
-    linear_model.write(evaluate.MODEL, np.zeros((784, 10)), np.full(10, np.nan))
+    linear_model.write(evaluation.MODEL, np.zeros((784, 10)), np.full(10, np.nan))
     with pytest.raises(BadInput, match=r"models/model.onnx answers NaN to 1200 of 1200 train images"):
-        evaluate.main()
-    assert not evaluate.METRICS.exists() and not evaluate.EVALUATION.exists()
+        evaluation.main()
+    assert not evaluation.METRICS.exists() and not evaluation.EVALUATION.exists()
 
 
 def test_a_missing_model_is_refused(workspace: Path):
-    evaluate.MODEL.unlink()
+    evaluation.MODEL.unlink()
     with pytest.raises(BadInput, match=r"there is no models/model.onnx: run `dvc repro`"):
-        evaluate.main()
+        evaluation.main()
 
 
 def test_evaluating_needs_no_tensorflow(workspace: Path):
-    script = "import sys; from pipeline import evaluate; evaluate.main(); print('tensorflow' in sys.modules)"
+    script = "import sys; from pipeline import evaluate; evaluation.main(); print('tensorflow' in sys.modules)"
     root = str(PARAMS.parent)
     run = subprocess.run([sys.executable, "-c", script], env={"PYTHONPATH": root}, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

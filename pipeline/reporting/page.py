@@ -462,7 +462,7 @@ A failed critical check stops the pipeline, a failed warning does not.
 <details><summary>The params of this run</summary><pre>{{ params_text }}</pre></details>
 </section>
 </main>
-<footer><p>Made by <code>python -m pipeline.report</code> from the files above.</p></footer>
+<footer><p>Made by <code>python -m pipeline.reporting.page</code> from the files above.</p></footer>
 </body>
 </html>
 """
