@@ -35,7 +35,7 @@ lock: $(VENV)/bin/uv ## compile the lock files anew from pyproject.toml
 	uv pip compile $(LOCK) --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
 
 clean: ## forget every run: data, models, reports, registry (the environment stays)
-	rm -rf data/raw data/processed data/live.db* models reports mlflow.db* mlartifacts .cache dvc.lock .dvc/cache .dvc/tmp
+	rm -rf data/raw data/features data/processed data/live.db* models reports mlflow.db* mlartifacts .cache dvc.lock .dvc/cache .dvc/tmp
 
 # A file's tests stay together: they share a workspace, a server or a browser.
 PYTEST := pytest --numprocesses logical --maxprocesses 4 --dist loadfile

@@ -98,7 +98,7 @@ def run_pipeline(arguments: argparse.Namespace) -> None:
 
     if arguments.dataset or arguments.recipe:
         params_file.choose(dataset=arguments.dataset, recipe=arguments.recipe)
-    outcome = run.run(params_file.load())
+    outcome = run.run(params_file.load()).as_json()
     _print(arguments, outcome, f"{_decision(outcome)}\n{_champion_line(outcome)}")
 
 
@@ -113,11 +113,11 @@ def run_study(arguments: argparse.Namespace) -> None:
 def predict_files(arguments: argparse.Namespace) -> None:
     from pipeline.digits import framing
     from pipeline.learning import inference
-    from pipeline.registry import versions
+    from pipeline.registry import artifacts
 
     name = _model_name(arguments)
     images = [framing.frame(Path(path), path) for path in arguments.files]
-    version, onnx = versions.champion_file(name)
+    version, onnx = artifacts.champion_file(name)
     model = inference.open_model(onnx)
     answers = []
     for path, image in zip(arguments.files, images, strict=True):
@@ -131,60 +131,59 @@ def predict_files(arguments: argparse.Namespace) -> None:
 def add_batch(arguments: argparse.Namespace) -> None:
     from flows import events
     from pipeline.data import intake
-    from pipeline.monitoring import alerts
-    from pipeline.registry import versions
+    from pipeline.monitoring import alerts, corrections
+    from pipeline.registry import history
 
     if (arguments.path is None) != arguments.corrections:
         raise BadInput("give either the PATH of a batch or --corrections")
-    params, by = params_file.load(), arguments.by or versions.person()
+    params, by = params_file.load(), arguments.by or history.person()
     if arguments.corrections:
-        event = intake.add_corrections(params, by)
+        filed = corrections.add(params, by)
     else:
-        event = intake.add(arguments.path, params, _champion_answer(arguments), by)
-    if event["event"] == "quarantined":
-        alerts.raise_("quarantined", f"{event['source']}: {'; '.join(event['findings'])}")
-    else:
-        event["retraining"] = events.accepted(event)
-    _print(arguments, event, _batch_text(event))
-    if event["event"] == "quarantined":
+        filed = intake.add(arguments.path, params, _champion_answer(arguments), by)
+    if filed.event == "quarantined":
+        alerts.raise_("quarantined", f"{filed.source}: {'; '.join(finding.message for finding in filed.findings)}")
+        _print(arguments, filed.as_json(), _batch_text(filed, retraining=False))
         sys.exit(1)
+    retraining = events.accepted(filed)
+    _print(arguments, {**filed.as_json(), "retraining": retraining}, _batch_text(filed, retraining))
 
 
 def _champion_answer(arguments: argparse.Namespace) -> Callable[[Any], Any] | None:
     """The champion as a function of images; None if there is none yet."""
     from pipeline.learning import inference
-    from pipeline.registry import versions
+    from pipeline.registry import artifacts, versions
 
     client, name = _registry(arguments)
     champion = versions.aliased(client, name, versions.CHAMPION)
     if champion is None:
         return None
-    model = inference.open_model(versions.onnx_file(client, champion))
+    model = inference.open_model(artifacts.onnx_file(client, champion))
     return lambda images: inference.run(model, images)
 
 
 def show_champion(arguments: argparse.Namespace) -> None:
-    from pipeline.registry import versions
+    from pipeline.registry import history, versions
 
     client, name = _registry(arguments)
-    facts = versions.describe(client, versions.champion(client, name))
+    facts = history.describe(client, versions.champion(client, name)).as_json()
     _print(arguments, facts, _champion_line({"champion": facts}))
 
 
 def show_history(arguments: argparse.Namespace) -> None:
-    from pipeline.registry import versions
+    from pipeline.registry import history
 
     client, name = _registry(arguments)
-    events = versions.history(client, name)
+    events = [event.as_json() for event in history.events(client, name)]
     lines = [_event_line(event) for event in events] or [f"{name}: nothing was decided yet"]
     _print(arguments, events, "\n".join(lines))
 
 
 def show_why(arguments: argparse.Namespace) -> None:
-    from pipeline.registry import versions
+    from pipeline.registry import history, versions
 
     client, name = _registry(arguments)
-    facts = versions.describe(client, versions.version(client, name, arguments.version))
+    facts = history.describe(client, versions.version(client, name, arguments.version)).as_json()
     _print(arguments, facts, _why_text(facts))
 
 
@@ -192,7 +191,7 @@ def promote_challenger(arguments: argparse.Namespace) -> None:
     from pipeline.registry.promotion import promote
 
     client, name = _registry(arguments)
-    event = promote(client, name, params_file.load(), arguments.version, arguments.reason)
+    event = promote(client, name, params_file.load(), arguments.version, arguments.reason).as_json()
     _print(arguments, event, _decision({"decision": event}))
     if event["event"] == "refused":
         sys.exit(1)
@@ -202,7 +201,7 @@ def roll_back(arguments: argparse.Namespace) -> None:
     from pipeline.registry.promotion import rollback
 
     client, name = _registry(arguments)
-    event = rollback(client, name, arguments.reason)
+    event = rollback(client, name, arguments.reason).as_json()
     proof = event["proof"]
     text = (
         f"{name}: version {event['version']} is champion again instead of {event['previous']}; it answers its "
@@ -265,14 +264,14 @@ def _decision(outcome: dict) -> str:
     return f"gate: version {event['version']} {event['event']}: {event['verdict']['reason']}"
 
 
-def _batch_text(event: dict) -> str:
-    if event["event"] == "quarantined":
-        lines = [f"quarantined: moved to {event['place']}, with a report"]
-        return "\n".join([*lines, *(f"  {finding}" for finding in event["findings"])])
-    counts = event["counts"]
+def _batch_text(filed: Any, retraining: bool) -> str:
+    if filed.event == "quarantined":
+        lines = [f"quarantined: moved to {filed.place}, with a report"]
+        return "\n".join([*lines, *(f"  {finding.message}" for finding in filed.findings)])
+    counts = filed.counts
     return (
-        f"accepted as {event['batch']}: {counts['train']:,} images to train on, {counts['recent']:,} held out for the "
-        f"gate; {'a retraining starts' if event['retraining'] else '`digits run` or the next retraining takes them in'}"
+        f"accepted as {filed.batch}: {counts['train']:,} images to train on, {counts['recent']:,} held out for the "
+        f"gate; {'a retraining starts' if retraining else '`digits run` or the next retraining takes them in'}"
     )
 
 

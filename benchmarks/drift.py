@@ -11,13 +11,16 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from benchmarks.table import show
 from pipeline.base import params as params_file
+from pipeline.base import places
 from pipeline.base.errors import one_line
-from pipeline.data import splits
-from pipeline.digits import corruptions
+from pipeline.data import comparison, splits
+from pipeline.data.comparison import Compared
+from pipeline.digits import corruptions, features
 from pipeline.learning import inference
 from pipeline.monitoring import monitor
 
@@ -33,28 +36,32 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     arguments = parser.parse_args()
     rules = params_file.load().monitor
-    model = inference.open_model(arguments.workspace / "models/model.onnx")
-    val, test = (splits.load(arguments.workspace / splits.PROCESSED / name) for name in ("val", "test"))
-    reference = monitor.rows(np.asarray(val.images), inference.run(model, val.images))
+    model = inference.open_model(arguments.workspace / places.ONNX)
+    val, test = (splits.load(arguments.workspace / places.PROCESSED / name) for name in ("val", "test"))
     rng = np.random.default_rng(SEED)
 
-    def look(images: np.ndarray) -> dict:
-        return monitor.compare(reference, monitor.rows(images, inference.run(model, images)), rules)[0]
+    def answered(images: np.ndarray) -> pd.DataFrame:
+        return comparison.answered(features.describe(images), inference.run(model, images))
+
+    reference = answered(np.asarray(val.images))
+
+    def look(images: np.ndarray) -> Compared:
+        return monitor.compare(reference, answered(images), rules)[0]
 
     def window() -> np.ndarray:
         return np.asarray(test.images)[rng.choice(len(test.labels), arguments.images)]
 
     clean = [look(window()) for _ in tqdm(range(arguments.windows), "clean windows", disable=None)]
-    false = sum(found["verdict"] == "drift" for found in clean)
+    false = sum(found.verdict == "drift" for found in clean)
     seen = {name: look(corrupt(window(), rng, arguments.strength)) for name, corrupt in corruptions.CORRUPTIONS.items()}
-    caught = sum(found["verdict"] == "drift" for name, found in seen.items() if name != "inverted")
+    caught = sum(found.verdict == "drift" for name, found in seen.items() if name != "inverted")
     if arguments.json:
         print(json.dumps({"clean": len(clean), "false": false, "caught": caught, "of": len(seen) - 1}))
         return
     rows = [
-        [name, found["verdict"], f"{found['drifted_share']:.0%}", f"{top['distance']:.2f} {top['name']}"]
+        [name, found.verdict, f"{found.drifted_share:.0%}", f"{top.distance:.2f} {top.name}"]
         for name, found in seen.items()
-        for top in found["columns"][:1]
+        for top in found.columns[:1]
     ]
     show(["corruption", "verdict", "columns drifted", "furthest"], *rows)
     print(

@@ -40,7 +40,7 @@ from pipeline.digits import features
 from pipeline.learning import inference
 from pipeline.monitoring import live
 from pipeline.monitoring.live import Seen
-from pipeline.registry import versions
+from pipeline.registry import artifacts, versions
 
 CLIENTS = 16
 SINGLE_REQUESTS = 1000
@@ -239,7 +239,7 @@ def endure(
     client = versions.connect()
     first = versions.champion(client, name)
     place = workspace / "second"
-    shutil.copytree(versions.download(client, first), place, dirs_exist_ok=True)
+    shutil.copytree(artifacts.download(client, first), place, dirs_exist_ok=True)
     tags = {**first.tags, "weights_sha256": "of the long run"}
     second = client.create_model_version(name, str(place.resolve()), first.run_id, tags=tags)
     request = server.request(json.dumps({"images": images[0].tolist()}).encode())

@@ -4,13 +4,12 @@ import os
 
 from prefect import flow
 
-from flows import workspace
+from pipeline.base import places
 from pipeline.monitoring import alerts
-from pipeline.registry import versions
 
 
 @flow(name="alert")
 def alert(kind: str, message: str) -> dict[str, str]:
     """Raise an alert; prefect.yaml's automations start this."""
-    os.environ["MLFLOW_TRACKING_URI"] = versions.tracking_uri(workspace.home())
+    os.environ["MLFLOW_TRACKING_URI"] = places.tracking_uri(places.checkout())
     return alerts.raise_(kind, message)

@@ -8,10 +8,11 @@ from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.states import Completed
 
-from flows import events, workspace
-from pipeline.base import params
+from flows import events
+from pipeline.base import params, places
 from pipeline.monitoring import alerts, windows
 from pipeline.monitoring import monitor as room
+from pipeline.monitoring.windows import Window
 from pipeline.registry import versions
 
 
@@ -20,7 +21,7 @@ def monitor(folder: str | None = None) -> Any:
     """Compare the last images that were asked about, or the pictures below ``folder``, with what the champion learnt
     from; k bad windows of n retrain."""
     pictures = Path(folder).resolve() if folder else None
-    with contextlib.chdir(workspace.home()):
+    with contextlib.chdir(places.checkout()):
         settings = params.load()
         name = versions.model_name(settings.dataset)
         client = versions.connect()
@@ -29,21 +30,26 @@ def monitor(folder: str | None = None) -> Any:
         found = room.look(client, name, settings, pictures)
         if found is None:
             return Completed(message=f"fewer than {settings.monitor.min_images} images came in since the last look")
-        record, snapshot = found
-        page = windows.keep(record, snapshot)
-        records = windows.of(name, record["version"])
-    alarm = windows.alarmed(records, settings.monitor.bad, settings.monitor.of)
-    far = sorted(record["columns"].items(), key=lambda item: -item[1])[:3]
-    words = (
-        f"{record['images']} images, {record['drifted_share']:.0%} of the columns drifted, most of all "
-        f"{', '.join(f'{column} ({distance:.2f})' for column, distance in far)}; page {page}"
-    )
-    get_run_logger().info("%s: %s", "bad window" if record["bad"] else "good window", words)
+        window, snapshot = found
+        page = windows.keep(window, snapshot)
+        known = windows.of(name, window.version)
+    rules = settings.monitor
+    alarm = windows.alarmed(known, rules.bad, rules.of)
+    words = _words(window, page)
+    get_run_logger().info("%s: %s", "bad window" if window.bad else "good window", words)
     create_markdown_artifact(
         f"# {'Drift' if alarm else 'No drift'}\n\n{words}\n", key="monitor", description="A window"
     )
-    if alarm and not windows.alarmed(records[:-1], settings.monitor.bad, settings.monitor.of):  # once, as it begins
-        bad = sum(r["bad"] for r in records[-settings.monitor.of :])
-        alerts.raise_("drift", f"{bad} of the last {settings.monitor.of} windows are bad: {words}")
-        events.drift(name, record)
-    return {**record, "alarm": alarm, "page": str(page)}
+    if alarm and not windows.alarmed(known[:-1], rules.bad, rules.of):  # once, as it begins
+        bad = sum(one.bad for one in known[-rules.of :])
+        alerts.raise_("drift", f"{bad} of the last {rules.of} windows are bad: {words}")
+        events.drift(window)
+    return {**window.model_dump(), "alarm": alarm, "page": str(page)}
+
+
+def _words(window: Window, page: Path) -> str:
+    far = sorted(window.columns.items(), key=lambda item: -item[1])[:3]
+    return (
+        f"{window.images} images, {window.drifted_share:.0%} of the columns drifted, most of all "
+        f"{', '.join(f'{column} ({distance:.2f})' for column, distance in far)}; page {page}"
+    )

@@ -6,7 +6,7 @@ from typing import Any
 from prefect import flow, get_run_logger
 
 from flows import workspace
-from pipeline.base import params
+from pipeline.base import params, places
 from pipeline.registry import promotion as rules
 from pipeline.registry import versions
 
@@ -18,14 +18,14 @@ def promote(reason: str, version: str = versions.CHALLENGER) -> dict[str, Any]:
         settings = params.load()
         name = versions.model_name(settings.dataset)
         event = rules.promote(versions.connect(), name, settings, version, reason)
-    get_run_logger().info("%s: %s", event["event"], event.get("verdict", event).get("reason", ""))
-    return event
+    get_run_logger().info("%s: %s", event.event, event.why)
+    return event.as_json()
 
 
 @flow(name="rollback")
 def rollback(reason: str) -> dict[str, Any]:
     """Return to the previous champion, after proof that it still answers as on the day it was registered."""
-    with contextlib.chdir(workspace.home()):  # not where retrainings work: it must not wait for one
+    with contextlib.chdir(places.checkout()):  # not where retrainings work: it must not wait for one
         event = rules.rollback(versions.connect(), versions.model_name(params.load().dataset), reason)
-    get_run_logger().info("version %s is champion again instead of %s", event["version"], event["previous"])
-    return event
+    get_run_logger().info("version %s is champion again instead of %s", event.version, event.previous)
+    return event.as_json()

@@ -2,8 +2,7 @@
 
 import contextlib
 import json
-import os
-import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from prefect.tasks import exponential_backoff
 
 from flows import workspace
 from pipeline import run
-from pipeline.base import params, processes
-from pipeline.base.errors import BadInput, TemporaryFault
+from pipeline.base import errors, params, places, processes
+from pipeline.base.errors import TemporaryFault
 from pipeline.monitoring import alerts
 
 RETRIES, FIRST_DELAY = 4, 30  # a network fault is tried again after 30 s, 1, 2 and 4 minutes
@@ -26,7 +25,7 @@ RETRIES, FIRST_DELAY = 4, 30  # a network fault is tried again after 30 s, 1, 2 
 
 def stages(place: Path) -> list[str]:
     """The stages' names as dvc.yaml lists them, which is the order in which data flows."""
-    return list(yaml.safe_load((place / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
+    return list(yaml.safe_load((place / places.DVC_YAML).read_text(encoding="utf-8"))["stages"])
 
 
 def _may_pass(_task: Any, _run: Any, state: State) -> bool:
@@ -53,21 +52,22 @@ def stage(place: Path, name: str, force: bool = False) -> bool:
     :class:`TemporaryFault` for what may pass, :class:`BadInput` for all else.
     """
     logger = get_run_logger()
-    command = [sys.executable, "-m", "dvc", "repro", "--single-item", name, *(["--force"] if force else [])]
-    said = []
-    with processes.started(command, cwd=place, env=processes.environment()) as process:
-        for line in process.stdout or ():
-            said.append(line.rstrip())
-            logger.info("%s", said[-1])
-    if process.returncode:
-        errors = [line.removeprefix("error: ") for line in said if line.startswith("error: ")]
-        kind = TemporaryFault if f"exited with {os.EX_TEMPFAIL}" in " ".join(said) else BadInput
-        raise kind("; ".join(errors) or f"the stage {name} failed: see the log above")
-    return any(line.startswith("Running stage") for line in said)
+    command = processes.dvc("repro", "--single-item", name, *(["--force"] if force else []))
+    ran = False
+    with tempfile.TemporaryDirectory() as folder:
+        fault = Path(folder) / "fault.json"
+        environment = processes.environment(**{errors.FAULT_FILE: str(fault)})
+        with processes.started(command, cwd=place, env=environment) as process:
+            for line in process.stdout or ():
+                ran = ran or line.startswith("Running stage")  # DVC's word for what is not up to date
+                logger.info("%s", line.rstrip())
+        if process.returncode:
+            errors.raise_again(fault, otherwise=f"the stage {name} failed: see the log above")
+    return ran
 
 
 @task(cache_policy=NO_CACHE)
-def judge(place: Path) -> dict[str, Any]:
+def judge(place: Path) -> run.Outcome:
     """The gate for a challenger that was never judged; what `digits run` ends with."""
     with contextlib.chdir(place):
         return run.settle(params.load())
@@ -87,47 +87,46 @@ def retrain(reason: str = "by hand", dataset: str | None = None, recipe: str | N
         with workspace.held(dataset, recipe) as place:
             ran = [
                 name
-                for number, name in enumerate(stages(place))
+                for number, name in enumerate(stages(place) if late or workspace.stale(place) else [])
                 if stage.with_options(name=name)(place, name, force=bool(late) and number == 0)
             ]
             outcome = judge(place)
-            event = outcome["decision"]
+            event = outcome.decision
             create_markdown_artifact(summary(reason, ran, outcome, place), key="retrain", description="What a run did")
             missed = workspace.missed(place)
         if missed <= late:  # none, or those that going round once more did not bring in
             break
         late = missed
         logger.info("once more, as %s came in meanwhile", ", ".join(sorted(late)))
-    if event["event"] == "refused":
-        alerts.raise_("refused", f"version {event['version']} was refused: {event['verdict']['reason']}")
-    if event["event"] == "unchanged" and not ran:
-        return Completed(message="nothing changed", data=outcome)
-    return Completed(message=f"version {event['version']} {event['event']}", data=outcome)
+    if event.event == "refused":
+        alerts.raise_("refused", f"version {event.version} was refused: {event.why}")
+    if event.event == "unchanged" and not ran:
+        return Completed(message="nothing changed", data=outcome.as_json())
+    return Completed(message=f"version {event.version} {event.event}", data=outcome.as_json())
 
 
-def summary(reason: str, ran: list[str], outcome: dict[str, Any], place: Path) -> str:
+def summary(reason: str, ran: list[str], outcome: run.Outcome, place: Path) -> str:
     """The run on one page of Markdown."""
-    event, champion = outcome["decision"], outcome["champion"]
-    metrics = champion["metrics"]
-    verdict = event.get("verdict") or {"reason": event.get("reason", ""), "checks": []}
+    event, champion = outcome.decision, outcome.champion
+    metrics = champion.metrics
     checks = "\n".join(
-        f"| {c['name']} | {c['value']:.4g} | {c['limit']:.4g} | {'passed' if c['passed'] else 'FAILED'} |"
-        for c in verdict["checks"]
+        f"| {check.name} | {check.value:.4g} | {check.limit:.4g} | {'passed' if check.passed else 'FAILED'} |"
+        for check in (event.verdict.checks if event.verdict else ())
     )
     table = f"\n| check | value | limit | |\n| --- | --- | --- | --- |\n{checks}\n" if checks else ""
-    return f"""# Version {event["version"]}: {event["event"]}
+    return f"""# Version {event.version}: {event.event}
 
-{verdict["reason"]}
+{event.why}
 {table}
-**Champion**: {champion["model"]} version {champion["version"]}, test accuracy {metrics["accuracy"]:.2%}
+**Champion**: {champion.model} version {champion.version}, test accuracy {metrics["accuracy"]:.2%}
 ({metrics["accuracy_low"]:.2%} to {metrics["accuracy_high"]:.2%}).
 
 - why it ran: {reason}
 - stages that ran: {", ".join(ran) or "none: nothing changed"}
-- report: `{place / outcome["report"]}`
-- lineage: `digits why {event["version"]}`; MLflow run `{champion["run_id"]}`
+- report: `{place / places.REPORT_PAGE}`
+- lineage: `digits why {event.version}`; MLflow run `{champion.run_id}`
 
 ```json
-{json.dumps(event, indent=1)[:4000]}
+{json.dumps(event.as_json(), indent=1)[:4000]}
 ```
 """

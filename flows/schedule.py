@@ -17,28 +17,22 @@ from types import FrameType
 
 from filelock import FileLock, Timeout
 
-from flows import events, workspace
-from pipeline import run
-from pipeline.base import files, params, processes
+from pipeline.base import files, params, places, processes
 from pipeline.base.errors import BadInput, one_line
 
 PORT = 4200
-HOST = "127.0.0.1"
 POOL = "digits"
 READY_SECONDS = 120.0
 PATIENCE = 30.0  # seconds for a process to end by itself before it is killed
-LOGS = Path(".cache/prefect/logs")
-DEPLOYED = Path(".cache/prefect/deployed")  # the digest of the prefect.yaml that the server knows, and its place
-LOCK = Path(".cache/prefect/box.lock")
 
 
 def environment(top: Path, port: int) -> dict[str, str]:
     """What server, worker and flows run with: this checkout, this server, its state kept in the checkout."""
-    state = top / ".cache/prefect"
+    state = top / places.PREFECT
     settings = {
         "DIGITS_HOME": str(top),
         "PREFECT_HOME": str(state),
-        "PREFECT_API_URL": f"http://{HOST}:{port}/api",
+        "PREFECT_API_URL": f"http://{places.LOOPBACK}:{port}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         # In memory, the default, a restart of the server would leave the place of a run taken for ever.
@@ -67,10 +61,10 @@ class Box:
         self._deploy()
         self.bury_the_dead()
         self._start_worker()
-        files.write_text(self.top / events.ADDRESS, self.environment["PREFECT_API_URL"] + "\n")
+        files.write_text(self.top / places.PREFECT_ADDRESS, self.environment["PREFECT_API_URL"] + "\n")
 
     def _start_server(self) -> None:
-        self._launch("server", "server", "start", "--host", HOST, "--port", str(self.port))
+        self._launch("server", "server", "start", "--host", places.LOOPBACK, "--port", str(self.port))
         self._wait_for_server()
 
     def _start_worker(self) -> None:
@@ -78,7 +72,10 @@ class Box:
 
     def _deploy(self) -> None:
         """Deploy prefect.yaml if it changed: what a person paused or changed in Prefect's pages stays otherwise."""
-        digest, mark = f"{files.sha256_file(self.top / 'prefect.yaml')} {self.top}", self.top / DEPLOYED
+        digest, mark = (
+            f"{files.sha256_file(self.top / places.PREFECT_YAML)} {self.top}",
+            self.top / places.PREFECT_DEPLOYED,
+        )
         if not mark.is_file() or mark.read_text() != digest:
             self._call("--no-prompt", "deploy", "--all")
             files.write_text(mark, digest)
@@ -101,7 +98,7 @@ class Box:
 
     def stop(self) -> None:
         """The worker first, so that its runs can say goodbye to the server."""
-        (self.top / events.ADDRESS).unlink(missing_ok=True)
+        (self.top / places.PREFECT_ADDRESS).unlink(missing_ok=True)
         for name in ("worker", "server"):
             process = self.running.pop(name, None)
             if process is None or process.poll() is not None:
@@ -116,7 +113,7 @@ class Box:
     def bury_the_dead(self) -> None:
         """Mark as crashed what the server believes to be running, if the workspace is free: nobody runs it."""
         try:
-            with FileLock(self.top / run.RETRAINING, timeout=PATIENCE):
+            with FileLock(self.top / places.RETRAIN_LOCK, timeout=PATIENCE):
                 self._python("from flows.schedule import mark_crashed; mark_crashed()")
         except Timeout:
             print("schedule: a retraining of an earlier worker is still at work", flush=True)
@@ -124,11 +121,13 @@ class Box:
     def _wait_for_server(self) -> None:
         import httpx
 
-        waited = 0.0
+        waited, log = 0.0, self.top / places.PREFECT_LOGS / "server.log"
         while waited < READY_SECONDS and not self.stopping.wait(0.5):
             waited += 0.5
             if self.running["server"].poll() is not None:
-                raise BadInput(f"Prefect's server ended at its start: see {self.top / LOGS / 'server.log'}")
+                raise BadInput(
+                    f"Prefect's server ended at its start: see {self.top / places.PREFECT_LOGS / 'server.log'}"
+                )
             try:
                 if httpx.get(f"{self.environment['PREFECT_API_URL']}/health", timeout=2).is_success:
                     return
@@ -136,12 +135,10 @@ class Box:
                 continue
         if self.stopping.is_set():
             raise KeyboardInterrupt
-        raise BadInput(
-            f"Prefect's server was not ready after {READY_SECONDS:g} s: see {self.top / LOGS / 'server.log'}"
-        )
+        raise BadInput(f"Prefect's server was not ready after {READY_SECONDS:g} s: see {log}")
 
     def _launch(self, name: str, *arguments: str) -> None:
-        log = self.top / LOGS / f"{name}.log"
+        log = self.top / places.PREFECT_LOGS / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as file:
             self.running[name] = subprocess.Popen(
@@ -161,17 +158,10 @@ class Box:
         self._python_command("-c", code)
 
     def _python_command(self, *arguments: str) -> None:
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=self.top,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            said = " ".join((done.stderr or done.stdout).split())[-400:]
-            raise BadInput(f"`{' '.join(arguments[:4])}` ended with {done.returncode}: {said}")
+        try:
+            processes.call([sys.executable, *arguments], cwd=self.top, env=self.environment)
+        except processes.Failed as error:
+            raise BadInput(str(error)) from None
 
 
 def mark_crashed() -> None:
@@ -193,7 +183,7 @@ def _free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((places.LOOPBACK, port))
         except OSError:
             return False
     return True
@@ -207,10 +197,10 @@ def main() -> None:
     params.load()
     if not _free(arguments.port):
         raise BadInput(f"port {arguments.port} is taken, perhaps by another `make schedule`: stop it or give --port")
-    top = workspace.home()
-    (top / LOCK).parent.mkdir(parents=True, exist_ok=True)
+    top = places.checkout()
+    (top / places.PREFECT_LOCK).parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(top / LOCK, timeout=0):
+        with FileLock(top / places.PREFECT_LOCK, timeout=0):
             _keep_up(Box(top, arguments.port, arguments.query_seconds))
     except Timeout:
         raise BadInput(f"another `make schedule` serves {top}: stop it first") from None
@@ -227,7 +217,10 @@ def _keep_up(box: Box) -> None:
     try:
         print("schedule: starting Prefect's server and a worker", flush=True)
         box.start()
-        print(f"schedule: http://{HOST}:{box.port} shows the runs; Ctrl-C stops, schedules are kept", flush=True)
+        print(
+            f"schedule: http://{places.LOOPBACK}:{box.port} shows the runs; Ctrl-C stops, schedules are kept",
+            flush=True,
+        )
         box.watch()
     finally:
         print("schedule: stopping", flush=True)

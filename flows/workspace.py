@@ -2,32 +2,23 @@
 
 In a git worktree of its own at the checkout's last commit, under .cache/retrain: what a person is in the middle of
 editing is not what an unattended run should train. It shares git's objects and DVC's cache, makes no commits, and
-takes the data that lies outside git (ingest.local_dir, data/batches) as hard links of what is there when it starts.
-Lineage goes to the checkout's MLflow. Without git (a container, where nobody edits) the checkout itself is used.
+takes the data that lies outside git (ingest.local_dir, data/batches) as hard links of what is there when it starts. It
+goes on from its own last state or the checkout's, whichever leaves less to do. Lineage goes to the checkout's MLflow.
+Without git (a container, where nobody edits) the checkout itself is used.
 """
 
+import json
 import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from pipeline import run
-from pipeline.base import files, params
+from pipeline.base import files, params, places, processes
 from pipeline.base.errors import BadInput
-from pipeline.data import splits
-from pipeline.registry import versions
-
-PLACE = Path(".cache/retrain")
-
-
-def home() -> Path:
-    """The checkout that the flows serve: DIGITS_HOME if set, else the folder that they were started in."""
-    return Path(os.environ.get("DIGITS_HOME", ".")).resolve()
 
 
 @contextmanager
@@ -36,18 +27,18 @@ def held(dataset: str | None = None, recipe: str | None = None) -> Iterator[Path
 
     ``dataset`` and ``recipe`` put it on others than the commit's own. :class:`BadInput` if another run is in it.
     """
-    top = home()
-    if not (top / params.PATH).is_file():
+    top = places.checkout()
+    if not (top / places.PARAMS).is_file():
         raise BadInput(f"there is no params.yaml in {top}: start this in the checkout, or set DIGITS_HOME")
-    (top / run.RETRAINING).parent.mkdir(exist_ok=True)
+    (top / places.RETRAIN_LOCK).parent.mkdir(exist_ok=True)
     try:
-        with FileLock(top / run.RETRAINING, timeout=1):
-            os.environ["MLFLOW_TRACKING_URI"] = versions.tracking_uri(top)
+        with FileLock(top / places.RETRAIN_LOCK, timeout=1):
+            os.environ["MLFLOW_TRACKING_URI"] = places.tracking_uri(top)
             if given := os.environ.get("MNIST_DIR"):
                 os.environ["MNIST_DIR"] = str(top / given)
             place = _worktree(top) if _has_commits(top) else top
             run.mend(place)
-            settings = place / params.PATH
+            settings = place / places.PARAMS
             before = settings.read_text(encoding="utf-8")
             params.choose(settings, dataset=dataset, recipe=recipe)
             try:
@@ -56,40 +47,78 @@ def held(dataset: str | None = None, recipe: str | None = None) -> Iterator[Path
                 if settings.read_text(encoding="utf-8") != before:  # it was for this run
                     files.write_text(settings, before)
     except Timeout:
-        raise BadInput(f"another retraining is at work in {top / PLACE}: wait for it to end") from None
+        raise BadInput(f"another retraining is at work in {top / places.RETRAIN}: wait for it to end") from None
 
 
 def _has_commits(top: Path) -> bool:
     try:
-        return _git(top, "rev-parse", "--verify", "--quiet", "HEAD", check=False).returncode == 0
-    except FileNotFoundError:  # no git on this machine
+        _git(top, "rev-parse", "--verify", "--quiet", "HEAD")
+    except (processes.Failed, FileNotFoundError):  # no commit; no git on this machine
         return False
+    return True
 
 
 def _worktree(top: Path) -> Path:
     """The worktree at the checkout's commit, its own changes dropped, its outputs of earlier runs kept."""
-    place = top / PLACE
+    place = top / places.RETRAIN
     if (place / ".git").is_file():
-        _git(top, "worktree", "repair", str(place), check=False)  # the checkout may have been moved
+        with suppress(processes.Failed):
+            _git(top, "worktree", "repair", str(place))  # the checkout may have been moved
     else:
         shutil.rmtree(place, ignore_errors=True)
         _git(top, "worktree", "prune")
         _git(top, "worktree", "add", "--detach", str(place), "HEAD")
-    commit = _git(top, "rev-parse", "HEAD").stdout.strip()
+    commit = _git(top, "rev-parse", "HEAD").strip()
     for lock in _git_folder(place).glob("*.lock"):  # of a git that was killed; nobody else works here
         lock.unlink()
+    run.mend(place)
+    own = _read(place / places.DVC_LOCK)
     _git(place, "checkout", "--quiet", "--detach", "--force", commit)
     _dvc(place, "config", "--local", "cache.dir", str(_cache(top)))
-    for shared in (splits.ACCEPTED, Path(params.load(place / params.PATH).ingest.local_dir)):
+    for shared in (places.BATCHES, Path(params.load(place / places.PARAMS).ingest.local_dir)):
         if not shared.is_absolute():
             _mirror(top / shared, place / shared)
+    _resume(place, [own, _read(top / places.DVC_LOCK), _read(place / places.DVC_LOCK)])
     return place
+
+
+def _read(lock: Path) -> str:
+    return lock.read_text(encoding="utf-8") if lock.is_file() else ""
+
+
+def _resume(place: Path, locks: Sequence[str]) -> None:
+    """Go on from the nearest state: of the contents of dvc.lock given, the one that leaves the fewest stages to run.
+
+    The first is that of what lies in ``place``; what another one names comes out of DVC's cache.
+    """
+    left: dict[str, int] = {}
+    for number, lock in enumerate(locks):
+        if not lock or lock in left:
+            continue
+        _put(place, lock, with_outs=number > 0)
+        left[lock] = len(stale(place))
+        if not left[lock]:
+            return
+    if left:
+        _put(place, min(left, key=left.__getitem__), with_outs=True)
+
+
+def _put(place: Path, lock: str, with_outs: bool) -> None:
+    files.write_text(place / places.DVC_LOCK, lock)
+    if with_outs:
+        with suppress(processes.Failed):  # of what the cache lacks; the stages then run
+            _dvc(place, "checkout", "--quiet", "--force", "--allow-missing")
+
+
+def stale(place: Path) -> list[str]:
+    """The stages that have something to do by what DVC knows now; those behind them may follow."""
+    return list(json.loads(_dvc(place, "status", "--json")))
 
 
 def missed(place: Path) -> set[str]:
     """The batches that were accepted since the run in ``place`` read what there was."""
-    there = {path.parent.name for path in (home() / splits.ACCEPTED).glob(f"[!.]*/{splits.FACTS}")}
-    return there - set(files.read_json(place / splits.RAW / "manifest.json").get("batches", []))
+    there = {path.parent.name for path in (places.checkout() / places.BATCHES).glob(f"[!.]*/{places.BATCH_FACTS}")}
+    return there - set(files.read_json(place / places.MANIFEST).get("batches", []))
 
 
 def _git_folder(place: Path) -> Path:
@@ -98,7 +127,7 @@ def _git_folder(place: Path) -> Path:
 
 def _cache(top: Path) -> Path:
     """DVC's cache of the checkout, wherever its configuration puts it."""
-    return Path(_dvc(top, "cache", "dir").stdout.strip() or ".dvc/cache")
+    return Path(_dvc(top, "cache", "dir").strip() or ".dvc/cache")
 
 
 def _mirror(source: Path, target: Path) -> None:
@@ -125,17 +154,9 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _git(folder: Path, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
-    return _called(folder, ["git", *arguments], check)
+def _git(folder: Path, *arguments: str) -> str:
+    return processes.call(["git", *arguments], cwd=folder)
 
 
-def _dvc(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return _called(folder, [sys.executable, "-m", "dvc", *arguments], check=True)
-
-
-def _called(folder: Path, command: list[str], check: bool) -> "subprocess.CompletedProcess[str]":
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if check and done.returncode:
-        said = " ".join(done.stderr.split())[-300:]
-        raise RuntimeError(f"`{' '.join(command)}` in {folder} ended with {done.returncode}: {said}")
-    return done
+def _dvc(folder: Path, *arguments: str) -> str:
+    return processes.call(processes.dvc(*arguments), cwd=folder, env=processes.environment())

@@ -13,16 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.base import files
+from pipeline.base import files, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import one_line
-from pipeline.data import intake, splits
-from pipeline.data.datasets import decoders
+from pipeline.data import batches, splits
+from pipeline.data.batches import Batch
+from pipeline.data.datasets import catalogue
 from pipeline.data.datasets.decoders import Loaded
-from pipeline.data.intake import Batch
 from pipeline.data.splits import Split
-
-MANIFEST = splits.RAW / "manifest.json"
 
 
 def with_batches(loaded: Loaded, accepted: list[Batch]) -> tuple[Loaded, Split]:
@@ -54,7 +52,7 @@ def manifest(loaded: Loaded, recent: Split, accepted: list[Batch]) -> dict[str, 
     }
 
 
-def save(loaded: Loaded, accepted: list[Batch], raw: Path = splits.RAW) -> dict[str, int]:
+def save(loaded: Loaded, accepted: list[Batch], raw: Path = places.RAW) -> dict[str, int]:
     """Write all beside ``raw``, then swap: ``raw`` holds the old data or the new. Returns the counts."""
     part, old = raw.with_name(f"{raw.name}.part"), raw.with_name(f"{raw.name}.old")
     loaded, recent = with_batches(loaded, accepted)
@@ -63,7 +61,7 @@ def save(loaded: Loaded, accepted: list[Batch], raw: Path = splits.RAW) -> dict[
     try:
         for name, split in {"train": loaded.train, "test": loaded.test, "recent": recent}.items():
             splits.save(part / name, split)
-        files.write_json(part / MANIFEST.name, facts)
+        files.write_json(part / places.MANIFEST.name, facts)
         if raw.exists():
             raw.replace(old)
         part.replace(raw)
@@ -82,7 +80,7 @@ def _settle(raw: Path, part: Path, old: Path) -> None:
 
 
 def main() -> None:
-    loaded, accepted = decoders.load(params_file.load()), intake.accepted()
+    loaded, accepted = catalogue.load(params_file.load()), batches.accepted()
     counts = save(loaded, accepted)
     added = f"; {len(accepted)} batches, {counts['recent']:,} of their images held out" if accepted else ""
     print(

@@ -8,6 +8,7 @@ layer.
 import numpy as np
 
 from pipeline.base import params as params_file
+from pipeline.base import places
 from pipeline.base.errors import BadInput, one_line
 from pipeline.data import splits
 from pipeline.data.splits import Split
@@ -25,14 +26,9 @@ def separate(train: Split, unseen: np.ndarray, val_share: float) -> tuple[Split,
     )
 
 
-def class_shares(labels: np.ndarray) -> np.ndarray:
-    """Each class's share of ``labels``: float64 (10,)."""
-    return np.bincount(labels, minlength=splits.CLASSES) / max(len(labels), 1)
-
-
 def check_alike(train: Split, val: Split, max_difference: float) -> float:
     """The largest difference of a class's share between train and val; :class:`BadInput` above ``max_difference``."""
-    differences = np.abs(class_shares(train.labels) - class_shares(val.labels))
+    differences = np.abs(splits.class_shares(train.labels) - splits.class_shares(val.labels))
     worst = int(differences.argmax())
     if differences[worst] > max_difference:
         raise BadInput(
@@ -44,12 +40,12 @@ def check_alike(train: Split, val: Split, max_difference: float) -> float:
 
 def main() -> None:
     params = params_file.load()
-    raw, test, recent = (splits.load(splits.RAW / name) for name in ("train", "test", "recent"))
+    raw, test, recent = (splits.load(places.RAW / name) for name in ("train", "test", "recent"))
     unseen = np.concatenate([test.images, recent.images])
     train, val, leaked = separate(raw, unseen, params.recipe.val_share)
     difference = check_alike(train, val, params.preprocess.max_share_difference)
     for name, split in {"train": train, "val": val, "test": test, "recent": recent}.items():
-        splits.save(splits.PROCESSED / name, split)
+        splits.save(places.PROCESSED / name, split)
     print(
         f"preprocess: {len(train.labels):,} train, {len(val.labels):,} val, {len(test.labels):,} test images; "
         f"{leaked} of train dropped because test or recent holds them; class shares differ by at most {difference:.3f}"

@@ -4,21 +4,32 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import yaml
 
-from pipeline.base import files, processes
+from pipeline.base import files, places, processes
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Params
-from pipeline.registry import promotion, registration, versions
+from pipeline.registry import history, promotion, versions
+from pipeline.registry.records import Event, Facts
 
-REPORT = Path("reports/index.html")
 MEND_SECONDS = 0.5  # from a look at a file that is not whole to the next
-RETRAINING = Path(".cache/retrain.lock")  # held by a scheduled retraining while it works
 
 
-def run(params: Params) -> dict:
-    """Run what changed and judge what is new: ``{"decision": event, "champion": facts, "report": path}``.
+class Outcome(NamedTuple):
+    """What a run came to."""
+
+    decision: Event
+    champion: Facts
+
+    def as_json(self) -> dict[str, Any]:
+        facts = {"decision": self.decision.as_json(), "champion": self.champion.as_json()}
+        return {**facts, "report": str(places.REPORT_PAGE)}
+
+
+def run(params: Params) -> Outcome:
+    """Run what changed and judge what is new.
 
     :class:`BadInput` if a stage fails (it has said why on stderr), or if no model ever passed the gate.
     """
@@ -26,24 +37,24 @@ def run(params: Params) -> dict:
     return settle(params)
 
 
-def settle(params: Params) -> dict:
+def settle(params: Params) -> Outcome:
     """What follows when every stage is up to date: see that the model is registered, and judge it if it is new."""
     client, name = versions.connect(), versions.model_name(params.dataset)
-    if versions.with_weights(client, name, files.read_json(registration.REGISTRATION)["weights_sha256"]) is None:
+    if versions.with_weights(client, name, files.read_json(places.REGISTRATION)["weights_sha256"]) is None:
         # DVC restored or kept the stage's output, but this registry never saw the model.
         repro("--force", "--single-item", "--no-run-cache", "register")
     decision = promotion.promote_if_new(client, name, params)
     champion = versions.aliased(client, name, versions.CHAMPION)
     if champion is None:
-        refused = f"version {decision['version']} was refused: " if decision["version"] else ""
-        raise BadInput(f"{name} has no champion: {refused}{_reason(decision)}")
-    return {"decision": decision, "champion": versions.describe(client, champion), "report": str(REPORT)}
+        refused = f"version {decision.version} was refused: " if decision.version else ""
+        raise BadInput(f"{name} has no champion: {refused}{decision.why}")
+    return Outcome(decision, history.describe(client, champion))
 
 
 def mend(place: Path = Path()) -> None:
     """Remove what a kill cut short while DVC was writing it, because DVC would refuse to run for ever: its list of who
     reads and writes what, and dvc.lock, which the next run makes anew from DVC's run cache."""
-    for name, whole in ((".dvc/tmp/rwlock", json.loads), ("dvc.lock", _parsed_lock)):
+    for name, whole in ((places.DVC_TMP_LOCK, json.loads), (places.DVC_LOCK, _parsed_lock)):
         for patience in (MEND_SECONDS, 0):  # another DVC may be writing it this very moment
             try:
                 whole((place / name).read_text(encoding="utf-8"))
@@ -66,12 +77,7 @@ def _parsed_lock(text: str) -> None:
 def repro(*options: str) -> None:
     """`dvc repro` in this environment, its output on stderr; :class:`BadInput` if it fails."""
     mend()
-    command = [sys.executable, "-m", "dvc", "repro", *options]
-    with processes.started(command, env=processes.environment(), to_stderr=True) as process:
+    with processes.started(processes.dvc("repro", *options), env=processes.environment(), to_stderr=True) as process:
         pass
     if process.returncode:
         raise BadInput("the pipeline stopped at the stage named above; mend that and run the same command again")
-
-
-def _reason(decision: dict) -> str:
-    return decision["verdict"]["reason"] if "verdict" in decision else decision["reason"]

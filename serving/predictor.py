@@ -19,16 +19,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pipeline.base import files, processes
+from pipeline.base import files, places, processes
 from pipeline.base.errors import BadInput
 from pipeline.learning import inference
-from pipeline.registry import versions
 from serving import telemetry
 
 if TYPE_CHECKING:
     import onnxruntime
 
-REMEMBERED = Path(".cache/serving.json")
 SILENT = "the registry has not answered yet"
 LINE = '{"fault"'  # how each line of serving.watch begins; its stderr comes along
 RESTART_SECONDS = 5.0  # from the end of a watcher to the next one
@@ -124,14 +122,14 @@ class Predictor:
 
     def _remember(self, told: dict[str, Any]) -> None:
         try:
-            files.write_json(versions.home() / REMEMBERED, told)
+            files.write_json(places.home() / places.SERVING_CACHE, told)
         except OSError as error:
             log.warning("the champion cannot be remembered for the next start: %s", error)
 
     def _recall(self) -> None:
         """Begin with what was last known of this model."""
         try:
-            told = files.read_json(versions.home() / REMEMBERED)
+            told = files.read_json(places.home() / places.SERVING_CACHE)
             if told["champion"]["model"] == self.name:
                 self.take(told)
         except (OSError, ValueError, KeyError, TypeError):

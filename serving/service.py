@@ -15,7 +15,6 @@ import sqlite3
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
@@ -30,9 +29,10 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
+from pipeline.base import clock, places
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Serving
-from pipeline.data.splits import CLASSES, SIDE
+from pipeline.digits.shape import CLASSES, SIDE
 from pipeline.learning import inference
 from pipeline.monitoring import live
 from pipeline.monitoring.live import Seen
@@ -127,9 +127,7 @@ def _remember(
     if not ids:
         return
     digits, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    memory.put(
-        Seen(ids, datetime.now(UTC).isoformat(timespec="seconds"), name, served.number, images, digits, confidences)
-    )
+    memory.put(Seen(ids, clock.now(), name, served.number, images, digits, confidences))
     for digit, count in enumerate(np.bincount(digits, minlength=CLASSES)):
         if count:
             telemetry.ANSWERS.labels(served.number, str(digit)).inc(int(count))
@@ -248,7 +246,7 @@ def application(name: str, settings: Serving, key: str | None = None) -> FastAPI
     app = FastAPIOffline(title="digits", summary="Reads handwritten digits", lifespan=running, redoc_url=None)
     app.include_router(router)
     app.mount("/page", StaticFiles(directory=PAGE))
-    reports = versions.home() / "reports"
+    reports = places.home() / places.REPORTS
     reports.mkdir(exist_ok=True)
     app.mount("/reports", StaticFiles(directory=reports, html=True))
     app.add_middleware(Gatekeeper, settings=settings, key=key)

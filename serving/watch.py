@@ -2,7 +2,7 @@
 
 MLflow takes two seconds to import and more memory than everything else in the service, and a registry may be slow or
 away: none of that is to be felt by a request. Each line is ``{"champion": facts or null, "challenger": facts or null,
-"fault": null or one line}``; facts are those of :func:`pipeline.registry.versions.describe`, and where the ONNX
+"fault": null or one line}``; facts are those of :func:`pipeline.registry.history.describe`, and where the ONNX
 file lies. With a fault the versions are left out: the service goes on with those it has.
 """
 
@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from pipeline.base.errors import BadInput, one_line
-from pipeline.registry import versions
+from pipeline.registry import artifacts, history, versions
 
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 10.0  # until files that could not be read, or were not the registered ones, are looked at again
@@ -27,8 +27,8 @@ RETRY_SECONDS = 10.0  # until files that could not be read, or were not the regi
 
 def facts(client: MlflowClient, version: ModelVersion) -> dict[str, Any]:
     """What the service needs of a version: where its model lies, checked against its digest, and its description."""
-    onnx = str(versions.onnx_file(client, version))
-    return {**versions.describe(client, version), "onnx": onnx, "onnx_sha256": version.tags["onnx_sha256"]}
+    onnx = str(artifacts.onnx_file(client, version))
+    return {**history.describe(client, version).as_json(), "onnx": onnx, "onnx_sha256": version.tags["onnx_sha256"]}
 
 
 def told(client: MlflowClient, name: str, aliases: dict[str, str]) -> dict[str, Any]:

@@ -1,10 +1,15 @@
 """Which errors can a person mend, and how does a command end on them?"""
 
 import errno
+import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+FAULT_FILE = "DIGITS_FAULT_FILE"  # names the file in which a process that ends by one_line says why, for its starter
 
 
 class BadInput(Exception):
@@ -38,7 +43,16 @@ def one_line() -> Iterator[None]:
         _end("stopped by Ctrl-C; the same command goes on from here", 130)
 
 
+def raise_again(fault: Path, otherwise: str) -> NoReturn:
+    """Raise what a process that was given ``fault`` as FAULT_FILE ended on; :class:`BadInput` if it did not say."""
+    told = json.loads(fault.read_text(encoding="utf-8")) if fault.is_file() else {}
+    kind = TemporaryFault if told.get("code") == os.EX_TEMPFAIL else BadInput
+    raise kind(told.get("message") or otherwise)
+
+
 def _end(message: str, code: int) -> None:
+    if path := os.environ.get(FAULT_FILE):
+        Path(path).write_text(json.dumps({"code": code, "message": message}), encoding="utf-8")
     for line in message.splitlines():
         print(f"error: {line}", file=sys.stderr, flush=True)
     sys.exit(code)

@@ -149,7 +149,6 @@ class Study(Section):
 
 class Evaluate(Section):
     mistakes: Count
-    bootstrap: Count
     calibration_bins: Count
     corrupted: Count
 

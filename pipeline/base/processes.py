@@ -1,4 +1,4 @@
-"""A process that ends with the one that started it, and takes along all that it started itself.
+"""How is another program run? Called for its output, or started as a process that ends with the one that started it.
 
 A stage is a grandchild of who runs it: `dvc repro` starts a shell, the shell starts Python. When the starter is killed,
 nothing tells them. So a small supervisor stands between, at the head of a process group of its own, and holds the end
@@ -24,6 +24,31 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PATH": path, **more}
 
 
+class Failed(Exception):
+    """A command ended with another code than 0; the message has what it said last, on one line."""
+
+    def __init__(self, command: Sequence[str], code: int, said: str) -> None:
+        words = " ".join(command).removeprefix(f"{sys.executable} -m ")[:80]
+        super().__init__(f"`{words}` ended with {code}: {said or 'it said nothing'}")
+        self.code = code
+
+
+def call(
+    command: Sequence[str], cwd: Path | None = None, env: dict[str, str] | None = None, stdin: bytes | None = None
+) -> str:
+    """Run a command to its end: what it printed. :class:`Failed`, FileNotFoundError if there is no such program."""
+    done = subprocess.run(command, cwd=cwd, env=env, input=stdin, capture_output=True, check=False)
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout).decode(errors="replace")
+        raise Failed(command, done.returncode, " ".join(said.split())[-300:])
+    return done.stdout.decode(errors="replace")
+
+
+def dvc(*arguments: str) -> list[str]:
+    """The command that runs this environment's DVC."""
+    return [sys.executable, "-m", "dvc", *arguments]
+
+
 @contextmanager
 def started(
     command: Sequence[str], cwd: Path | None = None, env: dict[str, str] | None = None, to_stderr: bool = False
@@ -33,7 +58,7 @@ def started(
     At the end of the block it is waited for; if the block is left by an error, the whole group is killed.
     """
     process = subprocess.Popen(
-        [sys.executable, "-S", "-E", str(SUPERVISOR), *command],
+        [sys.executable, "-S", "-E", "-P", str(SUPERVISOR), *command],
         cwd=cwd,
         env=env,
         stdin=subprocess.PIPE,

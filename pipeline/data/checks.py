@@ -1,11 +1,11 @@
 """May this data in? Great Expectations on one row of summary numbers an image, and one row a class.
 
-Leaves reports/validation.json and the Data Docs in reports/validation/, then stops the pipeline with a line for each
-critical finding. Warnings are printed and go on. The bands are params.yaml's section `validate`.
+The tables are those of :mod:`pipeline.data.described`; the bands are params.yaml's section `validate`.
 """
 
-import shutil
-import tempfile
+import re
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,53 +13,69 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chisquare
 
-from pipeline.base import files
-from pipeline.base import params as params_file
-from pipeline.base.errors import BadInput, one_line
+from pipeline.base import repeatable
 from pipeline.base.params import Validate
 from pipeline.data import splits
-from pipeline.data.splits import CLASSES, Split
-from pipeline.digits import features
+from pipeline.digits.shape import CLASSES
 
-REPORT = Path("reports/validation.json")
-DOCS = Path("reports/validation")
 DIGITS = list(range(CLASSES))
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # stands for "no date", which Data Docs cannot do without
+_MOMENT = re.compile(r"\b2\d{3}[01]\d[0-3]\dT[0-2]\d[0-5]\d[0-5]\d\.\d{6}Z")  # as Great Expectations writes it
 MOSTLY_PAPER = 0.995  # of the images must have a rim of paper: a few touch it, an inverted set has none
 
 
 class Rule(NamedTuple):
     """An expectation and how a person is told that it was not met."""
 
+    key: str
+    """what code knows it by"""
     name: str
+    """what people know it by"""
     expectation: Any
     advice: str
 
 
-def image_rows(split: Split, hashes: np.ndarray, other: np.ndarray) -> pd.DataFrame:
-    """One row an image; ``hashes`` uint64 (N,) of this split's images, ``other`` of the other split's."""
-    described = features.describe(split.images)[["mean", "ink_share", "border_ink"]]
-    labels = pd.Series(np.asarray(split.labels))
-    by_content = labels.groupby(hashes)
-    return described.assign(
-        label=labels.astype(int),
-        minimum=_reduced(split.images, np.min),
-        maximum=_reduced(split.images, np.max),
-        duplicate=pd.Series(hashes).duplicated().astype(int),
+@dataclass(frozen=True)
+class Check:
+    """What came of a rule."""
+
+    key: str
+    name: str
+    split: str
+    severity: str
+    """critical, warning or info"""
+    passed: bool
+    observed: str
+    expected: str
+    advice: str
+
+    @property
+    def stops(self) -> bool:
+        """Whether the data may not in."""
+        return self.severity == "critical" and not self.passed
+
+    @property
+    def message(self) -> str:
+        return f"{self.split}: {self.name}: found {self.observed}, expected {self.expected}: {self.advice}"
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "message": self.message}
+
+
+def image_rows(table: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """One row an image of the described split ``table``; ``other`` is the split that must share no image with it."""
+    columns = ["mean", "ink_share", "border_ink", "label", "minimum", "maximum"]
+    by_content = table["label"].groupby(table["hash"])
+    return table[columns].assign(
+        duplicate=table["hash"].duplicated().astype(int),
         contradicting=(by_content.transform("nunique") > 1).astype(int),
-        in_other_split=np.isin(hashes, other).astype(int),
+        in_other_split=table["hash"].isin(other["hash"]).astype(int),
     )
 
 
-def _reduced(images: np.ndarray, reduce: Any) -> np.ndarray:
-    """``reduce`` over each image's pixels, read in chunks."""
-    starts = range(0, len(images), features.CHUNK)
-    parts = [reduce(images[start : start + features.CHUNK], axis=(1, 2)) for start in starts]
-    return np.concatenate(parts).astype(int) if parts else np.empty(0, int)
-
-
-def class_rows(train: Split, test: Split) -> pd.DataFrame:
+def class_rows(train: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
     """One row a class: its share of train and of test, and the difference."""
-    shares = [np.bincount(s.labels, minlength=256)[:CLASSES] / max(len(s.labels), 1) for s in (train, test)]
+    shares = [splits.class_shares(table["label"].to_numpy()) for table in (train, test)]
     rows = pd.DataFrame({"digit": DIGITS, "train_share": shares[0], "test_share": shares[1]})
     return rows.assign(difference=(rows["train_share"] - rows["test_share"]).abs())
 
@@ -74,46 +90,55 @@ def image_rules(split: str, params: Validate) -> list[Rule]:
     least, most = params.ink_share
     rules = [
         Rule(
+            "enough_images",
             "enough images",
             gxe.ExpectTableRowCountToBeBetween(min_value=getattr(params, f"min_{split}")),
             "add images, or lower validate.min_" + split,
         ),
         Rule(
+            "labels_in_range",
             "labels are 0 to 9",
             gxe.ExpectColumnValuesToBeInSet(column="label", value_set=DIGITS),
             "correct or remove these labels",
         ),
         Rule(
+            "every_class",
             "every class is present",
             gxe.ExpectColumnDistinctValuesToContainSet(column="label", value_set=DIGITS),
             "add images of the missing digits",
         ),
         Rule(
+            "paper_reaches_0",
             "paper reaches 0",
             gxe.ExpectColumnMinToBeBetween(column="minimum", min_value=0, max_value=0),
             "bring the pixels to 0 = paper",
         ),
         Rule(
+            "ink_reaches_255",
             "ink reaches 255",
             gxe.ExpectColumnMaxToBeBetween(column="maximum", min_value=255, max_value=255),
             "bring the pixels to 0–255; a highest value of 1 means that they were scaled to 0–1",
         ),
         Rule(
+            "mean_grey",
             "mean grey level",
             gxe.ExpectColumnMeanToBeBetween(column="mean", min_value=low, max_value=high),
             "look at the images, then correct them or validate.mean_pixel",
         ),
         Rule(
+            "ink_share",
             "share of ink",
             gxe.ExpectColumnMeanToBeBetween(column="ink_share", min_value=least, max_value=most),
             "look at the images, then correct them or validate.ink_share",
         ),
         Rule(
+            "no_blank",
             "no blank or constant image",
             gxe.ExpectColumnPairValuesAToBeGreaterThanB(column_A="maximum", column_B="minimum"),
             "remove these images",
         ),
         Rule(
+            "polarity",
             "paper is 0, ink is 255",
             gxe.ExpectColumnValuesToBeBetween(
                 column="border_ink", max_value=params.max_border_ink, mostly=MOSTLY_PAPER
@@ -121,11 +146,13 @@ def image_rules(split: str, params: Validate) -> list[Rule]:
             "the images look inverted: 0 must be paper and 255 ink",
         ),
         Rule(
+            "few_duplicates",
             "few exact duplicates",
             gxe.ExpectColumnMeanToBeBetween(column="duplicate", max_value=params.max_duplicate_share, severity=warning),
             "remove the copies: they count twice in training",
         ),
         Rule(
+            "no_contradiction",
             "equal images have equal labels",
             gxe.ExpectColumnMaxToBeBetween(column="contradicting", max_value=0, severity=warning),
             "correct their labels",
@@ -141,11 +168,13 @@ def leak_rules(params: Validate) -> list[Rule]:
 
     return [
         Rule(
+            "no_leakage",
             "no leakage from test to train",
             gxe.ExpectColumnMeanToBeBetween(column="in_other_split", max_value=params.max_leaked_share),
             "test images stand in train: take them out of one of the two",
         ),
         Rule(
+            "no_test_image_in_train",
             "no test image in train",
             gxe.ExpectColumnMaxToBeBetween(column="in_other_split", max_value=0, severity=FailureSeverity.WARNING),
             "preprocess drops these images from train",
@@ -160,6 +189,7 @@ def class_rules(params: Validate) -> list[Rule]:
     low, high = params.class_share
     balance = [
         Rule(
+            f"class_balance_{split}",
             f"class balance of {split}",
             gxe.ExpectColumnValuesToBeBetween(column=f"{split}_share", min_value=low, max_value=high),
             "add images of the rare digits or remove some of the frequent ones",
@@ -167,31 +197,46 @@ def class_rules(params: Validate) -> list[Rule]:
         for split in ("train", "test")
     ]
     alike = gxe.ExpectColumnValuesToBeBetween(column="difference", max_value=params.max_share_difference)
-    return [*balance, Rule("train and test are balanced alike", alike, "draw the two splits from the same source")]
+    return [
+        *balance,
+        Rule("balanced_alike", "train and test are balanced alike", alike, "draw the two splits from the same source"),
+    ]
 
 
-def validate(train: Split, test: Split, params: Validate, docs: Path) -> dict:
-    """Run every expectation; the report, and the Data Docs in ``docs``. `splits.check_arrays` comes first."""
-    hashes = {"train": splits.content_hashes(train.images), "test": splits.content_hashes(test.images)}
+class Validated(NamedTuple):
+    """Every check, and the numbers beside."""
+
+    checks: list[Check]
+    numbers: dict[str, Any]
+
+    @property
+    def success(self) -> bool:
+        return not any(check.stops for check in self.checks)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"success": self.success, **self.numbers, "checks": [check.as_json() for check in self.checks]}
+
+
+def validate(train: pd.DataFrame, test: pd.DataFrame, params: Validate, docs: Path) -> Validated:
+    """Run every expectation on two described splits; leaves the Data Docs in ``docs``."""
     tables = {
-        "train": (image_rows(train, hashes["train"], hashes["test"]), image_rules("train", params)),
-        "test": (image_rows(test, hashes["test"], hashes["train"]), image_rules("test", params)),
+        "train": (image_rows(train, test), image_rules("train", params)),
+        "test": (image_rows(test, train), image_rules("test", params)),
         "classes": (class_rows(train, test), class_rules(params)),
     }
     checks = _run(tables, docs)
     classes = tables["classes"][0]
     copies = {name: int(tables[name][0]["duplicate"].sum()) for name in ("train", "test")}
-    return {
-        "success": not any(c["severity"] == "critical" and not c["passed"] for c in checks),
-        "counts": {"train": len(train.labels), "test": len(test.labels)},
+    numbers = {
+        "counts": {"train": len(train), "test": len(test)},
         "duplicates": {**copies, "test_in_train": int(tables["test"][0]["in_other_split"].sum())},
         "class_shares": {name: classes[f"{name}_share"].round(6).tolist() for name in ("train", "test")},
-        "chi_square": {"train": _uniformity(train.labels), "test": _uniformity(test.labels)},
-        "checks": checks,
+        "chi_square": {name: _uniformity(table["label"]) for name, table in (("train", train), ("test", test))},
     }
+    return Validated(checks, numbers)
 
 
-def _uniformity(labels: np.ndarray) -> dict[str, float | None]:
+def _uniformity(labels: pd.Series) -> dict[str, float | None]:
     """Pearson's chi-square of the class counts against equal ones; reported, because large sets always differ."""
     counts = np.bincount(labels, minlength=256)[:CLASSES]
     if not counts.any():  # no label is a digit: the statistic would be NaN, which JSON does not have
@@ -200,7 +245,7 @@ def _uniformity(labels: np.ndarray) -> dict[str, float | None]:
     return {"statistic": round(float(result.statistic), 4), "p_value": float(result.pvalue)}
 
 
-def _run(tables: dict[str, tuple[pd.DataFrame, list[Rule]]], docs: Path) -> list[dict]:
+def _run(tables: dict[str, tuple[pd.DataFrame, list[Rule]]], docs: Path) -> list[Check]:
     """Validate each table by its rules with Great Expectations; a row a check, and the Data Docs in ``docs``."""
     import great_expectations as gx
     from great_expectations.checkpoint import UpdateDataDocsAction
@@ -217,7 +262,7 @@ def _run(tables: dict[str, tuple[pd.DataFrame, list[Rule]]], docs: Path) -> list
     )
     source = context.data_sources.add_pandas("data")
     checks = []
-    for name, (rows, rules) in tables.items():
+    for number, (name, (rows, rules)) in enumerate(tables.items()):
         for rule in rules:
             rule.expectation.notes = rule.advice  # shown beside the expectation in the Data Docs
         suite = context.suites.add(gx.ExpectationSuite(name, expectations=[rule.expectation for rule in rules]))
@@ -230,10 +275,26 @@ def _run(tables: dict[str, tuple[pd.DataFrame, list[Rule]]], docs: Path) -> list
                 actions=[UpdateDataDocsAction(name="docs", site_names=["validation"])],
             )
         )
-        run = checkpoint.run(batch_parameters={"dataframe": rows})
+        run = checkpoint.run(batch_parameters={"dataframe": rows}, run_id=_run_id(number))
         (result,) = run.run_results.values()
         checks += [_check(name, rows, rule, _of(rule, suite, result)) for rule in rules]
+    for page in docs.rglob("*.html"):
+        repeatable.rewrite(page, repeatable.stable_ids, _stable_times)
     return checks
+
+
+def _run_id(number: int) -> Any:
+    """Names a run's page by its place, not by the clock; a second apart, because the index sorts by time."""
+    from great_expectations.core import RunIdentifier
+
+    return RunIdentifier(run_name="digits", run_time=EPOCH + timedelta(seconds=number))
+
+
+def _stable_times(text: str) -> str:
+    """Each moment that Great Expectations took from the clock replaced by EPOCH; those of EPOCH's day are in the names
+    of files."""
+    day, stand_in = f"{EPOCH:%Y%m%d}", f"{EPOCH:%Y%m%dT%H%M%S.%fZ}"
+    return _MOMENT.sub(lambda found: found[0] if found[0].startswith(day) else stand_in, text)
 
 
 def _of(rule: Rule, suite: Any, result: Any) -> Any:
@@ -242,19 +303,19 @@ def _of(rule: Rule, suite: Any, result: Any) -> Any:
     return found
 
 
-def _check(table: str, rows: pd.DataFrame, rule: Rule, result: Any) -> dict:
+def _check(table: str, rows: pd.DataFrame, rule: Rule, result: Any) -> Check:
     if result.exception_info.get("raised_exception"):
         raise RuntimeError(f"{table}: {rule.name}: {result.exception_info}")
-    observed, expected = _observed(rows, result), _expected(result.expectation_config.kwargs)
-    return {
-        "name": rule.name,
-        "split": table,
-        "severity": str(getattr(rule.expectation.severity, "value", rule.expectation.severity)),
-        "passed": bool(result.success),
-        "observed": observed,
-        "expected": expected,
-        "message": f"{table}: {rule.name}: found {observed}, expected {expected}: {rule.advice}",
-    }
+    return Check(
+        key=rule.key,
+        name=rule.name,
+        split=table,
+        severity=str(getattr(rule.expectation.severity, "value", rule.expectation.severity)),
+        passed=bool(result.success),
+        observed=_observed(rows, result),
+        expected=_expected(result.expectation_config.kwargs),
+        advice=rule.advice,
+    )
 
 
 def _observed(rows: pd.DataFrame, result: Any) -> str:
@@ -286,27 +347,3 @@ def _expected(kwargs: dict) -> str:
     if high is None:
         return f"at least {low:,}"
     return f"{low:g}" if low == high else f"{low:g} to {high:g}"
-
-
-def main() -> None:
-    params = params_file.load().validate_
-    train, test = splits.load(splits.RAW / "train"), splits.load(splits.RAW / "test")
-    splits.check_arrays(train, test, "validate")
-    DOCS.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=DOCS.parent) as folder:
-        report = validate(train, test, params, Path(folder) / "docs")
-        shutil.rmtree(DOCS, ignore_errors=True)
-        (Path(folder) / "docs").replace(DOCS)
-    files.write_json(REPORT, report)
-    failed = [check for check in report["checks"] if not check["passed"]]
-    for check in failed:
-        if check["severity"] != "critical":
-            print(f"warning: validate: {check['message']}")
-    if not report["success"]:
-        raise BadInput("\n".join(f"validate: {c['message']}" for c in failed if c["severity"] == "critical"))
-    print(f"validate: {len(report['checks'])} checks, warnings: {len(failed)}; see {DOCS}/index.html")
-
-
-if __name__ == "__main__":
-    with one_line():
-        main()

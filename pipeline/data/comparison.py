@@ -1,42 +1,72 @@
-"""Are these two populations alike? Evidently on the features of the images and the label: test against train.
+"""Are these two populations alike? Evidently on summary numbers of the images.
 
 Distances rather than p-values: with tens of thousands of rows a test finds significant what no model would notice.
-Drift between train and test is a warning, not a failure. Leaves reports/drift.html and reports/drift.json.
 """
 
 import warnings
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
-from pipeline.base import files
-from pipeline.base import params as params_file
-from pipeline.base.errors import one_line
+from pipeline.base import files, repeatable
 from pipeline.base.params import Drift
-from pipeline.data import splits
-from pipeline.data.splits import Split
-from pipeline.digits import features
+from pipeline.digits.features import FEATURES
 
-PAGE = Path("reports/drift.html")
-REPORT = Path("reports/drift.json")
 LABEL = "label"
 
 
-def rows(split: Split) -> pd.DataFrame:
-    """The FEATURES and the label of each image."""
-    return features.describe(split.images).assign(**{LABEL: pd.Series(split.labels).astype(str)})
+@dataclass(frozen=True)
+class Column:
+    name: str
+    method: str
+    distance: float
+    threshold: float
+    drifted: bool
 
 
-def compare(reference: pd.DataFrame, current: pd.DataFrame, params: Drift) -> tuple[dict, Any]:
-    """The verdict on ``current`` against ``reference``, and Evidently's snapshot, which saves itself as HTML.
+@dataclass(frozen=True)
+class Compared:
+    """How far the columns of two tables lie apart, the furthest first."""
 
-    Both frames hold the same columns: numbers, compared by the Wasserstein distance in units of the reference's
-    standard deviation, and text, compared by the Jensen-Shannon distance (natural logarithm: 0 to 0.83).
+    verdict: Literal["alike", "drift"]
+    drifted_share: float
+    """of the columns"""
+    max_drifted_share: float
+    reference_rows: int
+    current_rows: int
+    columns: tuple[Column, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "columns": [asdict(column) for column in self.columns]}
+
+
+def labelled(described: pd.DataFrame) -> pd.DataFrame:
+    """What is compared of labelled images: the FEATURES, and the label as text, of a table of
+    :mod:`pipeline.data.described`."""
+    return described[list(FEATURES)].assign(**{LABEL: described["label"].astype(str)})
+
+
+def answered(features: pd.DataFrame, probabilities: np.ndarray) -> pd.DataFrame:
+    """What is compared of images that a model answered: the FEATURES, the answer (text) and the confidence in it."""
+    answers = pd.Series(probabilities.argmax(axis=1)).astype(str)
+    return features[list(FEATURES)].assign(answer=answers, confidence=probabilities.max(axis=1).astype(float))
+
+
+def compare(reference: pd.DataFrame, current: pd.DataFrame, params: Drift) -> tuple[Compared, Any]:
+    """The verdict on ``current`` against ``reference``, and Evidently's snapshot for :func:`save_page`.
+
+    The columns that both have are compared, because an older reference may lack a feature: numbers by the Wasserstein
+    distance in units of the reference's standard deviation, text by the Jensen-Shannon distance (natural logarithm: 0
+    to 0.83).
     """
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
 
+    shared = [column for column in reference if column in current]
+    reference, current = reference[shared], current[shared]
     text = [column for column in reference if not pd.api.types.is_numeric_dtype(reference[column])]
     numbers = [column for column in reference if column not in text]
     definition = DataDefinition(numerical_columns=numbers, categorical_columns=text)
@@ -54,51 +84,36 @@ def compare(reference: pd.DataFrame, current: pd.DataFrame, params: Drift) -> tu
             reference_data=Dataset.from_pandas(reference, data_definition=definition),
         )
     columns = _distances(snapshot, params.max_distance)
-    drifted = sum(column["drifted"] for column in columns) / len(columns)
-    summary = {
-        "verdict": "drift" if drifted > params.max_drifted_share else "alike",
-        "drifted_share": round(drifted, 6),
-        "max_drifted_share": params.max_drifted_share,
-        "reference_rows": len(reference),
-        "current_rows": len(current),
-        "columns": columns,
-    }
-    return summary, snapshot
+    drifted = sum(column.drifted for column in columns) / len(columns)
+    compared = Compared(
+        verdict="drift" if drifted > params.max_drifted_share else "alike",
+        drifted_share=round(drifted, 6),
+        max_drifted_share=params.max_drifted_share,
+        reference_rows=len(reference),
+        current_rows=len(current),
+        columns=tuple(columns),
+    )
+    return compared, snapshot
 
 
-def _distances(snapshot: Any, threshold: float) -> list[dict]:
+def save_page(snapshot: Any, path: Path) -> None:
+    """Evidently's page of a comparison, the same bytes for the same comparison."""
+    with files.atomic(path) as part:
+        snapshot.save_html(str(part))
+        repeatable.rewrite(part, repeatable.stable_ids)
+
+
+def _distances(snapshot: Any, threshold: float) -> list[Column]:
     """A row a column from Evidently's ValueDrift metrics, the largest distance first."""
     metrics = [m for m in snapshot.dict()["metrics"] if m["config"]["type"].endswith("ValueDrift")]
-    rows = [
-        {
-            "name": metric["config"]["column"],
-            "method": metric["config"]["method"],
-            "distance": round(float(metric["value"]), 6),
-            "threshold": threshold,
-            "drifted": bool(metric["value"] >= threshold),
-        }
+    columns = [
+        Column(
+            name=metric["config"]["column"],
+            method=metric["config"]["method"],
+            distance=round(float(metric["value"]), 6),
+            threshold=threshold,
+            drifted=bool(metric["value"] >= threshold),
+        )
         for metric in metrics
     ]
-    return sorted(rows, key=lambda row: -row["distance"])
-
-
-def main() -> None:
-    params = params_file.load().drift
-    train, test = splits.load(splits.RAW / "train"), splits.load(splits.RAW / "test")
-    splits.check_arrays(train, test, "drift")
-    summary, snapshot = compare(rows(train), rows(test), params)
-    with files.atomic(PAGE) as part:
-        snapshot.save_html(str(part))
-    files.write_json(REPORT, summary)
-    far = summary["columns"][0]
-    line = f"largest distance {far['distance']:.3f} ({far['name']}), {summary['drifted_share']:.0%} of columns drifted"
-    print(f"{'warning: ' if summary['verdict'] == 'drift' else ''}drift: train and test are {_words(summary)}; {line}")
-
-
-def _words(summary: dict) -> str:
-    return "alike" if summary["verdict"] == "alike" else "not alike"
-
-
-if __name__ == "__main__":
-    with one_line():
-        main()
+    return sorted(columns, key=lambda column: -column.distance)

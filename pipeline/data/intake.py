@@ -1,107 +1,85 @@
 """May this batch of new labelled digits in? Accepted whole into data/batches, or moved whole to data/quarantine.
 
 A batch is read as ingest reads a data set, put through the same validation, compared with the workspace's train split
-by Evidently, and its labels are held against the champion's answers. A tenth of it is held out, decided by the hash of
-each image: the gate judges on these recent images beside the test split. DVC versions what was accepted.
+by Evidently, and its labels are held against the champion's answers.
 """
 
-import hashlib
 import shutil
-import subprocess
-import sys
 import tempfile
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from filelock import FileLock
 
-from pipeline.base import files
+from pipeline.base import clock, files, places
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Batches, Ingest, Params, Validate
-from pipeline.data import checks, comparison, splits
+from pipeline.data import batches, checks, comparison, described, suspicion
+from pipeline.data.batches import Filed, Finding
+from pipeline.data.checks import Check
 from pipeline.data.datasets import decoders
-from pipeline.data.splits import ACCEPTED, CLASSES, FACTS, Split
-from pipeline.learning import evaluation
-from pipeline.monitoring import live
+from pipeline.data.splits import Split
+from pipeline.digits.shape import CLASSES
 
-QUARANTINE = Path("data/quarantine")
-CORRECTIONS = Path("data/corrections")
-LOCK = Path(".cache/batches.lock")
-REPORT = "report.json"
 NOISE = 3.0  # standard deviations by which a small batch's class shares may lie outside the bands for a whole data set
 ABSENT = 0.01  # a class may be absent from a batch so small that this is more likely than once in a hundred
+OF_TEST = {"no_leakage"}  # the checks of the test split that say something of the batch
+
+Answer = Callable[[np.ndarray], np.ndarray]
+"""images uint8 (N, 28, 28) → probabilities float32 (N, 10)"""
 
 
 class Known(BadInput):
     """The batch was accepted before."""
 
-    def __init__(self, path: Path, facts: dict[str, Any]) -> None:
-        super().__init__(f"{path} is known: accepted as {facts['batch']} on {facts['at']} by {facts['by']}")
-        self.batch: str = facts["batch"]
+    def __init__(self, path: Path, known: Filed) -> None:
+        super().__init__(f"{path} is known: accepted as {known.batch} on {known.at} by {known.by}")
+        self.batch = known.batch
 
 
-class Batch(NamedTuple):
-    name: str
-    train: Split
-    recent: Split
-    """the held-out tenth"""
-
-
-def add(path: Path, params: Params, answer: evaluation.Answer | None, by: str) -> dict[str, Any]:
-    """Read, judge and file a batch; the event ``{"event": "accepted" or "quarantined", "batch", "findings", …}``.
+def add(path: Path, params: Params, answer: Answer | None, by: str) -> Filed:
+    """Read, judge and file a batch.
 
     ``answer`` is the champion, if there is one. :class:`BadInput` if there is nothing at ``path`` that looks like a
     batch, the workspace has no data to compare it with, or (:class:`Known`) it was accepted before; nothing is then
     moved.
     """
     kind = _kind(path)
-    reference = Split(*splits.load(splits.RAW / "train"))
-    LOCK.parent.mkdir(exist_ok=True)
-    with FileLock(LOCK):
+    reference, test = _reference()
+    places.BATCHES_LOCK.parent.mkdir(exist_ok=True)
+    with FileLock(places.BATCHES_LOCK):
+        facts: dict[str, Any] = {"at": clock.now(), "by": by, "source": path.name}
         try:
             whole = read(path, kind)
         except BadInput as error:
-            return _quarantine(path, path.stem, {"findings": str(error).splitlines()}, by)
-        digest = _digest(whole)
-        for known in _facts():
-            if known["digest"] == digest:
+            findings = tuple(Finding(key="unreadable", message=line) for line in str(error).splitlines())
+            return _quarantine(path, Filed(event="quarantined", batch=path.stem, findings=findings, **facts))
+        facts["digest"] = batches.digest(whole)
+        for known in batches.filed():
+            if known.digest == facts["digest"]:
                 raise Known(path, known)
-        report = judge(whole, reference, splits.load(splits.RAW / "test"), answer, params)
-        name = f"{datetime.now(UTC):%Y%m%d}-{digest[:12]}"
-        if report["findings"]:
-            return _quarantine(path, name, {**report, "digest": digest}, by)
-        batch = separate(name, whole, params.batches.held_out)
+        findings, numbers = judge(whole, reference, test, answer, params)
+        facts |= {"batch": f"{datetime.now(UTC):%Y%m%d}-{facts['digest'][:12]}", "findings": findings, **numbers}
+        if findings:
+            return _quarantine(path, Filed(event="quarantined", **facts))
+        batch = batches.separate(facts["batch"], whole, params.batches.held_out)
         counts = {"train": len(batch.train.labels), "recent": len(batch.recent.labels)}
-        return _accept(batch, {**report, "counts": counts, "digest": digest, "source": path.name}, by)
+        filed = Filed(event="accepted", counts=counts, **facts)
+        batches.accept(batch, filed)
+        return filed
 
 
-def add_corrections(params: Params, by: str) -> dict[str, Any]:
-    """:func:`add` for what people corrected in use and is in no batch yet; :class:`BadInput` if that is too little.
-
-    The champion is not asked about the labels: where it was wrong it is sure to suspect them.
-    """
-    with live.store() as store:
-        ids, corrected = live.corrections(store)
-    if len(ids) < params.batches.min_images:
-        raise BadInput(f"{len(ids)} corrections wait, a batch needs {params.batches.min_images}: correct more first")
-    path = CORRECTIONS / f"corrections-{datetime.now(UTC):%Y%m%d%H%M%S}.npz"
-    with files.atomic(path) as part:
-        np.savez_compressed(part, images=corrected.images, labels=corrected.labels)
-    batch = ""
-    try:
-        event = add(path, params, None, by)
-        batch = event["batch"]
-    except Known as known:  # an earlier call was cut off after the batch was accepted
-        batch = known.batch
-        raise
-    finally:
-        path.unlink(missing_ok=True)  # an accepted batch holds its images itself, a quarantined one was moved
-        if batch:
-            with live.store() as store:
-                live.file_under(store, ids, corrected.labels, batch)
-    return event
+def _reference() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The described train and test splits of this workspace, or of the scheduled retrainings' where only they run."""
+    for workspace in (Path(), places.RETRAIN):
+        if (workspace / places.FEATURES).is_dir():
+            return described.load("train", workspace), described.load("test", workspace)
+    raise BadInput("there is no data yet to compare a batch with: `digits run` first")
 
 
 def _kind(path: Path) -> str:
@@ -127,46 +105,52 @@ def _kind(path: Path) -> str:
 def read(path: Path, kind: str) -> Split:
     """The batch of that kind; :class:`BadInput` names what is wrong with it."""
     ingest = Ingest(local_dir=str(path), test_share=0.0, timeout_seconds=1.0, attempts=1)
-    loaded = decoders.DATASETS[kind](ingest)
+    loaded = decoders.DECODERS[kind](ingest)
     return Split(*(np.concatenate(pair) for pair in zip(loaded.train, loaded.test, strict=True)))
 
 
-def separate(name: str, whole: Split, share: float) -> Batch:
-    """Hold ``share`` of a batch out, by the hash of each image."""
-    out = splits.held_out(splits.content_hashes(whole.images), share, "recent")
-    return Batch(name, Split(whole.images[~out], whole.labels[~out]), Split(whole.images[out], whole.labels[out]))
-
-
 def judge(
-    whole: Split, reference: Split, test: Split, answer: evaluation.Answer | None, params: Params
-) -> dict[str, Any]:
-    """What speaks against the batch: a line each in ``findings``, with the numbers beside."""
+    whole: Split, reference: pd.DataFrame, test: pd.DataFrame, answer: Answer | None, params: Params
+) -> tuple[tuple[Finding, ...], dict[str, Any]]:
+    """What speaks against the batch, and the numbers beside: :class:`Filed`'s ``class_counts``, ``suspected_labels``
+    and ``drift``. ``reference`` and ``test`` are described splits."""
+    table = described.describe(whole)
     rules = _rules(params.validate_, params.batches, len(whole.labels))
     with tempfile.TemporaryDirectory() as docs:
-        checked = checks.validate(whole, test, rules, Path(docs))
-    failed = [check for check in checked["checks"] if not check["passed"] and check["severity"] == "critical"]
-    findings = [check["message"].replace("train: ", "batch: ") for check in failed if not _forgiven(check, whole)]
+        checked = checks.validate(table, test, rules, Path(docs)).checks
+    findings = [_of_batch(check) for check in checked if check.stops and not _forgiven(check, whole)]
     noise = 1 / np.sqrt(len(whole.labels))  # of the mean of so many, in standard deviations
     rules_of_drift = params.drift.model_copy(update={"max_distance": params.batches.max_distance + float(noise)})
-    compared, _ = comparison.compare(comparison.rows(reference), comparison.rows(whole), rules_of_drift)
-    if compared["drifted_share"] > params.batches.max_drifted_share:
-        far = ", ".join(column["name"] for column in compared["columns"][:3])
-        findings.append(
-            f"batch: drift: {compared['drifted_share']:.0%} of the columns differ from the train split's, most of all "
-            f"{far}; allowed {params.batches.max_drifted_share:.0%}: look at them, or raise batches.max_drifted_share"
-        )
-    suspected = _suspected(whole, answer)
+    compared, _ = comparison.compare(comparison.labelled(reference), comparison.labelled(table), rules_of_drift)
+    if compared.drifted_share > params.batches.max_drifted_share:
+        findings.append(_drifted(compared, params.batches.max_drifted_share))
+    suspected = len(suspicion.suspected_labels(whole.labels, answer(whole.images))) / len(table) if answer else None
     if suspected is not None and suspected > params.batches.max_suspected_labels:
-        findings.append(
+        message = (
             f"batch: labels: the champion is sure that {suspected:.1%} of them are wrong, allowed "
             f"{params.batches.max_suspected_labels:.1%}: correct them, or raise batches.max_suspected_labels"
         )
-    return {
-        "findings": findings,
+        findings.append(Finding(key="suspected_labels", message=message))
+    told = compared.as_json()
+    return tuple(findings), {
         "class_counts": np.bincount(whole.labels, minlength=CLASSES).tolist(),
         "suspected_labels": suspected,
-        "drift": {key: compared[key] for key in ("verdict", "drifted_share", "columns")},
+        "drift": {key: told[key] for key in ("verdict", "drifted_share", "columns")},
     }
+
+
+def _of_batch(check: Check) -> Finding:
+    split = "batch" if check.split == "train" else check.split
+    return Finding(key=check.key, message=replace(check, split=split).message)
+
+
+def _drifted(compared: comparison.Compared, allowed: float) -> Finding:
+    far = ", ".join(column.name for column in compared.columns[:3])
+    message = (
+        f"batch: drift: {compared.drifted_share:.0%} of the columns differ from the train split's, most of all "
+        f"{far}; allowed {allowed:.0%}: look at them, or raise batches.max_drifted_share"
+    )
+    return Finding(key="drift", message=message)
 
 
 def _rules(rules: Validate, batches: Batches, count: int) -> Validate:
@@ -183,78 +167,23 @@ def _rules(rules: Validate, batches: Batches, count: int) -> Validate:
     )
 
 
-def _forgiven(check: dict[str, Any], whole: Split) -> bool:
+def _forgiven(check: Check, whole: Split) -> bool:
     """A class that is missing by mere chance, and what was found of the test split, which is not the batch's fault."""
     by_chance = CLASSES * (1 - 1 / CLASSES) ** len(whole.labels) > ABSENT
-    ours = check["split"] != "test" or "leakage" in check["name"]
-    return not ours or (check["name"] == "every class is present" and by_chance)
+    ours = check.split != "test" or check.key in OF_TEST
+    return not ours or (check.key == "every_class" and by_chance)
 
 
-def _suspected(whole: Split, answer: evaluation.Answer | None) -> float | None:
-    """The share of labels that confident learning suspects; None without a champion."""
-    if answer is None:
-        return None
-    return len(evaluation.suspected_labels(whole.labels, answer(whole.images))) / len(whole.labels)
-
-
-def accepted() -> list[Batch]:
-    """Every accepted batch, oldest first."""
-    found = []
-    for facts in _facts():
-        folder = ACCEPTED / facts["batch"]
-        found.append(Batch(facts["batch"], splits.load(folder / "train"), splits.load(folder / "recent")))
-    return found
-
-
-def _facts() -> list[dict[str, Any]]:
-    facts = [files.read_json(path) for path in sorted(ACCEPTED.glob(f"*/{FACTS}"))]
-    return sorted(facts, key=lambda one: one["at"])
-
-
-def _digest(whole: Split) -> str:
-    """Of the labelled images, whatever their order and the file they came in."""
-    hashes = splits.content_hashes(whole.images)
-    lines = sorted(f"{image:016x}{label}" for image, label in zip(hashes, whole.labels, strict=True))
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _accept(batch: Batch, facts: dict[str, Any], by: str) -> dict[str, Any]:
-    """Write the batch beside its place, then rename it there whole, then let DVC version it."""
-    event = {"event": "accepted", "batch": batch.name, "at": _now(), "by": by, **facts}
-    ACCEPTED.mkdir(parents=True, exist_ok=True)
-    for unfinished in ACCEPTED.glob(".*.part"):
-        shutil.rmtree(unfinished)
-    part = ACCEPTED / f".{batch.name}.part"
-    splits.save(part / "train", batch.train)
-    splits.save(part / "recent", batch.recent)
-    files.write_json(part / FACTS, event)
-    part.replace(ACCEPTED / batch.name)
-    _version(ACCEPTED / batch.name)
-    return event
-
-
-def _version(folder: Path) -> None:
-    """`dvc add`: the batch's content goes into DVC's cache, and a small .dvc file beside it names it for git."""
-    command = [sys.executable, "-m", "dvc", "add", "--quiet", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = done.stderr.strip().splitlines()
-        print(f"warning: {folder} is accepted, but `dvc add` failed: {said[-1] if said else ''}", file=sys.stderr)
-
-
-def _quarantine(path: Path, name: str, facts: dict[str, Any], by: str) -> dict[str, Any]:
+def _quarantine(path: Path, filed: Filed) -> Filed:
     """Move the batch whole to data/quarantine/NAME, beside a report of what was found."""
-    event = {"event": "quarantined", "batch": name, "at": _now(), "by": by, "source": path.name, **facts}
-    place = QUARANTINE / f"{name}-{datetime.now(UTC):%H%M%S%f}"
+    place = places.QUARANTINE / f"{filed.batch}-{datetime.now(UTC):%H%M%S%f}"
     place.mkdir(parents=True)
     try:
         shutil.move(path, place / path.name)  # a rename where it can be; else a copy whose source goes last
     except OSError as error:
         shutil.rmtree(place)
-        raise BadInput(f"{path} is refused ({event['findings'][0]}), and cannot be moved away: {error}") from None
-    files.write_json(place / REPORT, event)
-    return {**event, "place": str(place)}
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+        reason = filed.findings[0].message
+        raise BadInput(f"{path} is refused ({reason}), and cannot be moved away: {error}") from None
+    filed = filed.model_copy(update={"place": str(place)})
+    files.write_json(place / places.QUARANTINE_REPORT, filed.as_json())
+    return filed

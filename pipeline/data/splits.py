@@ -12,13 +12,7 @@ import numpy as np
 
 from pipeline.base import files
 from pipeline.base.errors import BadInput
-
-RAW = Path("data/raw")
-PROCESSED = Path("data/processed")
-ACCEPTED = Path("data/batches")  # a folder a batch of new data, whole from the moment it is there
-FACTS = "batch.json"  # in it
-CLASSES = 10
-SIDE = 28
+from pipeline.digits.shape import CLASSES, SIDE
 
 
 class Split(NamedTuple):
@@ -61,6 +55,11 @@ def check_arrays(train: Split, test: Split, stage: str) -> None:
             findings.append(f"{name}: there are no images: add some to the data set")
     if findings:
         raise BadInput("\n".join(f"{stage}: {finding}" for finding in findings))
+
+
+def class_shares(labels: np.ndarray) -> np.ndarray:
+    """Each class's share of the labels uint8 (N,): float64 (10,); zeros where there are none."""
+    return np.bincount(labels, minlength=256)[:CLASSES] / max(len(labels), 1)
 
 
 def content_hashes(images: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import ndimage
 
-from pipeline.data.splits import SIDE
+from pipeline.digits.shape import SIDE
 
 Corruption = Callable[[np.ndarray, np.random.Generator, float], np.ndarray]
 CENTRE = (SIDE - 1) / 2

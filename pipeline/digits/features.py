@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.data.splits import SIDE
+from pipeline.digits.shape import SIDE
 
 if TYPE_CHECKING:  # the service needs the numbers alone, and starts in half the time without
     import pandas as pd
@@ -25,6 +25,10 @@ FEATURES = (
     "stroke_width",  # pixels
     "euler_number",  # separate strokes minus holes: 1 for a 1, 0 for a 0, -1 for an 8
 )
+VERSION = (
+    1  # of the tuple above: up by one when a feature comes or goes; one that is computed otherwise gets a new name
+)
+VERSION_KEY = "digits.features"  # in a Parquet file's metadata
 INK = 64  # grey level from which a pixel counts as ink: a quarter of full, as the antialiased rim of a stroke does
 CHUNK = 4096  # images at once: a chunk's float arrays stay below 100 MB
 

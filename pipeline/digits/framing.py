@@ -14,12 +14,13 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from pipeline.base.errors import BadInput
-from pipeline.data.splits import SIDE
 from pipeline.digits import ink
+from pipeline.digits.shape import SIDE
 
 BOX = 20  # pixels, the longer side of a digit in MNIST
 FINE = 8  # pixels to one of the result, beyond which detail only costs time
 CENTRE = 14  # MNIST's centre of mass, in pixel indices
+PICTURES = (".png", ".jpg", ".jpeg")  # files taken for pictures in a folder
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
 MAX_PIXELS = 50_000_000  # judged by the header, before a pixel is decoded; of a JPEG, those that are decoded
 LEAST_SIDE = 3  # pixels

@@ -1,29 +1,22 @@
-"""How good is the model, where is it wrong, and can its confidence be trusted? The stage after train.
+"""How good is a model, where is it wrong, and can its confidence be trusted?
 
-Reads models/model.onnx and data/processed; leaves reports/metrics.json (the numbers) and reports/evaluation/ (a table
-or picture a question). Every function above :func:`main` works on arrays: ``labels`` uint8 (N,), ``probabilities``
-float32 (N, 10), ``images`` uint8 (N, 28, 28).
+Everything works on arrays: ``labels`` uint8 (N,), ``probabilities`` float32 (N, 10), ``images`` uint8 (N, 28, 28).
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from pipeline.base import files, params
-from pipeline.base.errors import BadInput, one_line
-from pipeline.data import splits
-from pipeline.data.splits import CLASSES
-from pipeline.digits import corruptions, features
-from pipeline.learning import inference
-
-MODEL = Path("models/model.onnx")
-METRICS = Path("reports/metrics.json")
-EVALUATION = Path("reports/evaluation")
+from pipeline.base.errors import BadInput
+from pipeline.base.params import Evaluate
+from pipeline.data import suspicion
+from pipeline.data.splits import Split
+from pipeline.digits import corruptions
+from pipeline.digits.shape import CLASSES
 
 DIGITS = np.arange(CLASSES)
-SEED = 0  # of the bootstrap: the interval is a number to compare between runs, so it must not wobble
+SEED = 0  # of the corruptions: the accuracy under each is a number to compare between runs
 
 # The tails of the test split on which a model may be weaker than its average tells: slice, feature, which tail.
 SLICES = (
@@ -52,20 +45,12 @@ def overall(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     return {"accuracy": 1 - wrong / len(labels), "loss": float(loss), "errors": wrong}
 
 
-def accuracy_interval(right: int, n: int, resamples: int) -> tuple[float, float]:
-    """95 % percentile bootstrap interval on an accuracy of ``right`` in ``n``.
+def accuracy_interval(right: int, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval (1927) on an accuracy of ``right`` in ``n``."""
+    from scipy.stats import binomtest
 
-    The number of right answers in a resample of n samples is binomial(n, right / n), so it is drawn as such. A sample
-    without a single error (or right answer) has only itself as resample; there the exact one-sided limit stands in
-    (Clopper and Pearson 1934: the accuracy at which as good a sample has a chance of 5 %).
-    """
-    drawn = np.random.default_rng(SEED).binomial(n, right / n, size=resamples) / n
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    if right == n:
-        low = 0.05 ** (1 / n)
-    if right == 0:
-        high = 1 - 0.05 ** (1 / n)
-    return float(low), float(high)
+    interval = binomtest(right, n).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
@@ -104,27 +89,6 @@ def confused_pairs(matrix: np.ndarray) -> pd.DataFrame:
     return table.sort_values(["count", "share"], ascending=False, kind="stable", ignore_index=True)
 
 
-def suspected_labels(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
-    """Images whose label may be wrong, the clearest first: index, label, suggested, p_label, p_suggested.
-
-    Confident learning (Northcutt, Jiang and Chuang 2021, arXiv 1911.00068): a class's threshold is its mean
-    self-confidence, that is the mean probability of the class over the images that are labelled with it. A label is
-    suspected where another class is predicted with at least that class's threshold and the label's own probability is
-    below its. Ranked by the margin between the two probabilities. The probabilities must be those of images that
-    the model was not trained on.
-    """
-    rows = np.arange(len(labels))
-    own, predicted = probabilities[rows, labels], probabilities.argmax(axis=1)
-    support = np.bincount(labels, minlength=CLASSES)
-    threshold = np.bincount(labels, weights=own, minlength=CLASSES) / np.maximum(support, 1)
-    best = probabilities[rows, predicted]
-    suspected = (predicted != labels) & (best >= threshold[predicted]) & (own < threshold[labels])
-    index = np.flatnonzero(suspected & (support[predicted] > 0))  # a class without images has no threshold
-    index = index[np.argsort(own[index] - best[index], kind="stable")]
-    columns = {"index": index, "label": labels[index], "suggested": predicted[index]}
-    return pd.DataFrame({**columns, "p_label": own[index], "p_suggested": best[index]})
-
-
 def calibration(labels: np.ndarray, probabilities: np.ndarray, bins: int) -> pd.DataFrame:
     """The reliability table, a row a bin of confidence (equal widths, empty ones left out).
 
@@ -153,12 +117,10 @@ def calibration_error(table: pd.DataFrame) -> float:
 def slices(described: pd.DataFrame, right: np.ndarray) -> pd.DataFrame:
     """Accuracy on the tails of the features, the weakest first: slice, feature, edge, n, errors, accuracy, low, high.
 
-    ``described`` is :func:`pipeline.digits.features.describe` of the images, ``right`` bool (N,). ``edge`` is the
+    ``described`` has the images' FEATURES, ``right`` bool (N,). ``edge`` is the
     feature's value at which the tail begins; low and high are Wilson's 95 % interval (1927). A tail of more than twice
     its size is left out: so many images share the edge that it singles out nothing.
     """
-    from scipy.stats import binomtest
-
     area = described["box_width"] * described["box_height"]  # the framing makes one side of most boxes equally long
     described = described.assign(box_area=area)
     rows = []
@@ -168,13 +130,12 @@ def slices(described: pd.DataFrame, right: np.ndarray) -> pd.DataFrame:
         inside = values <= edge if side == "low" else values >= edge
         n, hits = int(inside.sum()), int(right[inside].sum())
         if n <= 2 * TAIL * len(values):
-            interval = binomtest(hits, n).proportion_ci(method="wilson")
-            rows.append((name, feature, edge, n, n - hits, hits / n, interval.low, interval.high))
+            rows.append((name, feature, edge, n, n - hits, hits / n, *accuracy_interval(hits, n)))
     table = pd.DataFrame(rows, columns=["slice", "feature", "edge", "n", "errors", "accuracy", "low", "high"])
     return table.sort_values("accuracy", kind="stable", ignore_index=True)
 
 
-def robustness(test: splits.Split, answer: Answer, count: int) -> pd.DataFrame:
+def robustness(test: Split, answer: Answer, count: int) -> pd.DataFrame:
     """A row a corruption, the worst first: corruption, n, accuracy, and that relative to the accuracy on the same
     ``count`` images as they were. ``answer`` is the model."""
     images, labels = sample(test, count)
@@ -187,19 +148,19 @@ def robustness(test: splits.Split, answer: Answer, count: int) -> pd.DataFrame:
     return table.sort_values("accuracy", kind="stable", ignore_index=True)
 
 
-def sample(test: splits.Split, count: int) -> splits.Split:
+def sample(test: Split, count: int) -> Split:
     """At most ``count`` images, evenly spread over the split."""
     there = len(test.labels)
     chosen = np.linspace(0, there - 1, min(count, there)).astype(int)
-    return splits.Split(np.asarray(test.images[chosen]), np.asarray(test.labels[chosen]))
+    return Split(np.asarray(test.images[chosen]), np.asarray(test.labels[chosen]))
 
 
-def measure(answers: dict[str, np.ndarray], labels: dict[str, np.ndarray], ask: params.Evaluate) -> dict[str, float]:
+def measure(answers: dict[str, np.ndarray], labels: dict[str, np.ndarray], ask: Evaluate) -> dict[str, float]:
     """The flat numbers of reports/metrics.json from the answers and labels of train, val, test and recent."""
     accuracy = {name: overall(labels[name], answers[name])["accuracy"] for name in ("train", "val")}
     test = overall(labels["test"], answers["test"])
     n = len(labels["test"])
-    low, high = accuracy_interval(n - int(test["errors"]), n, ask.bootstrap)
+    low, high = accuracy_interval(n - int(test["errors"]), n)
     numbers = {
         "accuracy": test["accuracy"],
         "accuracy_low": low,
@@ -218,80 +179,29 @@ def measure(answers: dict[str, np.ndarray], labels: dict[str, np.ndarray], ask: 
     return {name: round(float(value), 6) for name, value in numbers.items()} | counts
 
 
+def ask(answer: Answer, parts: dict[str, Split]) -> dict[str, np.ndarray]:
+    """The model's probabilities on each split; :class:`BadInput` if they are no numbers."""
+    answers = {name: answer(split.images) for name, split in parts.items()}
+    for name, probabilities in answers.items():
+        broken = len(probabilities) - int(np.isfinite(probabilities).all(axis=1).sum())
+        if broken:
+            raise BadInput(f"the model answers NaN to {broken} of {len(probabilities)} {name} images: train it again")
+    return answers
+
+
 def tables(
-    test: splits.Split, probabilities: np.ndarray, answer: Answer, ask: params.Evaluate
+    test: Split, described: pd.DataFrame, probabilities: np.ndarray, answer: Answer, ask: Evaluate
 ) -> dict[str, pd.DataFrame]:
-    """Every table of reports/evaluation, by its file's name. ``confusion`` has a row an image, as DVC's plot wants."""
+    """Every table about the test split, by name. ``described`` has its images' FEATURES; ``confusion`` has a row an
+    image, as DVC's plot wants."""
     labels, predicted = np.asarray(test.labels), probabilities.argmax(axis=1)
     return {
         "per_class": per_class(labels, predicted),
         "confusion": pd.DataFrame({"actual": labels, "predicted": predicted}),
         "confused_pairs": confused_pairs(confusion(labels, predicted)),
         "mistakes": mistakes(labels, probabilities),
-        "suspected_labels": suspected_labels(labels, probabilities),
+        "suspected_labels": suspicion.suspected_labels(labels, probabilities),
         "calibration": calibration(labels, probabilities, ask.calibration_bins),
-        "slices": slices(features.describe(test.images), predicted == labels),
+        "slices": slices(described, predicted == labels),
         "robustness": robustness(test, answer, ask.corrupted),
     }
-
-
-def answer_all(answer: Answer, parts: dict[str, splits.Split]) -> dict[str, np.ndarray]:
-    """The model's probabilities on each split; :class:`BadInput` if they are no numbers."""
-    answers = {name: answer(split.images) for name, split in parts.items()}
-    for name, probabilities in answers.items():
-        broken = len(probabilities) - int(np.isfinite(probabilities).all(axis=1).sum())
-        if broken:
-            raise BadInput(f"{MODEL} answers NaN to {broken} of {len(probabilities)} {name} images: train it again")
-    return answers
-
-
-def draw(test: splits.Split, probabilities: np.ndarray, found: dict[str, pd.DataFrame], gallery: int) -> None:
-    """Leave the pictures of reports/evaluation; ``gallery`` is how many images a gallery holds."""
-    from pipeline.reporting import figures
-
-    matrix = confusion(test.labels, probabilities.argmax(axis=1))
-    pictures = {
-        "confusion_matrix": figures.confusion_matrix(matrix),
-        "confusion_images": figures.confusion_images(test.images, test.labels, probabilities),
-        "mistakes": figures.mistakes(test.images, found["mistakes"], gallery),
-        "confused_pairs": figures.confused_pairs(test.images, found["mistakes"]),
-        "suspected_labels": figures.suspected_labels(test.images, found["suspected_labels"], gallery),
-        "per_class": figures.per_class(found["per_class"]),
-        "reliability": figures.reliability(found["calibration"], calibration_error(found["calibration"])),
-        "slices": figures.slices(found["slices"], matrix.trace() / matrix.sum()),
-        "robustness": figures.robustness(corruptions.all_of(sample(test, CLASSES).images, SEED), found["robustness"]),
-    }
-    for name, picture in pictures.items():
-        figures.save(picture, EVALUATION / f"{name}.png")
-
-
-def leave(
-    test: splits.Split, probabilities: np.ndarray, answer: Answer, ask: params.Evaluate
-) -> dict[str, pd.DataFrame]:
-    """Fill reports/evaluation: tables (given back), pictures, the probabilities; the same bytes for the same input."""
-    found = tables(test, probabilities, answer, ask)
-    for name, table in found.items():
-        text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-        files.write_text(EVALUATION / f"{name}.csv", text)
-    files.write_npy(EVALUATION / "predictions.npy", probabilities)
-    draw(test, probabilities, found, ask.mistakes)
-    return found
-
-
-def main() -> None:
-    ask = params.load().evaluate
-    parts = {name: splits.load(splits.PROCESSED / name) for name in ("train", "val", "test", "recent")}
-    model = inference.open_model(MODEL)
-    answers = answer_all(answer := lambda images: inference.run(model, images), parts)
-    found = leave(parts["test"], answers["test"], answer, ask)
-    numbers = measure(answers, {name: np.asarray(split.labels) for name, split in parts.items()}, ask)
-    numbers["robustness"] = round(float(found["robustness"]["relative"].mean()), 6)
-    files.write_json(METRICS, numbers)
-    interval = f"{numbers['accuracy_low']:.2%} to {numbers['accuracy_high']:.2%}"
-    errors = f"{numbers['errors']} errors in {numbers['n_test']:,} images"
-    print(f"evaluate: test accuracy {numbers['accuracy']:.2%} (95 %: {interval}), {errors}")
-
-
-if __name__ == "__main__":
-    with one_line():
-        main()

@@ -1,4 +1,4 @@
-"""How is the network fitted? Leaves the model as Keras and ONNX, its weights digest and its curves.
+"""How is the network fitted?
 
 The same params and data give the same weights on one machine: every draw is keyed by (seed, epoch, step) and none by
 what ran before. An interrupted run therefore goes on from the checkpoint of its last finished epoch and ends with
@@ -9,10 +9,8 @@ import hashlib
 import inspect
 import json
 import math
-import shutil
 import sys
 import time
-import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -23,24 +21,14 @@ import pandas as pd
 from tqdm import tqdm
 
 from pipeline.base import files
-from pipeline.base import params as params_file
-from pipeline.base.errors import BadInput, one_line
-from pipeline.base.params import Augment, Params, Recipe
-from pipeline.data import splits
+from pipeline.base.errors import BadInput
+from pipeline.base.params import Recipe
 from pipeline.data.splits import Split
 from pipeline.digits import augmentation
-from pipeline.learning import inference, networks
+from pipeline.digits.shape import CLASSES
+from pipeline.learning import networks
 from pipeline.learning.backend import keras, tensorflow
-from pipeline.reporting import figures
 
-KERAS = Path("models/model.keras")
-ONNX = Path("models/model.onnx")
-DIGEST = Path("models/weights.sha256")
-CHECKPOINTS = Path("models/checkpoints")  # no DVC output: DVC removes those before a stage runs
-HISTORY = Path("reports/history.csv")
-CURVES = Path("reports/curves.png")
-TRAINING = Path("reports/training.json")
-ONNX_TOLERANCE = 1e-5
 OVERFIT_RISE = 0.02  # of the lowest validation loss: a rise of less is not worth a word
 
 
@@ -83,7 +71,7 @@ class AugmentedBatches(keras.utils.PyDataset):
 
 def targets(labels: np.ndarray, recipe: Recipe) -> np.ndarray:
     """What the loss compares with: the labels uint8 (N,), or float32 (N, 10) where they are to be smoothed."""
-    return np.eye(splits.CLASSES, dtype=np.float32)[labels] if recipe.label_smoothing else np.asarray(labels)
+    return np.eye(CLASSES, dtype=np.float32)[labels] if recipe.label_smoothing else np.asarray(labels)
 
 
 class EarlyStopping(keras.callbacks.EarlyStopping):
@@ -261,7 +249,7 @@ def fit(
     stopping, history = EarlyStopping(recipe.patience or recipe.epochs), History()
     finished, saving = 0, []
     if checkpoint_at:
-        checkpoint = Checkpoint(checkpoint_at, _checkpoint_key(train, val, recipe, seed), stopping, history)
+        checkpoint = Checkpoint(checkpoint_at, f"{digest(recipe, data_digest(train, val))}-{seed}", stopping, history)
         finished, saving = checkpoint.restore(model), [checkpoint]
     if finished:
         print(f"train: goes on after epoch {finished} of an interrupted run")
@@ -354,45 +342,6 @@ def first_overfit(history: pd.DataFrame) -> int | None:
     return min((epoch for epoch in found if epoch), default=None)
 
 
-def weights_digest(model: keras.Model) -> str:
-    """SHA-256 over the weights in the model's order; a saved file's own bytes differ each time, as it holds a date."""
-    digest = hashlib.sha256()
-    for value in model.get_weights():
-        digest.update(files.sha256_array(np.atleast_1d(value)).encode())
-    return digest.hexdigest()
-
-
-def export_onnx(model: keras.Model, path: Path, probe: np.ndarray) -> float:
-    """Write the model as ONNX and prove it: the largest difference of a probability on ``probe``, uint8 (N, 28, 28).
-
-    Input ``images`` uint8 (N, 28, 28), output ``probabilities`` float32 (N, 10). RuntimeError above ONNX_TOLERANCE.
-    """
-    import onnx
-
-    expected = model.predict(probe, batch_size=1000, verbose=0)
-    with files.atomic(path) as part, warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of NumPy, about Keras' exporter
-        model.export(str(part), format="onnx", verbose=False)
-        graph = onnx.load(part)
-        _name_output(graph.graph, "probabilities")
-        onnx.checker.check_model(graph)
-        onnx.save(graph, part)
-        difference = np.abs(inference.probabilities(part, probe) - expected).max()
-        if not difference <= ONNX_TOLERANCE:
-            raise RuntimeError(f"the ONNX model's probabilities differ from Keras' by {difference:.2g}")
-    return float(difference)
-
-
-def _name_output(graph, name: str) -> None:  # type: ignore[no-untyped-def]  # an onnx.GraphProto
-    output = graph.output[0]
-    for node in graph.node:
-        node.output[:] = [name if value == output.name else value for value in node.output]
-        node.input[:] = [name if value == output.name else value for value in node.input]
-    output.name = name
-    for value in (*graph.input, output):
-        value.type.tensor_type.shape.dim[0].dim_param = "N"
-
-
 def _variables(model: keras.Model) -> list:
     """Weights, dropout's random state, and Adam's moments and step count."""
     return [*model.variables, *model.optimizer.variables]
@@ -402,62 +351,33 @@ def _values(variables: list) -> list[np.ndarray]:
     return [keras.ops.convert_to_numpy(variable) for variable in variables]
 
 
-def code() -> list[str]:
-    """The digests of the modules that decide what a fit of a recipe gives."""
-    return [files.sha256_file(str(module.__file__)) for module in (augmentation, networks, sys.modules[__name__])]
+# The modules that decide what a fit gives, as folders and files of pipeline/; a test holds them against the imports.
+CODE = (
+    "base",
+    "data/splits.py",
+    "digits/augmentation.py",
+    "digits/shape.py",
+    "learning/backend.py",
+    "learning/fitting.py",
+    "learning/networks.py",
+)
 
 
-def _checkpoint_key(train: Split, val: Split, recipe: Recipe, seed: int) -> str:
-    facts = [recipe.model_dump(), seed, keras.version(), tensorflow.version.VERSION, *code()]
-    data = [files.sha256_array(array) for split in (train, val) for array in split]
-    return hashlib.sha256(json.dumps([*facts, *data]).encode()).hexdigest()
+def code() -> str:
+    """The digest of the CODE."""
+    top = Path(__file__).parents[1]
+    paths = [path for part in CODE for path in ([top / part] if part.endswith(".py") else (top / part).glob("*.py"))]
+    digests = {path.relative_to(top).as_posix(): files.sha256_file(path) for path in paths}
+    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 
 
-def facts(params: Params, model: keras.Model, history: pd.DataFrame) -> dict:
-    """What reports/training.json says; of several members, means, and the first that overfits."""
-    kept, by_member = history[history["kept"]], history.groupby("member")
-    return {
-        "recipe": params.train.recipe,
-        "seed": params.train.seed,
-        "network": params.recipe.network.name,
-        "members": params.recipe.members,
-        "precision": params.recipe.precision if networks.has_fast_bfloat16() else "float32",
-        "augmented": params.recipe.augment != Augment(),
-        "weights": model.count_params(),
-        "epochs": int(by_member["epoch"].max().max()),
-        "kept_epoch": int(kept["epoch"].max()),
-        "overfits_from": first_overfit(history),
-        "train_seconds": round(float(history["seconds"].sum()), 1),
-        "val_loss": round(float(kept["val_loss"].mean()), 6),
-        "val_accuracy": round(float(kept["val_accuracy"].mean()), 6),
-    }
+def data_digest(train: Split, val: Split) -> str:
+    """Of the images and labels that a fit sees."""
+    arrays = [files.sha256_array(array) for split in (train, val) for array in split]
+    return hashlib.sha256("".join(arrays).encode()).hexdigest()
 
 
-def main() -> None:
-    params = params_file.load()
-    train, val = (Split(*map(np.asarray, splits.load(splits.PROCESSED / name))) for name in ("train", "val"))
-    model, history = fit_all(train, val, params.recipe, params.train.seed, CHECKPOINTS)
-    if not np.isfinite(history[["loss", "val_loss"]].to_numpy()).all():
-        raise BadInput(f"params.yaml: training diverged: lower the learning_rate of recipe {params.train.recipe}")
-    with files.atomic(KERAS) as part:
-        model.save(part)
-    difference = export_onnx(model, ONNX, val.images[:1000])
-    digest = weights_digest(model)
-    files.write_text(DIGEST, digest + "\n")
-    with files.atomic(HISTORY) as part:
-        history.to_csv(part, index=False)
-    found = facts(params, model, history)
-    files.write_json(TRAINING, found)
-    figures.save(figures.curves(history, found["overfits_from"]), CURVES)
-    shutil.rmtree(CHECKPOINTS)
-    overfits = f"; overfits from epoch {found['overfits_from']}" if found["overfits_from"] else ""
-    print(
-        f"train: {found['recipe']}, {found['weights']:,} weights, {found['epochs']} epochs in "
-        f"{found['train_seconds']:.0f} s; epoch {found['kept_epoch']}'s is kept, val accuracy "
-        f"{found['val_accuracy']:.2%}{overfits}; ONNX equals Keras to {difference:.1g}; weights {digest[:12]}"
-    )
-
-
-if __name__ == "__main__":
-    with one_line():
-        main()
+def digest(recipe: Recipe, data: str) -> str:
+    """What a fit comes from but for its seed: the recipe's settings, the data's digest, the code and the libraries."""
+    facts = [recipe.model_dump(), data, code(), keras.version(), tensorflow.version.VERSION]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

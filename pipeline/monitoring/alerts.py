@@ -6,15 +6,11 @@ not stop what it tells of.
 
 import logging
 import os
-from datetime import UTC, datetime
-from pathlib import Path
 
 import requests
 
-from pipeline.base import files
-from pipeline.registry import versions
+from pipeline.base import clock, files, places
 
-FILE = Path("reports/alerts.jsonl")
 TIMEOUT = 10.0  # seconds
 
 log = logging.getLogger("digits.alerts")
@@ -22,12 +18,12 @@ log = logging.getLogger("digits.alerts")
 
 def raise_(kind: str, message: str) -> dict[str, str]:
     """Tell people; ``kind`` is failed, refused, quarantined, drift or missed. Returns what was told."""
-    alert = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "kind": kind, "message": message}
+    alert = {"at": clock.now(), "kind": kind, "message": message}
     log.warning("%s: %s", kind, message)
     try:
-        files.append_json_line(versions.home() / FILE, alert)
+        files.append_json_line(places.home() / places.ALERTS, alert)
     except OSError as error:
-        log.warning("%s cannot be written: %s", FILE, error)
+        log.warning("%s cannot be written: %s", places.ALERTS, error)
     if url := os.environ.get("DIGITS_WEBHOOK_URL"):
         try:
             requests.post(url, json=alert, timeout=TIMEOUT).raise_for_status()
@@ -38,4 +34,4 @@ def raise_(kind: str, message: str) -> dict[str, str]:
 
 def told() -> list[dict[str, str]]:
     """Every alert so far, oldest first."""
-    return files.read_json_lines(versions.home() / FILE)
+    return files.read_json_lines(places.home() / places.ALERTS)

@@ -11,21 +11,21 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from pipeline.base import clock, places
 from pipeline.base.errors import BadInput
-from pipeline.data.splits import SIDE, Split
+from pipeline.data.splits import Split
+from pipeline.digits import features
 from pipeline.digits.features import FEATURES
-from pipeline.registry import versions
+from pipeline.digits.shape import SIDE
 
 if TYPE_CHECKING:  # the service writes; only the monitor reads tables
     import pandas as pd
 
-FILE = Path("data/live.db")
 WAIT_SECONDS = 10.0  # for another process's write
 SPARED = 0.1  # share of the rows that goes when the file is full
 _COLUMNS = ("id", "at", "model", "version", *FEATURES, "answer", "confidence", "challenger", "shadow", "image")
@@ -62,19 +62,30 @@ class InBatch(BadInput):
 @contextmanager
 def store(path: Path | None = None) -> Iterator[sqlite3.Connection]:
     """The store, made if it is not there; what is done in the block is committed whole, or not at all."""
-    path = path or versions.home() / FILE
+    path = path or places.home() / places.SEEN
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(path, timeout=WAIT_SECONDS)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
-        connection.executescript(_SCHEMA)
+        if connection.execute("PRAGMA user_version").fetchone()[0] < features.VERSION:
+            _bring_up_to_date(connection)
         with connection:
             yield connection
 
 
-def write(connection: sqlite3.Connection, seen: Sequence[Seen], features: np.ndarray, keep_images: bool) -> None:
-    """Append the rows; ``features`` float64 (N, 12) are those of all their images."""
-    values = features.tolist()
+def _bring_up_to_date(connection: sqlite3.Connection) -> None:
+    """Make the tables; in a store of earlier features, the columns that it lacks, empty in the rows that are there."""
+    connection.executescript(_SCHEMA)
+    there = {name for _, name, *_ in connection.execute("PRAGMA table_info(seen)")}
+    for name in FEATURES:
+        if name not in there:
+            connection.execute(f"ALTER TABLE seen ADD COLUMN {name} REAL")
+    connection.execute(f"PRAGMA user_version = {features.VERSION}")
+
+
+def write(connection: sqlite3.Connection, seen: Sequence[Seen], measured: np.ndarray, keep_images: bool) -> None:
+    """Append the rows; ``measured`` float64 (N, 12) are the FEATURES of all their images."""
+    values = measured.tolist()
     rows, row = [], 0
     for part in seen:
         shadows = [None] * len(part.ids) if part.shadows is None else part.shadows.tolist()
@@ -117,7 +128,7 @@ def correct(connection: sqlite3.Connection, seen: Seen, label: int, by: str) -> 
     connection.execute(
         "INSERT OR REPLACE INTO corrections VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)",
         (
-            *(identity, datetime.now(UTC).isoformat(timespec="seconds"), seen.model, seen.version),
+            *(identity, clock.now(), seen.model, seen.version),
             *(int(seen.answers[0]), label, by, seen.images[0].tobytes()),
         ),
     )
@@ -162,7 +173,8 @@ def window(connection: sqlite3.Connection, model: str, version: str, after: int,
         WHERE model = ? AND version = ? AND number > ? ORDER BY number DESC LIMIT ?"""  # noqa: S608
     frame = pd.read_sql_query(query, connection, params=(model, version, after, most)).iloc[::-1]
     last = int(frame["number"].iloc[-1]) if len(frame) else after
-    return last, frame.drop(columns="number").astype({"answer": str}).reset_index(drop=True)
+    whole = frame.drop(columns="number").dropna(axis="columns")  # older rows lack a feature that came later
+    return last, whole.astype({"answer": str}).reset_index(drop=True)
 
 
 def disagreements(connection: sqlite3.Connection, model: str, version: str, challenger: str) -> dict[str, Any]:

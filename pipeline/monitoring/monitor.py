@@ -5,7 +5,6 @@ confidence in it is honest; registered with it as features, answer and confidenc
 distances as the drift stage; :mod:`pipeline.monitoring.windows` keeps what came out.
 """
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,46 +12,39 @@ import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 
+from pipeline.base import clock, places
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Drift, Monitor, Params
 from pipeline.data import comparison
-from pipeline.data.datasets import decoders
+from pipeline.data.comparison import Compared
 from pipeline.digits import features, framing
 from pipeline.learning import inference
 from pipeline.monitoring import live, windows
-from pipeline.registry import versions
+from pipeline.monitoring.windows import Window
+from pipeline.registry import artifacts, versions
 
 NOISE = 2.0  # of the distance between two samples of the same images, in standard deviations of a mean
-REFERENCE = "extra_files/reference.parquet"  # in a version's files
 
 
 def read_folder(folder: Path) -> np.ndarray:
     """Every picture below a folder in MNIST's framing: uint8 (N, 28, 28); :class:`BadInput` if there is none."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in decoders.PICTURES)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in framing.PICTURES)
     if not paths:
         raise BadInput(f"{folder} holds no PNG or JPEG: name a folder of pictures")
     return np.stack([framing.frame(path, str(path)) for path in paths])
 
 
-def rows(images: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
-    """What the monitor compares: an image's FEATURES, and the answer (text) and confidence it was given."""
-    answers = pd.Series(probabilities.argmax(axis=1)).astype(str)
-    return features.describe(images).assign(answer=answers, confidence=probabilities.max(axis=1).astype(float))
-
-
-def look(
-    client: MlflowClient, name: str, params: Params, folder: Path | None = None
-) -> tuple[dict[str, Any], Any] | None:
+def look(client: MlflowClient, name: str, params: Params, folder: Path | None = None) -> tuple[Window, Any] | None:
     """Compare the pictures below ``folder``, or else the last images that the champion was asked about in use, with its
-    reference: the record that is kept, and Evidently's snapshot. None while too few images came in since the last look;
+    reference: the window, and Evidently's snapshot. None while too few images came in since the last look;
     :class:`BadInput` if there is no champion, or the folder holds too few."""
     champion = versions.champion(client, name)
-    files_of_champion, version = versions.download(client, champion), str(champion.version)
-    if not (files_of_champion / REFERENCE).is_file():
+    files_of_champion, version = artifacts.download(client, champion), str(champion.version)
+    if not (files_of_champion / places.VERSION_REFERENCE).is_file():
         raise BadInput(f"{name} version {version} was registered without a reference: train and promote anew")
     last = None
     if folder is None:
-        looked_at = [record["last_row"] for record in windows.of(name, version) if record.get("last_row")]
+        looked_at = [window.last_row for window in windows.of(name, version) if window.last_row]
         after = looked_at[-1] if looked_at else 0
         with live.store() as connection:
             last, current = live.window(connection, name, version, after, params.monitor.max_images)
@@ -62,23 +54,24 @@ def look(
         images = read_folder(folder)
         if len(images) < params.monitor.min_images:
             raise BadInput(f"a window needs {params.monitor.min_images} images, {folder} holds {len(images)}")
-        current = rows(images, inference.probabilities(files_of_champion / "model.onnx", images))
-    compared, snapshot = compare(pd.read_parquet(files_of_champion / REFERENCE), current, params.monitor)
-    record = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "model": name,
-        "version": version,
-        "images": len(current),
-        "last_row": last,
-        "bad": compared["verdict"] == "drift",
-        "drifted_share": compared["drifted_share"],
-        "allowed_share": params.monitor.max_drifted_share,
-        "columns": {column["name"]: column["distance"] for column in compared["columns"]},
-    }
-    return record, snapshot
+        probabilities = inference.probabilities(files_of_champion / places.VERSION_ONNX, images)
+        current = comparison.answered(features.describe(images), probabilities)
+    compared, snapshot = compare(pd.read_parquet(files_of_champion / places.VERSION_REFERENCE), current, params.monitor)
+    window = Window(
+        at=clock.now(),
+        model=name,
+        version=version,
+        images=len(current),
+        last_row=last,
+        bad=compared.verdict == "drift",
+        drifted_share=compared.drifted_share,
+        allowed_share=params.monitor.max_drifted_share,
+        columns={column.name: column.distance for column in compared.columns},
+    )
+    return window, snapshot
 
 
-def compare(reference: pd.DataFrame, current: pd.DataFrame, rules: Monitor) -> tuple[dict, Any]:
+def compare(reference: pd.DataFrame, current: pd.DataFrame, rules: Monitor) -> tuple[Compared, Any]:
     """:func:`pipeline.data.comparison.compare`, with a threshold wider by what chance makes of such sizes."""
     chance = NOISE * (1 / len(reference) + 1 / len(current)) ** 0.5
     limits = Drift(max_distance=min(rules.max_distance + chance, 1.0), max_drifted_share=rules.max_drifted_share)

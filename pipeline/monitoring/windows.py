@@ -4,37 +4,56 @@ A line a window in reports/monitor/windows.jsonl, beside Evidently's page of eac
 alarm wants ``monitor.bad`` bad ones among the last ``monitor.of``, and the latest among them.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.base import files
-from pipeline.registry import versions
+from pydantic import BaseModel, ConfigDict
 
-FILE = Path("reports/monitor/windows.jsonl")
+from pipeline.base import files, places
+from pipeline.data import comparison
 
 
-def keep(record: dict[str, Any], snapshot: Any) -> Path:
+class Window(BaseModel):
+    """How far the images of a window lie from what a version learnt from."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    at: str
+    model: str
+    version: str
+    images: int
+    last_row: int | None
+    """of what was seen in use; None for a folder's"""
+    bad: bool
+    drifted_share: float
+    """of the columns"""
+    allowed_share: float | None = None  # older windows do not say
+    columns: dict[str, float]
+    """the distance of each"""
+
+    @property
+    def page_name(self) -> str:
+        """What Evidently's page of it is called."""
+        return f"{self.at.replace(':', '')}.html"
+
+
+def keep(window: Window, snapshot: Any) -> Path:
     """Append the window to those before and leave its page; returns the page's path."""
-    place = versions.home() / FILE
-    page = place.with_name(page_name(record))
-    with files.atomic(page) as part:
-        snapshot.save_html(str(part))
-    files.append_json_line(place, record)
+    place = places.home() / places.WINDOWS
+    page = place.with_name(window.page_name)
+    comparison.save_page(snapshot, page)
+    files.append_json_line(place, window.model_dump(mode="json"))
     return page
 
 
-def page_name(record: dict[str, Any]) -> str:
-    """What Evidently's page of a window is called."""
-    return f"{record['at'].replace(':', '')}.html"
-
-
-def of(name: str, version: str | None = None) -> list[dict[str, Any]]:
+def of(name: str, version: str | None = None) -> list[Window]:
     """The kept windows that were compared with that version, or with any, oldest first."""
-    found = files.read_json_lines(versions.home() / FILE)
-    return [record for record in found if record["model"] == name and version in (None, record["version"])]
+    found = [Window.model_validate(line) for line in files.read_json_lines(places.home() / places.WINDOWS)]
+    return [window for window in found if window.model == name and version in (None, window.version)]
 
 
-def alarmed(records: list[dict[str, Any]], bad: int, of: int) -> bool:
+def alarmed(windows: Sequence[Window], bad: int, of: int) -> bool:
     """Whether at least ``bad`` of the last ``of`` windows are bad, the latest among them."""
-    last = records[-of:]
-    return bool(last) and last[-1]["bad"] and sum(record["bad"] for record in last) >= bad
+    last = windows[-of:]
+    return bool(last) and last[-1].bad and sum(window.bad for window in last) >= bad

@@ -6,16 +6,14 @@ McNemar's exact test on the images where just one of the two is right says bette
 difference that another seed might make as well counts as none.
 """
 
-from dataclasses import asdict, dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import binomtest
 
 from pipeline.base.params import Gate
-from pipeline.data.splits import CLASSES
-
-Outcome = Literal["better", "worse", "indistinguishable"]
+from pipeline.digits.shape import CLASSES
+from pipeline.registry.records import Check, Comparison, Outcome, Verdict
 
 
 class Candidate(NamedTuple):
@@ -29,40 +27,6 @@ class Candidate(NamedTuple):
     """its accuracy on train less that on test, as measured when it was registered"""
     recent: np.ndarray
     """its answers on the images held out of the accepted batches: integer (M,), which may be empty"""
-
-
-@dataclass(frozen=True)
-class Check:
-    name: str
-    value: float
-    limit: float
-    passed: bool
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """McNemar's exact test (Q. McNemar, Psychometrika 12, 1947): are the disagreements split evenly?"""
-
-    champion_accuracy: float
-    only_challenger_right: int
-    only_champion_right: int
-    p_value: float
-    margin: float
-    outcome: Outcome
-
-
-@dataclass(frozen=True)
-class Verdict:
-    promote: bool
-    reason: str
-    checks: tuple[Check, ...]
-    comparison: Comparison | None
-    recent: Comparison | None
-    rules: dict
-
-    def as_dict(self) -> dict:
-        """As JSON holds it, which knows no tuples."""
-        return {**asdict(self), "checks": [asdict(check) for check in self.checks]}
 
 
 def decide(
@@ -93,7 +57,14 @@ def decide(
         promote, reason = True, "the first model, and every floor is passed"
     else:
         promote, reason = _against_champion(on_test, on_recent, rules)
-    return Verdict(promote, reason, tuple(checks), on_test, on_recent, rules.model_dump())
+    return Verdict(
+        promote=promote,
+        reason=reason,
+        checks=tuple(checks),
+        comparison=on_test,
+        recent=on_recent,
+        rules=rules.model_dump(),
+    )
 
 
 def floors(labels: np.ndarray, candidate: Candidate, rules: Gate) -> list[Check]:
@@ -107,16 +78,19 @@ def floors(labels: np.ndarray, candidate: Candidate, rules: Gate) -> list[Check]
     at_most.append(("latency in ms", candidate.latency_ms, rules.max_latency_ms))
     at_most.append(("gap between train and test accuracy", candidate.gap, rules.max_gap))
     return [
-        *(Check(name, value, limit, bool(value >= limit)) for name, value, limit in at_least),
-        *(Check(name, value, limit, bool(value <= limit)) for name, value, limit in at_most),
+        *(_check(name, value, limit, value >= limit) for name, value, limit in at_least),
+        *(_check(name, value, limit, value <= limit) for name, value, limit in at_most),
     ]
+
+
+def _check(name: str, value: float, limit: float, passed: bool) -> Check:
+    return Check(name=name, value=float(value), limit=limit, passed=bool(passed))
 
 
 def _recent_floor(recent: np.ndarray, candidate: Candidate, rules: Gate) -> Check:
     accuracy = float((candidate.recent == recent).mean())
-    return Check(
-        "accuracy on recent images", accuracy, rules.min_recent_accuracy, accuracy >= rules.min_recent_accuracy
-    )
+    limit = rules.min_recent_accuracy
+    return _check("accuracy on recent images", accuracy, limit, accuracy >= limit)
 
 
 def compare(
@@ -131,7 +105,14 @@ def compare(
     outcome: Outcome = "indistinguishable"
     if p_value < significance and abs(gained - lost) > margin * len(labels):
         outcome = "better" if gained > lost else "worse"
-    return Comparison(float(champion_right.mean()), gained, lost, p_value, margin, outcome)
+    return Comparison(
+        champion_accuracy=float(champion_right.mean()),
+        only_challenger_right=gained,
+        only_champion_right=lost,
+        p_value=p_value,
+        margin=margin,
+        outcome=outcome,
+    )
 
 
 def _against_champion(on_test: Comparison, on_recent: Comparison | None, rules: Gate) -> tuple[bool, str]:

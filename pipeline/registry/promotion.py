@@ -1,34 +1,31 @@
 """Does the challenger become champion, and how is that undone? The gate's verdict, carried out in the registry."""
 
-import json
 import time
-from typing import Any
 
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from pipeline.base import files
+from pipeline.base import files, places
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Params
 from pipeline.data import splits
 from pipeline.data.splits import Split
 from pipeline.learning import inference
-from pipeline.registry import gate, versions
+from pipeline.registry import artifacts, gate, history, noise, versions
+from pipeline.registry.records import Event, Proof, Verdict
 
-PINNED = "extra_files/pinned.npz"  # in a version's files: a batch of images and what the model answered to it
 TOLERANCE = 1e-5  # of a pinned probability, as between Keras and ONNX
 TIMED_RUNS = 200
 
 
 def promote(
     client: MlflowClient, name: str, params: Params, number: str = versions.CHALLENGER, reason: str = ""
-) -> dict:
+) -> Event:
     """Put the challenger (or version ``number``) through the gate against the champion; carry the verdict out.
 
-    ``reason`` is a person's, kept in the history. Returns the event written to the history, or
-    ``{"event": "unchanged", …}`` where there is nothing to judge.
-    :class:`BadInput` if there is no such version.
+    ``reason`` is a person's, kept in the history. Returns the event written to the history, or one that says
+    ``unchanged`` where there is nothing to judge. :class:`BadInput` if there is no such version.
     """
     with versions.locked():
         champion = versions.aliased(client, name, versions.CHAMPION)
@@ -40,48 +37,41 @@ def promote(
         if challenger is None or (champion and champion.version == challenger.version):
             return _unchanged(champion, "no challenger waits" if challenger is None else "it is the champion already")
         verdict = judge(client, challenger, champion, _unseen(name), params)
-        if verdict["promote"]:
-            return versions.crown(client, challenger, verdict, **_asked(reason))
+        if verdict.promote:
+            return history.crown(client, challenger, verdict, reason)
         previous = str(champion.version) if champion else None
-        return versions.record(
-            client, challenger, versions.REFUSED, previous=previous, verdict=verdict, **_asked(reason)
-        )
+        return history.record(client, challenger, "refused", previous, reason, verdict=verdict)
 
 
-def promote_if_new(client: MlflowClient, name: str, params: Params) -> dict:
+def promote_if_new(client: MlflowClient, name: str, params: Params) -> Event:
     """As :func:`promote`, for a challenger that was never judged; a refusal or a rollback is not argued with."""
     challenger = versions.aliased(client, name, versions.CHALLENGER)
-    verdict = json.loads(challenger.tags.get("gate", "null")) if challenger else None
+    verdict = history.verdict(challenger) if challenger else None
     if verdict is None or challenger is None or _was_cut_off(client, challenger, verdict):
         return promote(client, name, params)
-    reason = f"version {challenger.version} was judged before ({verdict['reason']}); `digits promote` judges it again"
+    reason = f"version {challenger.version} was judged before ({verdict.reason}); `digits promote` judges it again"
     return _unchanged(versions.aliased(client, name, versions.CHAMPION), reason)
 
 
-def _was_cut_off(client: MlflowClient, version: ModelVersion, verdict: dict) -> bool:
+def _was_cut_off(client: MlflowClient, version: ModelVersion, verdict: Verdict) -> bool:
     """Whether a promotion was decided and written down, and the alias never moved."""
     took_effect = any(
-        event["event"] == versions.PROMOTED and event["version"] == str(version.version)
-        for event in versions.history(client, version.name)
+        event.event == "promoted" and event.version == str(version.version)
+        for event in history.events(client, version.name)
     )
-    return bool(verdict["promote"]) and not took_effect
+    return verdict.promote and not took_effect
 
 
-def _asked(reason: str) -> dict[str, str]:
-    return {"reason": reason} if reason else {}
-
-
-def _unchanged(champion: ModelVersion | None, reason: str) -> dict:
-    return {"event": "unchanged", "version": champion and str(champion.version), "reason": reason}
+def _unchanged(champion: ModelVersion | None, reason: str) -> Event:
+    return Event(event="unchanged", version=str(champion.version) if champion else None, reason=reason)
 
 
 def _unseen(name: str) -> tuple[Split, Split]:
     """The workspace's test and recent splits; :class:`BadInput` if they are another data set's than the model's."""
-    manifest = splits.RAW / "manifest.json"
-    held = files.read_json(manifest)["dataset"] if manifest.is_file() else "no data"
+    held = files.read_json(places.MANIFEST)["dataset"] if places.MANIFEST.is_file() else "no data"
     if versions.model_name(held) != name:
         raise BadInput(f"data/ holds {held}, which cannot judge {name}: put the workspace on its data set, `dvc repro`")
-    return splits.load(splits.PROCESSED / "test"), splits.load(splits.PROCESSED / "recent")
+    return splits.load(places.PROCESSED / "test"), splits.load(places.PROCESSED / "recent")
 
 
 def judge(
@@ -90,22 +80,22 @@ def judge(
     champion: ModelVersion | None,
     unseen: tuple[Split, Split],
     params: Params,
-) -> dict:
+) -> Verdict:
     """The gate's verdict with every number, and the digests of the images it rests on: ``unseen`` test and recent."""
     test, recent = unseen
     rival = _candidate(client, champion, test, recent) if champion else None
     candidate = _candidate(client, challenger, test, recent)
-    margin = versions.noise_margin(client, challenger.name, challenger.tags.get("recipe", ""))
+    margin = noise.noted(client, challenger.name, challenger.tags.get("fitted", ""))
     verdict = gate.decide(np.asarray(test.labels), np.asarray(recent.labels), candidate, rival, params.gate, margin)
     digests = {
         f"{name}_sha256": {part: files.sha256_array(array) for part, array in split._asdict().items()}
         for name, split in (("test", test), ("recent", recent))
     }
-    return {**verdict.as_dict(), "test_images": len(test.labels), "recent_images": len(recent.labels), **digests}
+    return verdict.model_copy(update={"test_images": len(test.labels), "recent_images": len(recent.labels), **digests})
 
 
 def _candidate(client: MlflowClient, version: ModelVersion, test: Split, recent: Split) -> gate.Candidate:
-    onnx = versions.onnx_file(client, version)
+    onnx = artifacts.onnx_file(client, version)
     model = inference.open_model(onnx)
     predicted, on_recent = (inference.run(model, split.images).argmax(axis=1) for split in (test, recent))
     one, durations = np.ascontiguousarray(test.images[:1]), []
@@ -117,7 +107,7 @@ def _candidate(client: MlflowClient, version: ModelVersion, test: Split, recent:
     return gate.Candidate(predicted, onnx.stat().st_size / 1e6, latency_ms, gap, on_recent)
 
 
-def rollback(client: MlflowClient, name: str, reason: str = "") -> dict:
+def rollback(client: MlflowClient, name: str, reason: str = "") -> Event:
     """Return to the previous champion and prove it: it must answer its pinned batch as on the day it was registered.
 
     ``reason`` is kept in the history. Returns the event that was written. :class:`BadInput` if there is no earlier
@@ -125,19 +115,17 @@ def rollback(client: MlflowClient, name: str, reason: str = "") -> dict:
     """
     with versions.locked():
         champion = versions.champion(client, name)
-        number = versions.previous_champion(versions.history(client, name))
+        number = history.previous_champion(history.events(client, name))
         if number is None:
             raise BadInput(f"{name} has had no champion before version {champion.version}: there is nothing to undo")
         version = versions.version(client, name, number)
-        return versions.reinstate(
-            client, version, str(champion.version), proof=prove(client, version), **_asked(reason)
-        )
+        return history.reinstate(client, version, str(champion.version), prove(client, version), reason)
 
 
-def prove(client: MlflowClient, version: ModelVersion) -> dict[str, Any]:
-    """Run a version on its pinned batch: image count, largest difference of a probability, equal answers."""
-    onnx = versions.onnx_file(client, version)
-    with np.load(versions.download(client, version) / PINNED, allow_pickle=False) as pinned:
+def prove(client: MlflowClient, version: ModelVersion) -> Proof:
+    """Run a version on its pinned batch; :class:`BadInput` unless it answers as it did when registered."""
+    onnx = artifacts.onnx_file(client, version)
+    with np.load(artifacts.download(client, version) / places.VERSION_PINNED, allow_pickle=False) as pinned:
         images, recorded = pinned["images"], pinned["probabilities"]
     answered = inference.probabilities(onnx, images)
     difference = float(np.abs(answered - recorded).max())
@@ -146,4 +134,4 @@ def prove(client: MlflowClient, version: ModelVersion) -> dict[str, Any]:
             f"{version.name} version {version.version} no longer answers its pinned batch as it did when registered "
             f"(largest difference {difference:.2g}): the champion stays; restore its files or retrain"
         )
-    return {"images": len(images), "largest_difference": difference, "tolerance": TOLERANCE}
+    return Proof(images=len(images), largest_difference=difference, tolerance=TOLERANCE)

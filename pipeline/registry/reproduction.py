@@ -6,8 +6,6 @@ machine type and library versions, the metrics within TOLERANCE anywhere.
 """
 
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,12 +13,10 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from pipeline.base import files, processes
+from pipeline.base import files, places, processes
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
-from pipeline.data import splits
-from pipeline.learning import evaluation
-from pipeline.registry import registration, versions
+from pipeline.registry import lineage, versions
 
 TOLERANCE = {"accuracy": 0.003, "loss": 0.02, "train_accuracy": 0.003, "val_accuracy": 0.005}
 
@@ -45,43 +41,40 @@ def reproduce(client: MlflowClient, version: ModelVersion) -> dict[str, Any]:
 def _check_out(commit: str, place: Path) -> None:
     """The code at ``commit`` as a clone that borrows this repository's objects."""
     git = ["git", "-c", "advice.detachedHead=false"]
-    for command in (
-        [*git, "clone", "--quiet", "--shared", "--no-checkout", str(Path().resolve()), str(place)],
-        [*git, "-C", str(place), "checkout", "--quiet", "--detach", commit],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            said = " ".join(done.stderr.split())
-            raise BadInput(f"the commit {commit[:12]} cannot be checked out here ({said}): fetch it first")
+    try:
+        processes.call([*git, "clone", "--quiet", "--shared", "--no-checkout", str(Path().resolve()), str(place)])
+        processes.call([*git, "-C", str(place), "checkout", "--quiet", "--detach", commit])
+    except processes.Failed as error:
+        raise BadInput(f"the commit {commit[:12]} cannot be checked out here ({error}): fetch it first") from None
 
 
 def _put_records(client: MlflowClient, version: ModelVersion, place: Path) -> dict[str, Any]:
     """Put the recorded params.yaml and dvc.lock in place; returns the recorded manifest."""
-    lineage = Path(client.download_artifacts(str(version.run_id), "lineage", str(place.parent)))
-    for name in ("params.yaml", "dvc.lock"):
-        if (lineage / name).is_file():
-            shutil.copy(lineage / name, place / name)
-    manifest: dict[str, Any] = files.read_json(lineage / "manifest.json")
+    recorded = Path(client.download_artifacts(str(version.run_id), places.RUN_LINEAGE, str(place.parent)))
+    for name in (places.PARAMS, places.DVC_LOCK):
+        if (recorded / name).is_file():
+            shutil.copy(recorded / name, place / name)
+    manifest: dict[str, Any] = files.read_json(recorded / places.MANIFEST.name)
     return manifest
 
 
 def _put_data(manifest: dict[str, Any], place: Path) -> None:
     """The data set's own files, where they lie in this workspace, and the batches that the version had."""
-    local = Path(params_file.load(place / params_file.PATH).ingest.local_dir)
+    local = Path(params_file.load(place / places.PARAMS).ingest.local_dir)
     if local.is_dir() and not local.is_absolute():
         shutil.copytree(local, place / local, dirs_exist_ok=True)
     elif local.is_file() and not local.is_absolute():
         (place / local).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(local, place / local)
     for name in manifest.get("batches", []):
-        if not (splits.ACCEPTED / name).is_dir():
-            raise BadInput(f"{splits.ACCEPTED / name} is not here: `dvc pull` it first")
-        shutil.copytree(splits.ACCEPTED / name, place / splits.ACCEPTED / name)
+        if not (places.BATCHES / name).is_dir():
+            raise BadInput(f"{places.BATCHES / name} is not here: `dvc pull` it first")
+        shutil.copytree(places.BATCHES / name, place / places.BATCHES / name)
 
 
 def _run(place: Path) -> None:
     """Every stage up to evaluate, whatever DVC has in its run cache; the stages' output on stderr."""
-    command = [sys.executable, "-m", "dvc", "repro", "--force", "--no-run-cache", "evaluate"]
+    command = processes.dvc("repro", "--force", "--no-run-cache", "evaluate")
     # The clone's own code, which may be another than this one's.
     environment = processes.environment(PYTHONPATH=str(place))
     with processes.started(command, cwd=place, env=environment, to_stderr=True) as process:
@@ -92,10 +85,10 @@ def _run(place: Path) -> None:
 
 def _compare(version: ModelVersion, recorded: dict[str, Any], place: Path) -> dict[str, Any]:
     """Data, weights and metrics side by side."""
-    rebuilt = files.read_json(place / splits.RAW / "manifest.json")
-    digest = (place / registration.MODELS / "weights.sha256").read_text().strip()
-    measured, before = files.read_json(place / evaluation.METRICS), versions.metrics(version)
-    machine = {"recorded": version.tags.get("machine", "unknown"), "here": registration.machine()}
+    rebuilt = files.read_json(place / places.MANIFEST)
+    digest = (place / places.WEIGHTS_DIGEST).read_text().strip()
+    measured, before = files.read_json(place / places.METRICS), versions.metrics(version)
+    machine = {"recorded": version.tags.get("machine", "unknown"), "here": lineage.machine()}
     metrics = {
         name: {
             "recorded": before[name],

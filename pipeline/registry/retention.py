@@ -6,8 +6,6 @@ refer to.
 """
 
 import shutil
-import subprocess
-import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,13 +16,12 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from pipeline import run
+from pipeline.base import places, processes
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Retention
-from pipeline.registry import versions
+from pipeline.registry import artifacts, history, versions
 
-LINEAGE = ("dvc.yaml", "dvc.lock", "params.yaml")
-WORKTREE = Path(".cache/retrain")
+RECORDS = (places.DVC_YAML, places.DVC_LOCK, places.PARAMS)
 
 
 def prune(client: MlflowClient, name: str, rule: Retention, dry_run: bool) -> dict[str, Any]:
@@ -32,8 +29,8 @@ def prune(client: MlflowClient, name: str, rule: Retention, dry_run: bool) -> di
 
     :class:`BadInput` while a retraining is at work: its data is referred to by nothing yet.
     """
-    lock = FileLock(run.RETRAINING)
-    run.RETRAINING.parent.mkdir(exist_ok=True)
+    lock = FileLock(places.RETRAIN_LOCK)
+    places.RETRAIN_LOCK.parent.mkdir(exist_ok=True)
     try:
         with lock.acquire(timeout=0), versions.locked():
             there = _versions(client, name)
@@ -44,7 +41,7 @@ def prune(client: MlflowClient, name: str, rule: Retention, dry_run: bool) -> di
                 projects = [_records(client, version, Path(folder)) for version in stays]
                 if not dry_run:
                     for version in old:
-                        versions.erase(client, version)
+                        artifacts.erase(client, version)
                 cache = _prune_cache([place for place in projects if place], dry_run)
     except Timeout:
         raise BadInput("a retraining is at work, and prune could take its data away: try again later") from None
@@ -74,9 +71,9 @@ def _needed(client: MlflowClient, name: str, there: list[ModelVersion], rule: Re
     young = (datetime.now(UTC) - timedelta(days=rule.days)).timestamp() * 1000
     reasons = {str(v.version): f"younger than {rule.days} days" for v in there if v.creation_timestamp > young}
     reasons |= {str(v.version): f"one of the newest {rule.versions}" for v in there[: rule.versions]}
-    for event in versions.history(client, name):
-        if event["event"] in (versions.PROMOTED, versions.ROLLED_BACK):
-            reasons |= {number: "was champion" for number in (event["version"], event["previous"]) if number}
+    for event in history.events(client, name):
+        if event.event in ("promoted", "rolled back"):
+            reasons |= {number: "was champion" for number in (event.version, event.previous) if number}
     for alias in (versions.CHAMPION, versions.CHALLENGER):
         if pointed := versions.aliased(client, name, alias):
             reasons[str(pointed.version)] = f"is {alias}"
@@ -95,13 +92,13 @@ def _records(client: MlflowClient, version: ModelVersion, folder: Path) -> Path 
     place = folder / version.name / str(version.version)
     place.mkdir(parents=True)
     try:
-        client.download_artifacts(str(version.run_id), "lineage", str(place))
+        client.download_artifacts(str(version.run_id), places.RUN_LINEAGE, str(place))
     except (MlflowException, OSError):
         return None  # it was registered by other means
-    for name in LINEAGE:
-        if (place / "lineage" / name).is_file():
-            shutil.move(place / "lineage" / name, place / name)
-    if not (place / "dvc.lock").is_file():
+    for name in RECORDS:
+        if (place / places.RUN_LINEAGE / name).is_file():
+            shutil.move(place / places.RUN_LINEAGE / name, place / name)
+    if not (place / places.DVC_LOCK).is_file():
         return None
     _dvc("init", "--no-scm", "-q", place=place)
     return place
@@ -109,7 +106,7 @@ def _records(client: MlflowClient, version: ModelVersion, folder: Path) -> Path 
 
 def _prune_cache(projects: list[Path], dry_run: bool) -> str:
     """`dvc gc` for this workspace, the retraining's, and these."""
-    projects = [path for path in (WORKTREE, *projects) if (path / "dvc.yaml").is_file()]
+    projects = [path for path in (places.RETRAIN, *projects) if (path / places.DVC_YAML).is_file()]
     return _dvc(
         *("gc", "--workspace", "--force"),
         *(["--projects", *map(str, projects)] if projects else []),
@@ -119,9 +116,8 @@ def _prune_cache(projects: list[Path], dry_run: bool) -> str:
 
 def _dvc(*arguments: str, place: Path | None = None) -> str:
     """The last line that DVC says; :class:`BadInput` if it fails."""
-    command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = " ".join(done.stderr.split())[-300:]
-        raise BadInput(f"`dvc {arguments[0]}` ended with {done.returncode} ({said}): mend that and prune again")
-    return (done.stdout.strip().splitlines() or ["nothing to remove"])[-1]
+    try:
+        said = processes.call(processes.dvc(*arguments), cwd=place)
+    except processes.Failed as error:
+        raise BadInput(f"{error}: mend that and prune again") from None
+    return (said.strip().splitlines() or ["nothing to remove"])[-1]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.base import files
-from pipeline.data.splits import CLASSES, SIDE
+from pipeline.digits.shape import CLASSES, SIDE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,7 +54,7 @@ def curves(history: pd.DataFrame, overfits_from: int | None = None) -> Figure:
     """
     from matplotlib.ticker import LogLocator, MaxNLocator
 
-    figure, panels = _canvas(10, 4, columns=2)
+    figure, panels = canvas(10, 4, columns=2)
     members = [rows for _, rows in history.groupby("member")]
     for axes, name in zip(panels, ("loss", "accuracy"), strict=True):
         if overfits_from:
@@ -90,7 +90,7 @@ def _learning(axes: Axes, rows: pd.DataFrame, name: str, first: bool) -> None:
 
 def confusion_matrix(matrix: np.ndarray) -> Figure:
     """Counts of true class (row) and predicted class (column); the diagonal is faded so that the errors are seen."""
-    figure, (axes,) = _canvas(7.2, 7.2)
+    figure, (axes,) = canvas(7.2, 7.2)
     errors = matrix * (1 - np.eye(CLASSES, dtype=int))
     shade = np.ma.masked_equal(np.sqrt(errors), 0)
     axes.imshow(shade, cmap="Oranges", vmin=0, vmax=1.7 * np.sqrt(max(1, errors.max())))  # light enough for dark digits
@@ -119,7 +119,7 @@ def confusion_images(images: np.ndarray, labels: np.ndarray, probabilities: np.n
     shown = np.zeros((CLASSES**2, SIDE, SIDE), np.uint8)
     shown[cells] = images[ranked[first]]
 
-    figure, (axes,) = _canvas(9, 9)
+    figure, (axes,) = canvas(9, 9)
     axes.imshow(_mosaic(shown, paper, CLASSES), interpolation="bilinear")
     for cell in cells:
         row, column = divmod(int(cell), CLASSES)
@@ -154,7 +154,7 @@ def confused_pairs(images: np.ndarray, table: pd.DataFrame) -> Figure:
     ranked = sorted(ranked, key=lambda item: (-len(item[1]), item[0]))[:PAIRS]
     if not ranked:
         return _gallery(images[:0], [], "", "No mistakes")
-    figure, (bars, gallery) = _canvas(10, 0.62 * len(ranked) + 1.1, columns=2)
+    figure, (bars, gallery) = canvas(10, 0.62 * len(ranked) + 1.1, columns=2)
     places = np.arange(len(ranked))
     forth = np.array([(rows["true"] == low).sum() for (low, _), rows in ranked])
     total = np.array([len(rows) for _, rows in ranked])
@@ -187,7 +187,7 @@ def suspected_labels(images: np.ndarray, table: pd.DataFrame, count: int) -> Fig
 
 def per_class(table: pd.DataFrame) -> Figure:
     """Recall and precision of each class as dots on one line, from :func:`pipeline.learning.evaluation.per_class`."""
-    figure, (axes,) = _canvas(6.8, 5)
+    figure, (axes,) = canvas(6.8, 5)
     scores = table[["recall", "precision"]]
     axes.hlines(table["digit"], scores.min(axis=1), scores.max(axis=1), color=GRID, linewidth=3)
     axes.plot(table["recall"], table["digit"], "o", color=BLUE, markersize=10, label="recall: of this digit, found")
@@ -202,7 +202,7 @@ def per_class(table: pd.DataFrame) -> Figure:
 
 def reliability(table: pd.DataFrame, error: float) -> Figure:
     """Accuracy against confidence, a dot a bin, below, images a bin."""
-    figure, (axes, below) = _canvas(6.4, 7.2, rows=2, height_ratios=(4, 1))
+    figure, (axes, below) = canvas(6.4, 7.2, rows=2, height_ratios=(4, 1))
     axes.plot([0, 1], [0, 1], color=FADED, linewidth=1.5, linestyle="--", label="as right as it says")
     axes.vlines(table["confidence"], table["confidence"], table["accuracy"], color=ORANGE, linewidth=2)
     area = 20 + 40 * np.log10(table["n"])  # a bin of few images is mostly noise, and should look it
@@ -223,7 +223,7 @@ def reliability(table: pd.DataFrame, error: float) -> Figure:
 
 def slices(table: pd.DataFrame, accuracy: float) -> Figure:
     """Accuracy on each slice with its 95 % interval; the line is the whole's."""
-    figure, (axes,) = _canvas(6.8, 0.45 * len(table) + 1.2)
+    figure, (axes,) = canvas(6.8, 0.45 * len(table) + 1.2)
     places = np.arange(len(table))
     axes.axvline(accuracy, color=FADED, linestyle="--", linewidth=1.5)
     axes.hlines(places, table["low"], table["high"], color=BLUE, linewidth=2)
@@ -237,7 +237,7 @@ def slices(table: pd.DataFrame, accuracy: float) -> Figure:
 def robustness(examples: dict[str, np.ndarray], table: pd.DataFrame) -> Figure:
     """A row of digits, uint8 (n, 28, 28), for each corruption, with the accuracy under it, the worst first."""
     half = (len(table) + 1) // 2
-    figure, columns = _canvas(13, 0.5 * half + 0.2, columns=2)
+    figure, columns = canvas(13, 0.5 * half + 0.2, columns=2)
     for axes, rows in zip(columns, (table.iloc[:half], table.iloc[half:]), strict=True):
         sheet = np.concatenate([np.concatenate([*examples[name]], axis=1) for name in rows["corruption"]])
         axes.imshow(255 - sheet, cmap="gray", vmin=0, vmax=255)
@@ -259,7 +259,7 @@ def study(summary: pd.DataFrame, each: pd.DataFrame, losses: list[tuple[str, lis
     from matplotlib import colormaps
     from matplotlib.ticker import LogLocator, MaxNLocator
 
-    figure, (dots, curves) = _canvas(12, max(4.2, 0.5 * len(summary) + 1.4), columns=2)
+    figure, (dots, curves) = canvas(12, max(4.2, 0.5 * len(summary) + 1.4), columns=2)
     colours = colormaps["viridis"](np.linspace(0, 0.9, len(summary)))
     for place, (row, colour) in enumerate(zip(summary.to_dict("records"), colours, strict=True)):
         own = each.loc[each["setting"] == row["setting"], "val_accuracy"]
@@ -284,30 +284,7 @@ def study(summary: pd.DataFrame, each: pd.DataFrame, losses: list[tuple[str, lis
     return figure
 
 
-def accuracy_by_seconds(table: pd.DataFrame) -> Figure:
-    """Errors against training time, both on log scales: a dot a seed, a labelled one at a recipe's mean.
-
-    ``table`` has the columns recipe, accuracies (a list of shares) and train_seconds.
-    """
-    figure, (axes,) = _canvas(9, 5.6)
-    for row in table.to_dict("records"):
-        errors = 100 * (1 - np.array(row["accuracies"]))
-        axes.plot(np.full(len(errors), row["train_seconds"]), errors, "o", color=BLUE, alpha=0.35, markersize=5)
-        axes.plot(row["train_seconds"], errors.mean(), "o", color=ORANGE, markersize=9)
-        place: dict[str, Any] = {"xytext": (9, 4), "textcoords": "offset points"}
-        axes.annotate(row["recipe"], (row["train_seconds"], errors.mean()), **place, fontsize=11, color=INK)
-    axes.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel="test errors")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(lambda value, _place: f"{value:g}")
-        axis.set_minor_formatter(lambda value, _place: "")
-    axes.set_yticks([0.15, 0.2, 0.3, 0.5, 0.7, 1, 1.5], [f"{e} %" for e in (0.15, 0.2, 0.3, 0.5, 0.7, 1, 1.5)])
-    axes.grid(color=GRID)
-    axes.set_xmargin(0.15)
-    axes.set_title("Test errors against training time (orange: mean of a recipe's seeds)", loc="left", fontsize=12)
-    return figure
-
-
-def _canvas(
+def canvas(
     width: float, height: float, rows: int = 1, columns: int = 1, height_ratios: tuple[int, ...] | None = None
 ) -> tuple[Figure, list[Axes]]:
     """An empty figure of width × height inches and its axes, plain: no box, quiet ticks."""
@@ -367,13 +344,13 @@ def _gallery(images: np.ndarray, captions: list[str], title: str, nothing: str) 
     """Images with a caption of two lines below each, ten a row; the words ``nothing`` if there are none."""
     columns, caption = 10, 15
     if not len(images):
-        figure, (axes,) = _canvas(12, 1.2)
+        figure, (axes,) = canvas(12, 1.2)
         axes.set_axis_off()
         axes.text(0.5, 0.5, nothing, ha="center", va="center", fontsize=16, color=FADED)
         return figure
     paper = np.full((len(images), 3), PAPER)
     mosaic = _mosaic(images, paper, columns, caption)
-    figure, (axes,) = _canvas(12, 12 * len(mosaic) / mosaic.shape[1] + 0.25)
+    figure, (axes,) = canvas(12, 12 * len(mosaic) / mosaic.shape[1] + 0.25)
     axes.imshow(mosaic, interpolation="bilinear")
     axes.set_axis_off()
     for place, text in enumerate(captions):

@@ -23,13 +23,15 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 from tqdm import tqdm
 
-from pipeline.base import files
+from pipeline.base import files, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
 from pipeline.base.params import TRAIN_IMAGES, Params, Recipe, Study, StudyName
 from pipeline.data import splits
 from pipeline.data.splits import Split
-from pipeline.registry import versions
+from pipeline.registry import noise, versions
+from pipeline.reporting import figures
+from pipeline.studies import findings
 from pipeline.studies import trial as trial_process
 from pipeline.studies.trial import CURVES, Trial
 
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from distributed import Client
     from mlflow import MlflowClient
 
-REPORTS = Path("reports/studies")
 NUMBERS = ("best_val_loss", "epochs", "overfits_from", "seconds", "weights")
 SCHEDULER_SECONDS = 10
 
@@ -118,10 +119,12 @@ def run(name: str, study: Study, params: Params, scheduler: str | None = None) -
 
     Returns ``{"study", "trials", "table", "findings", "report"}``. :class:`BadInput` if the scheduler does not answer.
     """
+    from pipeline.learning import fitting
+
     wanted = trials(name, study, params)
-    train, val = (splits.load(splits.PROCESSED / part) for part in ("train", "val"))
+    train, val = (splits.load(places.PROCESSED / part) for part in ("train", "val"))
     wanted = _affordable(name, wanted, len(train.labels))
-    data = _digest(train, val)
+    data = fitting.data_digest(train, val)
     with _dask(scheduler) as dask:
         client = versions.connect()
         parent = _parent(client, name, study, params, data)
@@ -140,9 +143,9 @@ def run(name: str, study: Study, params: Params, scheduler: str | None = None) -
     results = [(trial, done[key]) for trial, key in zip(wanted, keys, strict=True)]
     found = _report(name, study, results, len(val.labels), client, parent)
     if study.is_of_noise:
-        recipe = study.recipe or params.train.recipe
+        fitted = fitting.digest(results[0][0].recipe, data)
         accuracies = [result["kept_val_accuracy"] for _, result in results]
-        found["noise"] = versions.note_noise(client, versions.model_name(params.dataset), recipe, accuracies)
+        found["noise"] = noise.note(client, versions.model_name(params.dataset), fitted, accuracies)
     return found
 
 
@@ -223,17 +226,12 @@ def _results(
 # --- MLflow ---------------------------------------------------------------------------------------------------------
 
 
-def _digest(train: Split, val: Split) -> str:
-    return hashlib.sha256("".join(files.sha256_array(a) for split in (train, val) for a in split).encode()).hexdigest()
-
-
 def _key(trial: Trial, data: str) -> str:
-    from importlib.metadata import version
-
+    """What a trial's result comes from: the fit, how many images of it, the seed, and the code of the trial itself."""
     from pipeline.learning import fitting
 
-    setting = [trial.recipe.model_dump(), trial.train_images, trial.seed, data]
-    facts = [*setting, version("keras"), version("tensorflow"), *fitting.code()]
+    own = files.sha256_file(trial_process.__file__)
+    facts = [fitting.digest(trial.recipe, data), trial.train_images, trial.seed, own]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
@@ -289,17 +287,15 @@ def _report(
     name: str, study: Study, results: list[tuple[Trial, dict]], val_images: int, client: MlflowClient, parent: str
 ) -> dict[str, Any]:
     """Leave the tables, the plot and the words in reports/studies/NAME and with the study's run."""
-    from pipeline.reporting import figures
-
     each = pd.DataFrame(
         {"setting": t.label, "seed": t.seed, **t.settings, TRAIN_IMAGES: t.train_images}
         | {"val_accuracy": r["kept_val_accuracy"]}
         | {number: r[number] for number in NUMBERS}
         for t, r in results
     )
-    summary = summarise(each)
-    words = findings(name, study, summary, each, val_images)
-    folder = REPORTS / name
+    summary = findings.summarise(each)
+    words = findings.words(name, study, summary, each, val_images)
+    folder = places.STUDIES / name
     for file, table in {"trials.csv": each, "table.csv": summary}.items():
         files.write_text(folder / file, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     files.write_text(folder / "findings.md", words)
@@ -309,106 +305,3 @@ def _report(
     table = json.loads(summary.to_json(orient="records"))  # None where a number is missing
     told = {"table": table, "findings": words, "report": str(folder)}
     return {"study": name, "trials": len(each), **told}
-
-
-def summarise(each: pd.DataFrame) -> pd.DataFrame:
-    """A row a setting, the best first: mean validation accuracy over the seeds, its 95 % interval, its difference to
-    the best (paired by seed) with interval, and in how many seeds it overfits. Intervals are Student's t.
-
-    ``each`` has a row a trial: setting, seed, val_accuracy, best_val_loss, epochs, overfits_from, seconds, weights.
-    """
-    wide = each.pivot(index="setting", columns="seed", values="val_accuracy")
-    best = wide.mean(axis=1).idxmax()
-    rows = []
-    for setting in wide.mean(axis=1).sort_values(ascending=False, kind="stable").index:
-        own = each[each["setting"] == setting]
-        overfitting = own["overfits_from"].dropna()
-        low, high = interval(wide.loc[setting])
-        below = wide.loc[best] - wide.loc[setting]
-        below_low, below_high = interval(below)
-        rows.append(
-            {
-                "setting": setting,
-                "val_accuracy": wide.loc[setting].mean(),
-                "low": low,
-                "high": high,
-                "below_best": below.mean(),
-                "below_low": below_low,
-                "below_high": below_high,
-                "best_val_loss": own["best_val_loss"].mean(),
-                "epochs": own["epochs"].mean(),
-                "overfits": len(overfitting),
-                "overfits_from": overfitting.median() if len(overfitting) else None,
-                "seeds": len(own),
-                "seconds": own["seconds"].mean(),
-                "weights": own["weights"].iloc[0],
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def interval(values: pd.Series) -> tuple[float, float]:
-    """Student's 95 % interval on the mean of at least two values."""
-    from scipy.stats import sem, t
-
-    half = float(t.ppf(0.975, len(values) - 1) * sem(values))
-    return float(values.mean()) - half, float(values.mean()) + half
-
-
-def findings(name: str, study: Study, summary: pd.DataFrame, each: pd.DataFrame, val_images: int) -> str:
-    """What the study says, as a paragraph of Markdown with intervals."""
-    best = summary.iloc[0]
-    if len(summary) == 1:
-        return _words_on_noise(name, study, each, val_images)
-    sentences = [
-        f"The best of {len(summary)} settings is **{best['setting']}**: {best['val_accuracy']:.2%} of the validation "
-        f"images ({best['low']:.2%} to {min(best['high'], 1):.2%})."
-    ]
-    for _, row in summary.iloc[1:].iterrows():
-        below, low, high = (100 * row[column] for column in ("below_best", "below_low", "below_high"))
-        points = f"{below:.2f} points below ({low:.2f} to {high:.2f})"
-        sure = "worse" if row["below_low"] > 0 else "not to be told from it with so few seeds"
-        sentences.append(f"{row['setting']} is {points}: {sure}.")
-    for _, row in summary[summary["overfits"] > 0].iterrows():
-        sentences.append(
-            f"{row['setting']} overfits in {row['overfits']} of {row['seeds']} seeds, from epoch "
-            f"{row['overfits_from']:.0f} (median)."
-        )
-    if not summary["overfits"].any():
-        sentences.append("None overfits: validation loss does not rise towards the end.")
-    if all(set(block) == {TRAIN_IMAGES} for block in study.grid):
-        sentences.append(_words_on_data(each))
-    return (
-        f"# {name}: {study.question}\n\n{' '.join(sentences)}\n\n"
-        f"{len(each)} trials: {_of_what(study, each)}, {val_images:,} validation images, "
-        f"{study.seeds} seeds a setting. Intervals are 95 %, Student's t over the seeds, differences paired by seed, "
-        "not corrected for the number of comparisons; all trials answer the same images.\n"
-    )
-
-
-def _of_what(study: Study, each: pd.DataFrame) -> str:
-    recipe = f"recipe `{study.recipe}`" if study.recipe else "the recipe that trains"
-    images = [f"{count:,.0f}" for count in sorted(each[TRAIN_IMAGES].dropna().unique())]
-    images += ["all"] if each[TRAIN_IMAGES].isna().any() else []
-    return f"{recipe}, {' to '.join(dict.fromkeys((images[0], images[-1])))} train images"
-
-
-def _words_on_noise(name: str, study: Study, each: pd.DataFrame, val_images: int) -> str:
-    """What the seed alone does, for a study of one setting."""
-    found, margin = each["val_accuracy"], versions.margin(each["val_accuracy"].std())
-    return (
-        f"# {name}: {study.question}\n\nThe seed alone moves validation accuracy by {found.std():.3%} (standard "
-        f"deviation of {len(each)} fits, {found.min():.2%} to {found.max():.2%}, mean {found.mean():.2%}). Two fits of "
-        f"this recipe differ by more than {margin:.3%} once in twenty times: less than that is nothing to the gate.\n\n"
-        f"{len(each)} trials: {_of_what(study, each)}, {val_images:,} validation images.\n"
-    )
-
-
-def _words_on_data(each: pd.DataFrame) -> str:
-    """Whether more images would help: what the last step on the curve brought, paired by seed, with its interval."""
-    wide = each.pivot(index=TRAIN_IMAGES, columns="seed", values="val_accuracy").sort_index()
-    fewer, most = wide.index[-2:]
-    gain = wide.loc[most] - wide.loc[fewer]
-    low, high = interval(gain)
-    would = "more would probably help" if low > 0 else "that more would help cannot be told"
-    return f"From {fewer:,} to {most:,} train images brought {gain.mean():.2%} ({low:.2%} to {high:.2%}): {would}."

@@ -9,7 +9,6 @@ import contextlib
 import io
 import json
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipeline.base import processes
 from pipeline.base.params import Recipe
 from pipeline.data import splits
 from pipeline.data.splits import Split
@@ -49,12 +49,11 @@ def run(trial: Trial, train: Split, val: Split) -> dict[str, Any]:
     np.savez(
         sent, allow_pickle=False, facts=np.array(json.dumps(facts)), **_named("train", train), **_named("val", val)
     )
-    command = [sys.executable, "-m", "pipeline.studies.trial"]
-    done = subprocess.run(command, input=sent.getvalue(), capture_output=True, check=False)
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-        raise RuntimeError(f"{trial.label}, seed {trial.seed}: the fit ended with {done.returncode}: {said[-1]}")
-    result: dict[str, Any] = json.loads(done.stdout)
+    try:
+        said = processes.call([sys.executable, "-m", "pipeline.studies.trial"], stdin=sent.getvalue())
+    except processes.Failed as error:
+        raise RuntimeError(f"{trial.label}, seed {trial.seed}: {error}") from None
+    result: dict[str, Any] = json.loads(said)
     return result
 
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import chisquare
 from workspace import ROOT
 
-from pipeline.base import files
+from pipeline.base import files, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
 from pipeline.data import checks, splits
@@ -189,7 +189,7 @@ def test_arrays_of_another_kind_are_refused(clean: tuple[Split, Split], change: 
 def run_stage(folder: Path, train: Split, test: Split) -> subprocess.CompletedProcess[str]:
     (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     for name, split in {"train": train, "test": test}.items():
-        splits.save(folder / splits.RAW / name, split)
+        splits.save(folder / places.RAW / name, split)
     command = [sys.executable, "-m", "pipeline.data.checks"]
     return subprocess.run(command, cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
 

@@ -9,7 +9,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import wasserstein_distance
 from workspace import ROOT
 
-from pipeline.base import files
+from pipeline.base import files, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
 from pipeline.data import comparison, splits
@@ -102,14 +102,14 @@ def workspace(train: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """A folder with the halves of one population as train and test, entered."""
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     for start, name in enumerate(("train", "test")):
-        splits.save(tmp_path / splits.RAW / name, Split(train.images[start::2], train.labels[start::2]))
+        splits.save(tmp_path / places.RAW / name, Split(train.images[start::2], train.labels[start::2]))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def test_the_stage_goes_on_after_drift_with_a_warning(workspace: Path, capsys: pytest.CaptureFixture[str]):
-    half = splits.load(splits.RAW / "test")
-    splits.save(splits.RAW / "test", Split(inverted(np.array(half.images)), np.array(half.labels)))
+    half = splits.load(places.RAW / "test")
+    splits.save(places.RAW / "test", Split(inverted(np.array(half.images)), np.array(half.labels)))
     comparison.main()
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("warning: drift: train and test are not alike; largest distance ")
@@ -127,8 +127,8 @@ def test_the_stage_goes_on_after_drift_with_a_warning(workspace: Path, capsys: p
     ],
 )
 def test_the_stage_stops_on_bad_arrays(workspace: Path, change, line: str):
-    half = Split(*map(np.array, splits.load(splits.RAW / "test")))
-    splits.save(splits.RAW / "test", change(half))
+    half = Split(*map(np.array, splits.load(places.RAW / "test")))
+    splits.save(places.RAW / "test", change(half))
     with pytest.raises(BadInput, match=f"^drift: {line}"):
         comparison.main()
     assert not comparison.REPORT.exists() and not comparison.PAGE.exists()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from workspace import ROOT
 
-from pipeline.base import files
+from pipeline.base import files, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
 from pipeline.data import intake, splits
@@ -29,8 +29,8 @@ def workspace(digits: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """A workspace on half of the digits' train split; the other half is what comes in."""
     monkeypatch.chdir(tmp_path)
     half = len(digits.train.labels) // 2
-    splits.save(splits.RAW / "train", Split(digits.train.images[:half], digits.train.labels[:half]))
-    splits.save(splits.RAW / "test", digits.test)
+    splits.save(places.RAW / "train", Split(digits.train.images[:half], digits.train.labels[:half]))
+    splits.save(places.RAW / "test", digits.test)
     monkeypatch.setattr(intake, "_version", lambda folder: None)  # `dvc add` has a test of its own
     return tmp_path
 
@@ -72,7 +72,7 @@ def test_a_good_batch_is_accepted_whole_with_a_tenth_held_out(workspace: Path, d
     both = np.concatenate([batch.train.images, batch.recent.images])
     assert {image.tobytes() for image in both} == {image.tobytes() for image in new.images}
     assert Path("new.npz").is_file() and not intake.QUARANTINE.exists()  # the original stays
-    assert files.read_json(splits.ACCEPTED / batch.name / "batch.json")["drift"]["verdict"] == "alike"
+    assert files.read_json(places.BATCHES / batch.name / "batch.json")["drift"]["verdict"] == "alike"
 
 
 def as_csv(new: Split) -> Path:
@@ -190,7 +190,7 @@ def test_a_kill_in_the_middle_leaves_nothing_half_accepted(
             add(path, digits)
     assert intake.accepted() == [] and path.exists()
     assert add(path, digits)["event"] == "accepted" and len(intake.accepted()) == 1
-    assert [p.name for p in splits.ACCEPTED.iterdir()] == [intake.accepted()[0].name]
+    assert [p.name for p in places.BATCHES.iterdir()] == [intake.accepted()[0].name]
 
 
 def test_the_gate_s_suspicion_is_confident_learning_s(digits: Loaded, new: Split):
@@ -208,8 +208,8 @@ def test_dvc_versions_an_accepted_batch(workspace: Path, digits: Loaded, new: Sp
     monkeypatch.chdir(workspace)
     subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], check=True)
     event = add(write_npz(*new), digits)
-    tracked = splits.ACCEPTED / f"{event['batch']}.dvc"
+    tracked = places.BATCHES / f"{event['batch']}.dvc"
     assert "md5:" in tracked.read_text()
-    shutil.rmtree(splits.ACCEPTED / event["batch"])
+    shutil.rmtree(places.BATCHES / event["batch"])
     subprocess.run([sys.executable, "-m", "dvc", "checkout", "-q", str(tracked)], check=True)
     assert len(intake.accepted()) == 1

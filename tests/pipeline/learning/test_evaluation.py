@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score, recall_score
 from workspace import ROOT
 
-from pipeline.base import files
+from pipeline.base import files, places
 from pipeline.base.errors import BadInput
 from pipeline.data import splits
 from pipeline.digits import features
@@ -215,7 +215,7 @@ def workspace(digits: splits.Split, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     shutil.copy(PARAMS, tmp_path)
     parts = {"train": slice(0, 1200), "val": slice(1200, 1400), "test": slice(1400, None), "recent": slice(0, 0)}
     for name, part in parts.items():
-        splits.save(splits.PROCESSED / name, splits.Split(digits.images[part], digits.labels[part]))
+        splits.save(places.PROCESSED / name, splits.Split(digits.images[part], digits.labels[part]))
     ink = digits.images[:1200].reshape(1200, 784) / 255
     means = np.stack([ink[digits.labels[:1200] == digit].mean(axis=0) for digit in range(10)])
     linear_model.write(evaluation.MODEL, means.T, -(means**2).sum(axis=1) / 2)

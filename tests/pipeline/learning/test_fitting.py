@@ -7,6 +7,7 @@ import pytest
 from workspace import ROOT
 
 from pipeline.base import params as params_file
+from pipeline.base import places
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Augment, Network, Recipe
 from pipeline.data import splits
@@ -191,7 +192,7 @@ def test_decay_that_is_not_asked_for_is_none(optimizer: str):
 
 def test_a_training_that_diverges_is_one_line(workspace: Path, monkeypatch: pytest.MonkeyPatch):
     for name, split in {"train": TRAIN, "val": VAL}.items():
-        splits.save(splits.PROCESSED / name, split)
+        splits.save(places.PROCESSED / name, split)
     shipped = params_file.load(ROOT / "params.yaml")
     wild = RECIPE.model_copy(update={"learning_rate": 1e30, "schedule": "constant"})
     params = shipped.model_copy(update={"recipes": {**shipped.recipes, "fast": wild}})

@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from workspace import ROOT
 
-from pipeline.base import files
+from pipeline.base import files, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
 from pipeline.data import splits
@@ -53,9 +53,9 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
     """A registry in a workspace that has everything the register stage reads but a model."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    splits.save(splits.PROCESSED / "test", Split(images(), LABELS))
-    splits.save(splits.PROCESSED / "val", Split(images()[:100], LABELS[:100]))
-    splits.save(splits.PROCESSED / "recent", Split(images()[:0], LABELS[:0]))
+    splits.save(places.PROCESSED / "test", Split(images(), LABELS))
+    splits.save(places.PROCESSED / "val", Split(images()[:100], LABELS[:100]))
+    splits.save(places.PROCESSED / "recent", Split(images()[:0], LABELS[:0]))
     metrics = {
         "accuracy": 0.99,
         "accuracy_low": 0.98,

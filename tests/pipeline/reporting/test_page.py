@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from workspace import ROOT
 
-from pipeline.base import files, params
+from pipeline.base import files, params, places
 from pipeline.base.errors import BadInput
 from pipeline.data import splits
 from pipeline.learning import evaluation
@@ -68,7 +68,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         logits = rng.normal(size=(300, 10)) + 4 * np.eye(10)[labels]
         probabilities = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).astype(np.float32)
         for name in stage.PARTS:
-            splits.save(splits.PROCESSED / name, splits.Split(images, labels))
+            splits.save(places.PROCESSED / name, splits.Split(images, labels))
         ask = params.load().evaluate
         found = evaluation.leave(
             splits.Split(images, labels), probabilities, lambda seen: probabilities[: len(seen)], ask

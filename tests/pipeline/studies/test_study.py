@@ -14,10 +14,12 @@ from distributed import Client
 from workspace import ROOT
 
 from pipeline.base import params as params_file
+from pipeline.base import places
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Study
 from pipeline.data import splits
 from pipeline.data.splits import Split
+from pipeline.learning import fitting
 from pipeline.registry import versions
 from pipeline.studies import study, trial
 from pipeline.studies.trial import Trial
@@ -46,7 +48,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         labels = (np.arange(count) % 10).astype(np.uint8)
         images = rng.integers(0, 100, (count, 28, 28), dtype=np.uint8)
         images[np.arange(count), :, labels * 2 + 4] = 255
-        splits.save(splits.PROCESSED / name, Split(images, labels))
+        splits.save(places.PROCESSED / name, Split(images, labels))
     return tmp_path
 
 
@@ -159,7 +161,7 @@ def test_a_trial_of_other_code_is_another_trial(monkeypatch: pytest.MonkeyPatch)
     one = study.trials("tiny", TINY, PARAMS)[0]
     known = study._key(one, "data")
     assert study._key(one, "data") == known
-    monkeypatch.setattr(fitting, "code", lambda: ["other"])
+    monkeypatch.setattr(fitting, "code", lambda: "other")
     assert study._key(one, "data") != known
 
 

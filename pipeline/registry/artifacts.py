@@ -1,0 +1,115 @@
+"""Where do a version's files lie, and are they still the ones that were registered?"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from pipeline.base import files, places
+from pipeline.base.errors import BadInput
+from pipeline.registry import versions
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+_SETTLED_NS = 1_000_000_000  # a file younger than this may change again without its time of change telling
+
+
+def onnx_file(client: MlflowClient, version: ModelVersion) -> Path:
+    """The version's ONNX model on this disk, its digest checked against the one it was registered with."""
+    versions.check_ours(version)
+    path = download(client, version) / places.VERSION_ONNX
+    if not path.is_file() or files.sha256_file(path) != version.tags["onnx_sha256"]:
+        shutil.rmtree(_kept(version), ignore_errors=True)  # a copy that was damaged here is fetched anew the next time
+        raise BadInput(
+            f"the ONNX file of {version.name} version {version.version} is missing or not the one that was registered "
+            f"({path}): restore it from a backup, or `digits rollback`"
+        )
+    return path
+
+
+def champion_file(name: str) -> tuple[str, Path]:
+    """The champion's number and its ONNX file, digest checked; :class:`BadInput` if there is none.
+
+    Asking MLflow takes two seconds, most of them imports. A registry that is an SQLite file is not asked again while
+    the file is the very one of the last answer: no alias can have moved.
+    """
+    database = _database_state()
+    with suppress(OSError, ValueError, KeyError):
+        known = files.read_json(places.CHAMPION_CACHE)
+        path = Path(known["onnx"])
+        if [known["name"], known["database"]] == [name, database] and files.sha256_file(path) == known["sha256"]:
+            return known["version"], path
+    client = versions.connect()
+    version = versions.champion(client, name)
+    path = onnx_file(client, version)
+    if database and time.time_ns() - max(state[1] for state in database) > _SETTLED_NS:
+        facts = {"name": name, "database": database, "version": str(version.version), "onnx": str(path)}
+        files.write_json(places.CHAMPION_CACHE, {**facts, "sha256": files.sha256_file(path)})
+    return str(version.version), path
+
+
+def _database_state() -> list[list]:
+    """Path, time of the last change and size of the registry's SQLite file and its journals; empty for any other."""
+    database = places.registry_file()
+    if database is None:
+        return []
+    paths = [Path(f"{database}{suffix}") for suffix in ("", "-wal", "-journal")]
+    return [[str(path), path.stat().st_mtime_ns, path.stat().st_size] for path in paths if path.is_file()]
+
+
+def download(client: MlflowClient, version: ModelVersion) -> Path:
+    """The folder with the version's files: the artifact store's own where that is on this disk, else a copy that is
+    kept in .cache/versions, so that it is fetched once and is there while the store is away."""
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+
+    kept = _kept(version)
+    if kept.is_dir():
+        return kept
+    try:
+        place = _place(client, version)
+        if _is_local(place):
+            return Path(download_artifacts(place, tracking_uri=places.tracking_uri()))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as part:
+            folder = Path(download_artifacts(place, dst_path=part, tracking_uri=places.tracking_uri()))
+            if not kept.is_dir():  # else another process was quicker
+                folder.rename(kept)
+    except (MlflowException, OSError) as error:
+        raise BadInput(f"the files of {version.name} version {version.version} cannot be read: {error}") from None
+    return kept
+
+
+def erase(client: MlflowClient, version: ModelVersion) -> None:
+    """Delete the version, then its run and files: what is registered must never lack its files."""
+    folder = _kept(version)
+    with suppress(BadInput):  # files that are gone already are no reason to keep their name
+        if _is_local(_place(client, version)):
+            folder = download(client, version)
+    client.delete_model_version(version.name, str(version.version))
+    if version.run_id:
+        client.delete_run(version.run_id)
+    if places.home() in folder.resolve().parents:  # a tracking server's own store is the server's to clean
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _place(client: MlflowClient, version: ModelVersion) -> str:
+    """The address of the version's files: `models:/NAME/VERSION` would be looked up in whatever registry MLflow was
+    last set to."""
+    place: str = client.get_model_version_download_uri(version.name, str(version.version))
+    return place
+
+
+def _is_local(place: str) -> bool:
+    return urlsplit(place).scheme in ("", "file")
+
+
+def _kept(version: ModelVersion) -> Path:
+    return places.home() / places.VERSIONS / version.name / f"{version.version}-{version.run_id}"

@@ -1,0 +1,65 @@
+"""The network, fitted. Leaves the model as Keras and ONNX, its weights digest and its curves."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+
+from pipeline.base import files, places
+from pipeline.base import params as params_file
+from pipeline.base.errors import BadInput, one_line
+from pipeline.base.params import Augment, Params
+from pipeline.data import splits
+from pipeline.data.splits import Split
+from pipeline.learning import export, fitting, networks
+from pipeline.learning.backend import keras
+from pipeline.reporting import figures
+
+
+def facts(params: Params, model: keras.Model, history: pd.DataFrame) -> dict:
+    """What reports/training.json says; of several members, means, and the first that overfits."""
+    kept, by_member = history[history["kept"]], history.groupby("member")
+    return {
+        "recipe": params.train.recipe,
+        "seed": params.train.seed,
+        "network": params.recipe.network.name,
+        "members": params.recipe.members,
+        "precision": params.recipe.precision if networks.has_fast_bfloat16() else "float32",
+        "augmented": params.recipe.augment != Augment(),
+        "weights": model.count_params(),
+        "epochs": int(by_member["epoch"].max().max()),
+        "kept_epoch": int(kept["epoch"].max()),
+        "overfits_from": fitting.first_overfit(history),
+        "val_loss": round(float(kept["val_loss"].mean()), 6),
+        "val_accuracy": round(float(kept["val_accuracy"].mean()), 6),
+    }
+
+
+def main() -> None:
+    params = params_file.load()
+    train, val = (Split(*map(np.asarray, splits.load(places.PROCESSED / name))) for name in ("train", "val"))
+    model, history = fitting.fit_all(train, val, params.recipe, params.train.seed, places.CHECKPOINTS)
+    if not np.isfinite(history[["loss", "val_loss"]].to_numpy()).all():
+        raise BadInput(f"params.yaml: training diverged: lower the learning_rate of recipe {params.train.recipe}")
+    export.save_keras(model, places.KERAS)
+    difference = export.export_onnx(model, places.ONNX, val.images[:1000])
+    digest, seconds = export.weights_digest(model), round(float(history.pop("seconds").sum()), 1)
+    found = facts(params, model, history) | {"fitted": fitting.digest(params.recipe, fitting.data_digest(train, val))}
+    files.write_text(places.WEIGHTS_DIGEST, digest + "\n")
+    with files.atomic(places.HISTORY) as part:
+        history.to_csv(part, index=False)
+    files.write_json(places.TRAINING, found)
+    figures.save(figures.curves(history, found["overfits_from"]), places.CURVES)
+    files.write_json(places.TIMING, {"weights_sha256": digest, "train_seconds": seconds})
+    shutil.rmtree(places.CHECKPOINTS)
+    overfits = f"; overfits from epoch {found['overfits_from']}" if found["overfits_from"] else ""
+    print(
+        f"train: {found['recipe']}, {found['weights']:,} weights, {found['epochs']} epochs in {seconds:.0f} s; epoch "
+        f"{found['kept_epoch']}'s is kept, val accuracy {found['val_accuracy']:.2%}{overfits}; ONNX equals Keras to "
+        f"{difference:.1g}; weights {digest[:12]}"
+    )
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()

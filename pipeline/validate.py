@@ -1,0 +1,35 @@
+"""May this data in? Leaves reports/validation.json and the Data Docs in reports/validation/.
+
+It then stops the pipeline with a line for each critical finding; warnings are printed and go on.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from pipeline.base import files, places
+from pipeline.base import params as params_file
+from pipeline.base.errors import BadInput, one_line
+from pipeline.data import checks, described
+
+
+def main() -> None:
+    params = params_file.load().validate_
+    places.REPORTS.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=places.REPORTS) as folder:
+        validated = checks.validate(described.load("train"), described.load("test"), params, Path(folder) / "docs")
+        shutil.rmtree(places.DATA_DOCS, ignore_errors=True)
+        (Path(folder) / "docs").replace(places.DATA_DOCS)
+    files.write_json(places.VALIDATION, validated.as_json())
+    failed = [check for check in validated.checks if not check.passed]
+    for check in failed:
+        if not check.stops:
+            print(f"warning: validate: {check.message}")
+    if not validated.success:
+        raise BadInput("\n".join(f"validate: {check.message}" for check in failed if check.stops))
+    print(f"validate: {len(validated.checks)} checks, warnings: {len(failed)}; see {places.DATA_DOCS}/index.html")
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()
