@@ -1,8 +1,12 @@
 """Fixtures that several rooms' tests share."""
 
+import os
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 from workspace import Workspace
 
@@ -10,23 +14,62 @@ from workspace import Workspace
 settings.register_profile("here", deadline=None, derandomize=True)
 settings.load_profile("here")
 
+Once = Callable[[str, Callable[[Path], object]], Path]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a file stay together, as they share a workspace, a server or a browser, unless a mark says otherwise."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Has a folder filled once a session: by whichever of xdist's workers asks first, while the others wait for it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def filled(name: str, fill: Callable[[Path], object]) -> Path:
+        place, mark = shared / name, shared / f"{name}.filled"
+        with FileLock(shared / f"{name}.lock"):
+            if not mark.exists():
+                shutil.rmtree(place, ignore_errors=True)  # of a worker that failed
+                place.mkdir()
+                fill(place)
+                mark.touch()
+        return place
+
+    return filled
+
 
 @pytest.fixture(scope="session")
 def new_workspace(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Workspace]:
-    return lambda short=True: Workspace(tmp_path_factory.mktemp("workspace"), short)
+    return lambda short=True: Workspace.new(tmp_path_factory.mktemp("workspace"), short)
 
 
 @pytest.fixture(scope="session")
-def demo(new_workspace: Callable[..., Workspace]) -> Workspace:
-    """A workspace in which `make demo` was typed: the embedded data set, the shipped params, a champion."""
-    workspace = new_workspace(short=False)
-    workspace.digits("run", "--dataset", "digits")
-    return workspace
+def demo(once: Once) -> Workspace:
+    """A workspace in which `make demo` was typed: the embedded data set, the shipped params, a champion.
+
+    Whoever wants to change it takes a copy.
+    """
+    return Workspace(once("demo", lambda place: Workspace.new(place, short=False).digits("run", "--dataset", "digits")))
 
 
 @pytest.fixture(scope="session")
-def trained(new_workspace: Callable[..., Workspace]) -> Workspace:
-    """A workspace in which `digits run` was typed once, never interrupted."""
-    workspace = new_workspace()
-    workspace.digits("run")
-    return workspace
+def trained(once: Once) -> Workspace:
+    """A workspace in which `digits run` was typed once, never interrupted. Whoever wants to change it takes a copy."""
+    return Workspace(once("trained", lambda place: Workspace.new(place).digits("run")))
+
+
+@pytest.fixture(scope="session")
+def empty_registry(once: Once) -> Path:
+    """An MLflow database with all its tables and nothing in them: its dozens of migrations take seconds."""
+
+    def fill(place: Path) -> None:
+        from mlflow import MlflowClient
+
+        MlflowClient(f"sqlite:///{place}/mlflow.db").search_registered_models()
+
+    return once("registry", fill) / "mlflow.db"

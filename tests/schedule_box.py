@@ -4,25 +4,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import yaml
+from waiting import WAIT, until
 from workspace import Workspace
-
-WAIT = 240.0  # seconds for anything to happen; nothing is asserted of how long it takes
-
-
-def until(found: Callable[[], Any], what: str) -> Any:
-    """Wait for a true answer and return it."""
-    ends = time.monotonic() + WAIT
-    while not (answer := found()):
-        assert time.monotonic() < ends, f"{what}: it did not happen"
-        time.sleep(0.2)
-    return answer
 
 
 def free_port() -> int:
@@ -137,5 +125,4 @@ def set_schedule(workspace: Workspace, seconds: int | None) -> None:
     schedules = [{"interval": seconds, "slug": "often", "parameters": {"reason": "schedule: often"}}] if seconds else []
     told["deployments"][0]["schedules"] = schedules
     path.write_text(yaml.safe_dump(told))
-    author = ("-c", "user.name=t", "-c", "user.email=t@localhost")
-    workspace.run("git", *author, "commit", "-qam", "schedule")
+    workspace.commit("schedule")

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -24,23 +25,53 @@ PARTS = (
 )
 # A short training: these tests are about the pipeline, tests/behaviour is about the model.
 SHORT = {"epochs": "2", "min_steps_per_epoch": "20", "min_accuracy": "0.3", "min_recall": "0.0", "max_gap": "1.0"}
+# Where MLflow's tables hold the address of a file.
+REGISTRY_PLACES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "storage_location"),
+    ("model_versions", "source"),
+)
 
 
 class Workspace:
     """A folder and the commands typed in it."""
 
-    def __init__(self, folder: Path, short: bool = True) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.more: dict[str, str] = {}  # of the environment
+
+    @classmethod
+    def new(cls, folder: Path, short: bool = True) -> "Workspace":
+        """A clone in an empty folder."""
+        workspace = cls(folder)
         for part in PARTS:
             (folder / part).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / part, folder / part)
         for room in ("flows", "pipeline", "serving"):
             shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
-        self.edit("dataset", "digits", **(SHORT if short else {}))
-        author = ("-c", "user.name=t", "-c", "user.email=t@localhost")
-        for command in (["init", "-q"], ["add", "-A"], [*author, "commit", "-qm", "a clone"]):
+        workspace.edit("dataset", "digits", **(SHORT if short else {}))
+        for command in (["init", "-q"], ["add", "-A"]):
             subprocess.run(["git", *command], cwd=folder, check=True)
+        workspace.commit("a clone")
+        return workspace
+
+    def copy(self, folder: Path) -> "Workspace":
+        """The same in another place, with its registry pointing there."""
+        shutil.copytree(self.folder, folder, symlinks=True, ignore=shutil.ignore_patterns("serve-*.log", "live.db*"))
+        with sqlite3.connect(folder / "mlflow.db") as connection:
+            for table, column in REGISTRY_PLACES:
+                replace = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"  # noqa: S608
+                connection.execute(replace, (str(self.folder), str(folder)))
+        for cached in (folder / ".cache/champion.json", folder / ".cache/serving.json"):
+            cached.unlink(missing_ok=True)
+        return Workspace(folder)
+
+    def commit(self, message: str, *paths: str) -> None:
+        """Commit what was changed, or these files alone, as a person would."""
+        author = ("-c", "user.name=t", "-c", "user.email=t@localhost")
+        self.run("git", *author, "commit", "-qm", message, *(paths or ("-a",)))
 
     def edit(self, key: str = "", value: str = "", **more: str) -> None:
         """Set keys of params.yaml, each by its last name at its first place (of the recipes, fast's)."""

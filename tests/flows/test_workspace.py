@@ -37,8 +37,7 @@ def test_it_is_at_the_last_commit_whatever_is_being_edited(checkout: Workspace):
         (place / ".dvc/tmp").mkdir(exist_ok=True)
         (place / ".dvc/tmp/rwlock").touch()
         (place / "dvc.lock").write_text("schema: '2.0'\nstages:\n  ingest:\n    cmd: py")
-    author = ("-c", "user.name=t", "-c", "user.email=t@localhost")
-    checkout.run("git", *author, "commit", "-qam", "another seed")
+    checkout.commit("another seed")
     with workspace.held() as place:
         assert seed(place) == 99
         assert not (place / ".dvc/tmp/rwlock").exists()
@@ -64,8 +63,7 @@ def test_it_shares_the_cache_and_brings_in_what_git_does_not_hold(checkout: Work
 def test_a_data_set_that_is_one_file_is_brought_in(checkout: Workspace):
     text = (checkout.folder / "params.yaml").read_text()
     (checkout.folder / "params.yaml").write_text(text.replace("local_dir: data/incoming", "local_dir: mine/digits.csv"))
-    author = ("-c", "user.name=t", "-c", "user.email=t@localhost")
-    checkout.run("git", *author, "commit", "-qam", "my own data")
+    checkout.commit("my own data")
     (checkout.folder / "mine").mkdir()
     (checkout.folder / "mine/digits.csv").write_text("label\n")
     for _ in range(2):

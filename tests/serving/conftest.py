@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from running import Service, copy_of
+from running import Service
 from workspace import Workspace
 
 
 @pytest.fixture(scope="session")
 def service(demo: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service on the demo's champion, shared by the tests that leave it as it is."""
-    running = Service(copy_of(demo, tmp_path_factory.mktemp("serving") / "workspace"))
+    running = Service(demo.copy(tmp_path_factory.mktemp("serving") / "workspace"))
     running.ready()
     yield running
     assert running.stop() == 0

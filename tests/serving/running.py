@@ -2,29 +2,17 @@
 
 import json
 import re
-import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+from waiting import WAIT, until
 from workspace import Workspace
-
-WAIT = 60.0  # seconds for anything to happen; nothing is asserted of how long it takes
-
-
-def until(found: Callable[[], Any], what: str) -> Any:
-    ends = time.monotonic() + WAIT
-    while not (answer := found()):
-        assert time.monotonic() < ends, f"{what}: it did not happen"
-        time.sleep(0.05)
-    return answer
 
 
 class Service:
@@ -70,22 +58,6 @@ class Service:
         self.client.close()
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(WAIT)
-
-
-def copy_of(workspace: Workspace, folder: Path) -> Workspace:
-    """The same workspace in another place, with its registry pointing there."""
-    shutil.copytree(workspace.folder, folder, symlinks=True, ignore=shutil.ignore_patterns("serve-*.log", "live.db*"))
-    with sqlite3.connect(folder / "mlflow.db") as connection:
-        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri"),
-                              ("logged_models", "artifact_location"), ("model_versions", "storage_location"),
-                              ("model_versions", "source")):  # fmt: skip
-            replace = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"  # noqa: S608
-            connection.execute(replace, (str(workspace.folder), str(folder)))
-    for cached in (folder / ".cache/champion.json", folder / ".cache/serving.json"):
-        cached.unlink(missing_ok=True)
-    copy = Workspace.__new__(Workspace)
-    copy.folder, copy.more = folder, {}
-    return copy
 
 
 def problem(answer: httpx.Response, status: int) -> str:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from running import Service, copy_of, until
+from running import Service
+from waiting import until
 from workspace import Workspace
 
 from pipeline.base import params as params_file
@@ -21,7 +22,7 @@ from pipeline.registry import versions
 
 @pytest.fixture
 def workspace(demo: Workspace, tmp_path: Path) -> Workspace:
-    return copy_of(demo, tmp_path / "workspace")
+    return demo.copy(tmp_path / "workspace")
 
 
 def register_another(

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from running import until
+from waiting import until
 from workspace import ROOT
 
 from pipeline.base import params as params_file

@@ -9,7 +9,8 @@ from pathlib import Path
 import photos
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from running import Service, copy_of, until
+from running import Service
+from waiting import until
 from workspace import Workspace
 
 CHROMIUM = shutil.which("chromium")
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: 
 
 @pytest.fixture(scope="module")
 def service(demo: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    running = Service(copy_of(demo, tmp_path_factory.mktemp("page") / "workspace"))
+    running = Service(demo.copy(tmp_path_factory.mktemp("page") / "workspace"))
     running.ready()
     yield running
     assert running.stop() == 0

@@ -19,8 +19,9 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from PIL import Image
-from running import Service, copy_of, problem, until
+from running import Service, problem
 from schemathesis.specs.openapi.checks import positive_data_acceptance
+from waiting import until
 from workspace import Workspace
 
 
@@ -277,7 +278,7 @@ def test_the_service_keeps_to_its_openapi_document(service: Service):
 
 @pytest.fixture
 def workspace(demo: Workspace, tmp_path: Path) -> Workspace:
-    return copy_of(demo, tmp_path / "workspace")
+    return demo.copy(tmp_path / "workspace")
 
 
 def test_a_key_is_asked_for_where_one_is_set(workspace: Workspace):

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from schedule_box import Box, processes_of, set_schedule, until, worker_of
+from schedule_box import Box, processes_of, set_schedule, worker_of
+from waiting import until
 from workspace import Workspace
 
 KILLS = 20
@@ -52,8 +53,7 @@ def test_twenty_kills_at_random_moments_leave_nothing_behind(box: Box):
     before, place = None, box.workspace.folder / ".cache/retrain"
     for number in range(KILLS):
         box.workspace.edit("seed", str(100 + number))  # something to do each time
-        author = ("-c", "user.name=t", "-c", "user.email=t@localhost")
-        box.workspace.run("git", *author, "commit", "-qam", f"seed {number}")
+        box.workspace.commit(f"seed {number}")
         run = box.begin(reason=f"kill {number}")
         until(lambda run=run: started(box, run), "start")
         time.sleep(rng.uniform(0, LONGEST))  # the moment is what is random here

@@ -74,8 +74,7 @@ def test_a_version_that_comes_out_otherwise_is_told(workspace: Workspace):
     path = workspace.folder / "pipeline/train.py"
     whole = path.read_text()
     path.write_text(whole.replace("keras.utils.set_random_seed(seed)", "keras.utils.set_random_seed(seed + 1)"))
-    author = ("-c", "user.name=t", "-c", "user.email=t@localhost")
-    workspace.run("git", *author, "commit", "-qm", "another seed", "pipeline/train.py")
+    workspace.commit("another seed", "pipeline/train.py")
     workspace.run("dvc", "repro", "-q")
     latest = json.loads((workspace.folder / "reports/registration.json").read_text())["version"]
     commit = workspace.run("git", "rev-parse", "HEAD~1").stdout.strip()

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image, ImageDraw
-from schedule_box import processes_of, until
+from schedule_box import processes_of
+from waiting import until
 from workspace import ROOT, Workspace
 
 STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])

@@ -12,7 +12,8 @@ import httpx
 import numpy as np
 import pytest
 import yaml
-from schedule_box import Box, processes_of, set_schedule, until, worker_of
+from schedule_box import Box, processes_of, set_schedule, worker_of
+from waiting import until
 from workspace import Workspace
 
 
@@ -59,8 +60,7 @@ def test_a_killed_worker_leaves_no_orphan_and_the_next_run_completes(box: Box):
     box.pause()
     until(lambda: not box.having("RUNNING"), "quiet")
     box.workspace.edit("seed", "11")
-    author = ("-c", "user.name=t", "-c", "user.email=t@localhost")
-    box.workspace.run("git", *author, "commit", "-qam", "another seed")
+    box.workspace.commit("another seed")
     run = box.begin(reason="to be killed")
     training = lambda: any("pipeline.train" in line for line in processes_of(box.workspace.folder))  # noqa: E731
     until(training, f"training\n{box.logs()}")

@@ -1,0 +1,32 @@
+"""Fixtures of the flows' tests."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from checkout import Checkout
+from prefect.testing.utilities import prefect_test_harness
+from waiting import WAIT
+from workspace import ROOT
+
+from pipeline.base import params as params_file
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[None]:
+    """Prefect's own, for as long as the tests of flows run."""
+    with prefect_test_harness(server_startup_timeout=int(WAIT)):
+        yield
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, empty_registry: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
+    """The process works in it, as a worker of Prefect's does; there is no champion yet."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copy(empty_registry, tmp_path)
+    params_file.choose(tmp_path / "params.yaml", dataset="digits", recipe=None)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DIGITS_HOME", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")  # flows set it; monkeypatch brings the old value back
+    return Checkout(tmp_path)

@@ -1,0 +1,128 @@
+"""The monitor as a flow: what it says of each window, and that an alarm is told once, as it begins."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checkout import Checkout, images
+from prefect.logging import disable_run_logger
+
+from flows import events
+from flows import monitor as flow
+from pipeline.base.errors import BadInput
+from pipeline.monitoring import alerts, windows
+from pipeline.monitoring import monitor as room
+
+pytestmark = pytest.mark.xdist_group("flows")  # they share a server
+GOOD, BAD = False, True
+Windows = Callable[..., list[tuple[bool, int]]]
+
+
+def look() -> Any:
+    """Run the flow once: its record, or the words with which it ended early."""
+    state = flow.monitor(return_state=True)
+    found = state.result()
+    return state.message if found is None else found
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The drift events that are told to Prefect."""
+    told: list[Any] = []
+    monkeypatch.setattr(events, "drift", lambda model, record: told.append((model, record)))
+    return told
+
+
+def test_without_a_champion_there_is_nothing_to_compare_with(server: None, checkout: Checkout):
+    assert look() == "digits-cnn has no champion yet, so there is nothing to compare with"
+
+
+def test_a_window_of_too_few_images_says_nothing(server: None, checkout: Checkout):
+    checkout.crown()
+    checkout.ask(images()[: checkout.params.monitor.min_images - 1])
+    assert look() == "fewer than 100 images came in since the last look"
+    assert windows.of("digits-cnn") == []
+    checkout.ask(images()[:1])
+    assert look()["images"] == 100
+
+
+def test_a_window_like_the_reference_is_good_and_one_of_other_images_is_bad(
+    server: None, checkout: Checkout, told: list[Any]
+):
+    number = checkout.crown()
+    checkout.ask(images())
+    good = look()
+    assert (good["bad"], good["alarm"], good["images"], good["version"]) == (False, False, 400, number)
+    checkout.ask(255 - images())
+    bad = look()
+    assert (bad["bad"], bad["alarm"], bad["images"]) == (True, False, 400)  # one odd window is not drift
+    assert [record["bad"] for record in windows.of("digits-cnn", number)] == [False, True]
+    assert "<html" in (checkout.folder / bad["page"]).read_text()
+    assert told == [] and alerts.told() == []
+
+
+class Snapshot:
+    """Stands for Evidently's."""
+
+    def save_html(self, path: str) -> None:
+        Path(path).write_text("<html>")
+
+
+@pytest.fixture
+def come_in(checkout: Checkout, told: list[Any], monkeypatch: pytest.MonkeyPatch) -> Windows:
+    """Has windows come in, good ones and bad ones; returns whether each was an alarm, and how often it was told."""
+    checkout.crown()
+    monkeypatch.setattr(flow, "create_markdown_artifact", lambda *_, **__: None)  # it takes a server
+
+    def through(*verdicts: bool) -> list[tuple[bool, int]]:
+        found = []
+        for verdict in verdicts:
+            at = f"2026-01-01T00:00:{len(windows.of('digits-cnn')):02}+00:00"
+            record = {"at": at, "model": "digits-cnn", "version": checkout.champion(), "images": 300, "last_row": None}
+            record |= {"bad": verdict, "drifted_share": 0.5 * verdict, "columns": {"ink": 0.4 * verdict, "slant": 0.1}}
+            monkeypatch.setattr(room, "look", lambda *_, record=record: (record, Snapshot()))
+            with disable_run_logger():
+                found.append((flow.monitor.fn()["alarm"], len(told)))
+            assert len(alerts.told()) == len(told)  # people hear of what Prefect hears of
+        return found
+
+    return through
+
+
+def test_an_alarm_is_told_once_as_it_begins_and_not_again_while_it_goes_on(come_in: Windows, told: list[Any]):
+    assert come_in(BAD, BAD, BAD, BAD) == [(False, 0), (True, 1), (True, 1), (True, 1)]
+    (model, record), (alert,) = told[0], alerts.told()
+    assert model == "digits-cnn" and record["drifted_share"] == 0.5
+    assert alert["kind"] == "drift" and alert["message"].startswith("2 of the last 3 windows are bad: 300 images, 50%")
+    assert "ink (0.40), slant (0.10)" in alert["message"]
+
+
+def test_an_alarm_that_ended_is_told_again_when_it_comes_back(come_in: Windows):
+    assert come_in(BAD, BAD, GOOD, GOOD, BAD, BAD) == [
+        *((False, 0), (True, 1), (False, 1), (False, 1), (False, 1), (True, 2)),
+    ]
+
+
+def test_a_good_window_in_between_ends_the_alarm_though_the_bad_ones_are_recent(come_in: Windows):
+    assert come_in(BAD, GOOD, BAD, GOOD, BAD) == [(False, 0), (False, 0), (True, 1), (False, 1), (True, 2)]
+
+
+def test_bad_windows_that_lie_too_far_apart_are_no_alarm(come_in: Windows):
+    assert come_in(BAD, GOOD, GOOD, BAD, GOOD, GOOD, BAD) == [(False, 0)] * 7
+
+
+def test_a_new_champion_begins_without_the_windows_of_the_one_before(come_in: Windows, checkout: Checkout):
+    assert come_in(BAD, BAD)[-1] == (True, 1)
+    checkout.crown()
+    assert come_in(BAD, BAD) == [(False, 1), (True, 2)]
+
+
+def test_a_folder_of_pictures_is_named_from_where_the_flow_was_started(
+    checkout: Checkout, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+):
+    checkout.crown()
+    monkeypatch.chdir(elsewhere := tmp_path_factory.mktemp("elsewhere"))
+    (elsewhere / "pictures").mkdir()
+    with disable_run_logger(), pytest.raises(BadInput, match=rf"^{elsewhere}/pictures holds no PNG or JPEG"):
+        flow.monitor.fn(folder="pictures")
