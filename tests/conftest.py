@@ -20,7 +20,7 @@ def new_workspace(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Wor
 def demo(new_workspace: Callable[..., Workspace]) -> Workspace:
     """A workspace in which `make demo` was typed: the embedded data set, the shipped params, a champion."""
     workspace = new_workspace(short=False)
-    workspace.digits("run", "--dataset", "digits")
+    workspace.digits("run", "--dataset", "digits", "--recipe", "fast")
     return workspace
 
 
