@@ -10,10 +10,10 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: install ## install, then run everything on the digits that ship with scikit-learn: no download
-	@digits run --dataset digits
+	@digits run --dataset digits --recipe fast
 
 run: install ## install, then run everything on MNIST (from MNIST_DIR if set, else downloaded)
-	@digits run --dataset mnist
+	@digits run --dataset mnist --recipe default
 
 schedule: install ## retrain by schedule on this machine: Prefect's server, a worker and prefect.yaml, until Ctrl-C
 	@exec python -m flows.schedule $(if $(PORT),--port $(PORT))

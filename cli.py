@@ -1,27 +1,68 @@
 """The `digits` command: parses, calls one room, prints; nothing else."""
 
-import argparse
 import json
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
-from pipeline.base import params as params_file
+import typer
+from typer.core import TyperGroup
+
 from pipeline.base.errors import BadInput, one_line
+
+CTRL_C = 130
+
+
+class Panels(TyperGroup):
+    """The commands in the help, by panel; Typer's own panels need Rich, which takes longer to import than the help."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for name, command in self.commands.items():
+            panel = getattr(command, "rich_help_panel", None) or "Commands"
+            panels.setdefault(panel, []).append((name, command.help or ""))
+        for panel, rows in panels.items():
+            with formatter.section(panel):
+                formatter.write_dl(rows)
+
+
+app = typer.Typer(
+    cls=Panels,
+    help="Retrain, judge and use a digit classifier.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+# The panels of the help, in the order of their first commands.
+TRAIN, USE, DATA, LOOK_BACK, HOUSE = "Train and judge", "Use", "Data", "Look back", "House-keeping"
 
 
 def main(argv: list[str] | None = None) -> None:
-    arguments = parser().parse_args(argv)
+    arguments = sys.argv[1:] if argv is None else argv
     with one_line():
         try:
-            arguments.command(arguments)
+            code = app(arguments or ["--help"], prog_name="digits", standalone_mode=False)
+        except typer.TyperException as error:
+            raise BadInput(_wrong_use(error)) from None
         except Exception as error:
             if not _is_the_registry_s(error):
                 raise
             said = " ".join(str(error).split())[:300]
             raise BadInput(f"the registry (MLFLOW_TRACKING_URI) cannot do that or does not answer: {said}") from None
+        if code == CTRL_C:  # Typer caught it
+            raise KeyboardInterrupt
+    if code:
+        sys.exit(code)
+
+
+def _wrong_use(error: typer.TyperException) -> str:
+    """One line of what Typer found wrong, and whose help says how it is done right."""
+    said, context = " ".join(error.format_message().split()).rstrip("."), getattr(error, "ctx", None)
+    command = context.command_path if context else "digits"
+    return f"{said[0].lower()}{said[1:]} (see `{command} --help`)"
 
 
 def _is_the_registry_s(error: Exception) -> bool:
@@ -29,232 +70,253 @@ def _is_the_registry_s(error: Exception) -> bool:
     return any(kind.__module__.startswith(("mlflow.", "sqlalchemy.")) for kind in type(error).__mro__)
 
 
-def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="digits", description="Retrain, judge and use a digit classifier.")
-    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+def _datasets() -> list[str]:
+    from pipeline.base.params import Dataset
 
-    run = _add(commands, "run", run_pipeline, "run what changed (`dvc repro`), then put a new challenger to the gate")
-    run.add_argument(
-        "--dataset", choices=get_args(params_file.Dataset), help="put the workspace on this data set first"
-    )
-
-    run.add_argument("--recipe", metavar="NAME", help="train with this recipe of params.yaml from now on")
-
-    study = _add(commands, "study", run_study, "run a grid of trials on Dask and say what it found, with intervals")
-    study.add_argument("name", metavar="NAME", help="a study of params.yaml")
-    study.add_argument("--file", type=Path, metavar="FILE", help="read it from this YAML file of studies instead")
-    study.add_argument("--scheduler", metavar="ADDRESS", help="a Dask scheduler, as tcp://host:8786; else this machine")
-
-    predict = _add(commands, "predict", predict_files, "read the digit on each picture with the champion")
-    predict.add_argument("files", nargs="+", metavar="FILE", help="PNG or JPEG of one digit, any size and colours")
-
-    batch = _add(commands, "add-batch", add_batch, "take in a batch of new labelled digits, or quarantine it")
-    batch.add_argument(
-        "path", type=Path, nargs="?", metavar="PATH", help="an npz or csv file, or a folder of IDX files or pictures"
-    )
-    batch.add_argument("--corrections", action="store_true", help="those that people made on the page, instead of PATH")
-    batch.add_argument("--by", metavar="WHO", help="recorded with it; else DIGITS_USER or your user name")
-
-    _add(commands, "champion", show_champion, "the model in use")
-    _add(commands, "history", show_history, "every promotion, refusal and rollback, oldest first")
-
-    why = _add(commands, "why", show_why, "where a version came from, what it measured, the verdict on it")
-    why.add_argument("version", metavar="VERSION", help="its number, or champion or challenger")
-
-    promote = _add(commands, "promote", promote_challenger, "put the challenger through the gate against the champion")
-    promote.add_argument("version", nargs="?", default="challenger", metavar="VERSION", help="judge this one instead")
-
-    back = _add(
-        commands, "rollback", roll_back, "return to the previous champion, after proof that it still answers the same"
-    )
-    for decision in (promote, back):
-        decision.add_argument("--reason", default="", metavar="TEXT", help="why; kept in the history")
-
-    again = _add(commands, "reproduce", reproduce_version, "make a version again from what made it, and compare")
-    again.add_argument("version", metavar="VERSION", help="its number, or champion or challenger")
-
-    serve = _add(commands, "serve", serve_champion, "answer over HTTP with the champion, and show the page to draw on")
-    serve.add_argument(
-        "--host", default="127.0.0.1", metavar="ADDRESS", help="to listen on (127.0.0.1: this machine alone)"
-    )
-    serve.add_argument("--port", type=int, default=8000, metavar="PORT", help="to listen on (8000); 0 takes a free one")
-
-    prune = _add(commands, "prune", prune_old, "remove old versions, runs and cached data that nobody needs")
-    prune.add_argument("--dry-run", action="store_true", help="only say what would go")
-    return top
+    return list(get_args(Dataset))
 
 
-def _add(commands: Any, name: str, command: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
-    added: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-    added.set_defaults(command=command)
-    added.add_argument("--json", action="store_true", help="print JSON instead of text")
-    if name not in ("run", "study"):
-        added.add_argument("--model", metavar="NAME", help="a registered model other than the workspace's own")
-    return added
+def _names(section: str) -> list[str]:
+    """What a shell offers: the names in a section of params.yaml, unchecked; none where it cannot be read."""
+    import yaml
+
+    try:
+        return list(yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))[section])
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return []
 
 
-def run_pipeline(arguments: argparse.Namespace) -> None:
+def _option(metavar: str, text: str, names: Callable[[], list[str]] | None = None) -> Any:
+    return typer.Option(metavar=metavar, help=text, autocompletion=names)
+
+
+def _argument(metavar: str, text: str, names: Callable[[], list[str]] | None = None) -> Any:
+    return typer.Argument(metavar=metavar, help=text, autocompletion=names)
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Model = Annotated[str | None, _option("NAME", "A registered model other than the workspace's own.")]
+Reason = Annotated[str, _option("TEXT", "Why; kept in the history.")]
+Version = Annotated[
+    str, _argument("VERSION", "Its number, or champion or challenger.", lambda: ["champion", "challenger"])
+]
+DATASETS = "digits, mnist, kaggle, or your own as idx, npz, csv or folder"
+Dataset = Annotated[str | None, _option("NAME", f"Put the workspace on this data set first: {DATASETS}.", _datasets)]
+Recipe = Annotated[
+    str | None, _option("NAME", "Train with this recipe of params.yaml from now on.", lambda: _names("recipes"))
+]
+Study = Annotated[str, _argument("NAME", "A study of params.yaml.", lambda: _names("studies"))]
+StudyFile = Annotated[Path | None, _option("FILE", "Read it from this YAML file of studies instead.")]
+Scheduler = Annotated[str | None, _option("ADDRESS", "A Dask scheduler, as tcp://host:8786; else this machine.")]
+Pictures = Annotated[list[str], _argument("FILE", "PNG or JPEG of one digit, any size and colours.")]
+Host = Annotated[str, _option("ADDRESS", "To listen on (127.0.0.1: this machine alone).")]
+Port = Annotated[int, _option("PORT", "To listen on; 0 takes a free one.")]
+Batch = Annotated[Path | None, _argument("PATH", "An npz or csv file, or a folder of IDX files or pictures.")]
+Corrections = Annotated[
+    bool, typer.Option("--corrections", help="Those that people made on the page, instead of PATH.")
+]
+By = Annotated[str | None, _option("WHO", "Recorded with it; else DIGITS_USER or your user name.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")]
+
+
+@app.command("run", rich_help_panel=TRAIN)
+def run_pipeline(dataset: Dataset = None, recipe: Recipe = None, as_json: AsJson = False) -> None:
+    """Run what changed (`dvc repro`), then put a new challenger to the gate."""
+    from pipeline.base import params as params_file
+
+    params_file.choose(dataset=dataset, recipe=recipe)  # before the slow import: wrong use is said at once
     from pipeline import run
 
-    if arguments.dataset or arguments.recipe:
-        params_file.choose(dataset=arguments.dataset, recipe=arguments.recipe)
-    outcome = run.run(params_file.load()).as_json()
-    _print(arguments, outcome, f"{_decision(outcome)}\n{_champion_line(outcome)}")
+    params = params_file.load()
+    if recipe is None:
+        print(run.announcement(params), file=sys.stderr, flush=True)
+    outcome = run.run(params).as_json()
+    _print(as_json, outcome, f"{_decision(outcome)}\n{_champion_line(outcome)}")
 
 
-def run_study(arguments: argparse.Namespace) -> None:
+@app.command("study", rich_help_panel=TRAIN)
+def run_study(name: Study, file: StudyFile = None, scheduler: Scheduler = None, as_json: AsJson = False) -> None:
+    """Run a grid of trials on Dask and say what it found, with intervals."""
     from pipeline.studies import study
 
-    params = params_file.load()
-    found = study.run(arguments.name, study.read(arguments.name, params, arguments.file), params, arguments.scheduler)
-    _print(arguments, found, f"{found['findings']}\nthe table, the plot and every trial: {found['report']}")
+    params = _params()
+    found = study.run(name, study.read(name, params, file), params, scheduler)
+    _print(as_json, found, f"{found['findings']}\nthe table, the plot and every trial: {found['report']}")
 
 
-def predict_files(arguments: argparse.Namespace) -> None:
+@app.command("predict", rich_help_panel=USE)
+def predict_files(files: Pictures, as_json: AsJson = False, model: Model = None) -> None:
+    """Read the digit on each picture with the champion."""
     from pipeline.digits import framing
     from pipeline.learning import inference
     from pipeline.registry import artifacts
 
-    name = _model_name(arguments)
-    images = [framing.frame(Path(path), path) for path in arguments.files]
+    name = _model_name(model)
+    images = [framing.frame(Path(path), path) for path in files]
     version, onnx = artifacts.champion_file(name)
-    model = inference.open_model(onnx)
-    answers = []
-    for path, image in zip(arguments.files, images, strict=True):
-        probabilities = inference.run(model, image[None])[0]
+    session = inference.open_model(onnx)
+    answers: list[dict[str, Any]] = []
+    for path, image in zip(files, images, strict=True):
+        probabilities = inference.run(session, image[None])[0]
         digit = int(probabilities.argmax())
         answers.append({"file": path, "digit": digit, "probabilities": [round(float(p), 6) for p in probabilities]})
     lines = [f"{a['file']}: {a['digit']} ({max(a['probabilities']):.1%})" for a in answers]
-    _print(arguments, {"model": name, "version": version, "answers": answers}, "\n".join(lines))
+    _print(as_json, {"model": name, "version": version, "answers": answers}, "\n".join(lines))
 
 
-def add_batch(arguments: argparse.Namespace) -> None:
+@app.command("serve", rich_help_panel=USE)
+def serve_champion(host: Host = "127.0.0.1", port: Port = 8000, as_json: AsJson = False, model: Model = None) -> None:
+    """Answer over HTTP with the champion, and show the page to draw on."""
+    from serving import logs, service
+
+    logs.to_stderr(as_json)
+    settings, key = _params().serving, os.environ.get("DIGITS_API_KEY")
+    service.serve(_model_name(model), settings, host, port, key)
+
+
+@app.command("add-batch", rich_help_panel=DATA)
+def add_batch(
+    path: Batch = None, corrections: Corrections = False, by: By = None, as_json: AsJson = False, model: Model = None
+) -> None:
+    """Take in a batch of new labelled digits, or quarantine it."""
     from flows import events
     from pipeline.data import intake
-    from pipeline.monitoring import alerts, corrections
+    from pipeline.monitoring import alerts
+    from pipeline.monitoring import corrections as room
     from pipeline.registry import history
 
-    if (arguments.path is None) != arguments.corrections:
+    if (path is None) != corrections:
         raise BadInput("give either the PATH of a batch or --corrections")
-    params, by = params_file.load(), arguments.by or history.person()
-    if arguments.corrections:
-        filed = corrections.add(params, by)
-    else:
-        filed = intake.add(arguments.path, params, _champion_answer(arguments), by)
+    params, by = _params(), by or history.person()
+    filed = room.add(params, by) if path is None else intake.add(path, params, _champion_answer(model), by)
     if filed.event == "quarantined":
         alerts.raise_("quarantined", f"{filed.source}: {'; '.join(finding.message for finding in filed.findings)}")
-        _print(arguments, filed.as_json(), _batch_text(filed, retraining=False))
-        sys.exit(1)
+        _print(as_json, filed.as_json(), _batch_text(filed, retraining=False))
+        raise typer.Exit(1)
     retraining = events.accepted(filed)
-    _print(arguments, {**filed.as_json(), "retraining": retraining}, _batch_text(filed, retraining))
+    _print(as_json, {**filed.as_json(), "retraining": retraining}, _batch_text(filed, retraining))
 
 
-def _champion_answer(arguments: argparse.Namespace) -> Callable[[Any], Any] | None:
+def _champion_answer(model: str | None) -> Callable[[Any], Any] | None:
     """The champion as a function of images; None if there is none yet."""
     from pipeline.learning import inference
     from pipeline.registry import artifacts, versions
 
-    client, name = _registry(arguments)
+    client, name = _registry(model)
     champion = versions.aliased(client, name, versions.CHAMPION)
     if champion is None:
         return None
-    model = inference.open_model(artifacts.onnx_file(client, champion))
-    return lambda images: inference.run(model, images)
+    session = inference.open_model(artifacts.onnx_file(client, champion))
+    return lambda images: inference.run(session, images)
 
 
-def show_champion(arguments: argparse.Namespace) -> None:
+@app.command("champion", rich_help_panel=LOOK_BACK)
+def show_champion(as_json: AsJson = False, model: Model = None) -> None:
+    """The model in use."""
     from pipeline.registry import history, versions
 
-    client, name = _registry(arguments)
+    client, name = _registry(model)
     facts = history.describe(client, versions.champion(client, name)).as_json()
-    _print(arguments, facts, _champion_line({"champion": facts}))
+    _print(as_json, facts, _champion_line({"champion": facts}))
 
 
-def show_history(arguments: argparse.Namespace) -> None:
+@app.command("history", rich_help_panel=LOOK_BACK)
+def show_history(as_json: AsJson = False, model: Model = None) -> None:
+    """Every promotion, refusal and rollback, oldest first."""
     from pipeline.registry import history
 
-    client, name = _registry(arguments)
+    client, name = _registry(model)
     events = [event.as_json() for event in history.events(client, name)]
     lines = [_event_line(event) for event in events] or [f"{name}: nothing was decided yet"]
-    _print(arguments, events, "\n".join(lines))
+    _print(as_json, events, "\n".join(lines))
 
 
-def show_why(arguments: argparse.Namespace) -> None:
+@app.command("why", rich_help_panel=LOOK_BACK)
+def show_why(version: Version, as_json: AsJson = False, model: Model = None) -> None:
+    """Where a version came from, what it measured, the verdict on it."""
     from pipeline.registry import history, versions
 
-    client, name = _registry(arguments)
-    facts = history.describe(client, versions.version(client, name, arguments.version)).as_json()
-    _print(arguments, facts, _why_text(facts))
+    client, name = _registry(model)
+    facts = history.describe(client, versions.version(client, name, version)).as_json()
+    _print(as_json, facts, _why_text(facts))
 
 
-def promote_challenger(arguments: argparse.Namespace) -> None:
+@app.command("promote", rich_help_panel=TRAIN)
+def promote_challenger(
+    version: Version = "challenger", reason: Reason = "", as_json: AsJson = False, model: Model = None
+) -> None:
+    """Put the challenger through the gate against the champion."""
     from pipeline.registry.promotion import promote
 
-    client, name = _registry(arguments)
-    event = promote(client, name, params_file.load(), arguments.version, arguments.reason).as_json()
-    _print(arguments, event, _decision({"decision": event}))
+    client, name = _registry(model)
+    event = promote(client, name, _params(), version, reason).as_json()
+    _print(as_json, event, _decision({"decision": event}))
     if event["event"] == "refused":
-        sys.exit(1)
+        raise typer.Exit(1)
 
 
-def roll_back(arguments: argparse.Namespace) -> None:
+@app.command("rollback", rich_help_panel=TRAIN)
+def roll_back(reason: Reason = "", as_json: AsJson = False, model: Model = None) -> None:
+    """Return to the previous champion, after proof that it still answers the same."""
     from pipeline.registry.promotion import rollback
 
-    client, name = _registry(arguments)
-    event = rollback(client, name, arguments.reason).as_json()
+    client, name = _registry(model)
+    event = rollback(client, name, reason).as_json()
     proof = event["proof"]
     text = (
         f"{name}: version {event['version']} is champion again instead of {event['previous']}; it answers its "
         f"{proof['images']} pinned images as when it was registered (to {proof['largest_difference']:.1g})"
     )
-    _print(arguments, event, text)
+    _print(as_json, event, text)
 
 
-def reproduce_version(arguments: argparse.Namespace) -> None:
+@app.command("reproduce", rich_help_panel=LOOK_BACK)
+def reproduce_version(version: Version, as_json: AsJson = False, model: Model = None) -> None:
+    """Make a version again from what made it, and compare."""
     from pipeline.registry import versions
     from pipeline.registry.reproduction import reproduce
 
-    client, name = _registry(arguments)
-    found = reproduce(client, versions.version(client, name, arguments.version))
-    _print(arguments, found, _reproduced_text(found))
+    client, name = _registry(model)
+    found = reproduce(client, versions.version(client, name, version))
+    _print(as_json, found, _reproduced_text(found))
     if not found["agrees"]:
-        sys.exit(1)
+        raise typer.Exit(1)
 
 
-def prune_old(arguments: argparse.Namespace) -> None:
+@app.command("prune", rich_help_panel=HOUSE)
+def prune_old(dry_run: DryRun = False, as_json: AsJson = False, model: Model = None) -> None:
+    """Remove old versions, runs and cached data that nobody needs."""
     from pipeline.registry.retention import prune
 
-    client, name = _registry(arguments)
-    found = prune(client, name, params_file.load().retention, arguments.dry_run)
-    would = "would remove" if arguments.dry_run else "removed"
+    client, name = _registry(model)
+    found = prune(client, name, _params().retention, dry_run)
+    would = "would remove" if dry_run else "removed"
     kept = "\n".join(f"  keeps version {number}: {reason}" for number, reason in found["kept"].items())
     gone = ", ".join(found["removed"]) or "none"
-    _print(arguments, found, f"{found['model']}: {would} versions: {gone}\n{kept}\n  DVC's cache: {found['cache']}")
+    _print(as_json, found, f"{found['model']}: {would} versions: {gone}\n{kept}\n  DVC's cache: {found['cache']}")
 
 
-def serve_champion(arguments: argparse.Namespace) -> None:
-    from serving import logs, service
+def _params() -> Any:
+    from pipeline.base import params
 
-    logs.to_stderr(arguments.json)
-    settings, key = params_file.load().serving, os.environ.get("DIGITS_API_KEY")
-    service.serve(_model_name(arguments), settings, arguments.host, arguments.port, key)
+    return params.load()
 
 
-def _registry(arguments: argparse.Namespace) -> tuple[Any, str]:
+def _registry(model: str | None) -> tuple[Any, str]:
     from pipeline.registry import versions
 
-    return versions.connect(), _model_name(arguments)
+    return versions.connect(), _model_name(model)
 
 
-def _model_name(arguments: argparse.Namespace) -> str:
+def _model_name(model: str | None) -> str:
     """The model asked for: the workspace's own unless --model names another."""
     from pipeline.registry import versions
 
-    return arguments.model or versions.model_name(params_file.load().dataset)
+    return model or versions.model_name(_params().dataset)
 
 
-def _print(arguments: argparse.Namespace, facts: Any, text: str) -> None:
-    print(json.dumps(facts, indent=2) if arguments.json else text)
+def _print(as_json: bool, facts: Any, text: str) -> None:
+    print(json.dumps(facts, indent=2) if as_json else text)
 
 
 def _decision(outcome: dict) -> str:
@@ -308,12 +370,7 @@ def _why_text(facts: dict) -> str:
     rows = [
         ("made", f"{facts['created']}, run {facts['run_id']}"),
         ("data", f"{lineage['dataset']}; " + ", ".join(f"{k[4:]} {v}" for k, v in lineage.items() if k[:4] == "dvc.")),
-        (
-            "params",
-            ", ".join(
-                f"{key} {value}" for key, value in facts["params"].items() if key.startswith(("train.", "recipe."))
-            ),
-        ),
+        ("params", ", ".join(f"{k} {v}" for k, v in facts["params"].items() if k.startswith(("train.", "recipe.")))),
         ("commit", lineage.get("git_commit", "none") + (" (changed)" if lineage.get("git_clean") == "false" else "")),
         ("weights", facts["weights_sha256"]),
         ("measured", ", ".join(f"{k} {v:.4g}" for k, v in metrics.items() if isinstance(v, (int, float)))),

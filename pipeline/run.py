@@ -15,6 +15,8 @@ from pipeline.registry import history, promotion, versions
 from pipeline.registry.records import Event, Facts
 
 MEND_SECONDS = 0.5  # from a look at a file that is not whole to the next
+# What a run from nothing takes on two cores, by data set and recipe, as measured.
+MINUTES = {("digits", "fast"): 1, ("mnist", "fast"): 3, ("mnist", "default"): 5, ("mnist", "accurate"): 30}
 
 
 class Outcome(NamedTuple):
@@ -35,6 +37,13 @@ def run(params: Params) -> Outcome:
     """
     repro()
     return settle(params)
+
+
+def announcement(params: Params) -> str:
+    """Which recipe trains on what, and about how long that takes, where it was measured."""
+    minutes = MINUTES.get((params.dataset, params.train.recipe))
+    time_taken = f": about {minutes} minute{'s' if minutes > 1 else ''} on two cores" if minutes else ""
+    return f"recipe {params.train.recipe} on {params.dataset}{time_taken}"
 
 
 def settle(params: Params) -> Outcome:

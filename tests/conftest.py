@@ -54,7 +54,12 @@ def demo(once: Once) -> Workspace:
 
     Whoever wants to change it takes a copy.
     """
-    return Workspace(once("demo", lambda place: Workspace.new(place, short=False).digits("run", "--dataset", "digits")))
+    return Workspace(
+        once(
+            "demo",
+            lambda place: Workspace.new(place, short=False).digits("run", "--dataset", "digits", "--recipe", "fast"),
+        )
+    )
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -263,9 +263,11 @@ def explain(path: Path | str, error: ErrorDetails) -> str:
 def choose(path: Path | str = PATH, *, dataset: str | None = None, recipe: str | None = None) -> None:
     """Put the workspace on another data set or recipe: rewrite that one line, leave every other byte.
 
-    A no-op where it is there already; :class:`BadInput`, and nothing written, where there is no such recipe.
+    A no-op where it is there already; :class:`BadInput`, and nothing written, where there is no such dataset or recipe.
     """
     path = Path(path)
+    if dataset is not None and dataset not in get_args(Dataset):
+        raise BadInput(f"there is no data set {dataset!r}: choose one of {', '.join(get_args(Dataset))}")
     known = load(path).recipes
     if recipe is not None and recipe not in known:
         raise BadInput(f"there is no recipe {recipe!r} in {path}: choose one of {', '.join(known)}")

@@ -3,6 +3,7 @@
 The tables are those of :mod:`pipeline.data.described`; the bands are params.yaml's section `validate`.
 """
 
+import ast
 import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,8 @@ from pipeline.digits.shape import CLASSES
 DIGITS = list(range(CLASSES))
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # stands for "no date", which Data Docs cannot do without
 _MOMENT = re.compile(r"\b2\d{3}[01]\d[0-3]\dT[0-2]\d[0-5]\d[0-5]\d\.\d{6}Z")  # as Great Expectations writes it
+_SHOWN = re.compile(r"(?<='run_time': ')[^']*|\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\b")  # a run's time, for people
+_ROWS = re.compile(r"(?<=\bdata: )\[\{'.*\}\]")  # of a table of the index
 MOSTLY_PAPER = 0.995  # of the images must have a rim of paper: a few touch it, an inverted set has none
 
 
@@ -279,22 +282,33 @@ def _run(tables: dict[str, tuple[pd.DataFrame, list[Rule]]], docs: Path) -> list
         (result,) = run.run_results.values()
         checks += [_check(name, rows, rule, _of(rule, suite, result)) for rule in rules]
     for page in docs.rglob("*.html"):
-        repeatable.rewrite(page, repeatable.stable_ids, _stable_times)
+        repeatable.rewrite(page, _stable_rows, repeatable.stable_ids, _stable_times)
     return checks
 
 
 def _run_id(number: int) -> Any:
-    """Names a run's page by its place, not by the clock; a second apart, because the index sorts by time."""
+    """Names a run's page by its place, not by the clock; a second apart, because the browser sorts the index by time."""
     from great_expectations.core import RunIdentifier
 
     return RunIdentifier(run_name="digits", run_time=EPOCH + timedelta(seconds=number))
 
 
+def _stable_rows(text: str) -> str:
+    """The rows of the index's tables sorted: Great Expectations leaves them as the file system lists the pages."""
+
+    def ordered(found: re.Match[str]) -> str:
+        rows = ast.literal_eval(found[0])
+        return repr(sorted(rows, key=lambda row: row["_table_row_link_path"]))
+
+    return _ROWS.sub(ordered, text)
+
+
 def _stable_times(text: str) -> str:
-    """Each moment that Great Expectations took from the clock replaced by EPOCH; those of EPOCH's day are in the names
-    of files."""
+    """No moments: neither those taken from the clock, nor a run's time, which is shown in the local time zone. EPOCH's
+    day stays: it is in the names of files."""
     day, stand_in = f"{EPOCH:%Y%m%d}", f"{EPOCH:%Y%m%dT%H%M%S.%fZ}"
-    return _MOMENT.sub(lambda found: found[0] if found[0].startswith(day) else stand_in, text)
+    text = _MOMENT.sub(lambda found: found[0] if found[0].startswith(day) else stand_in, text)
+    return _SHOWN.sub("no date", text)
 
 
 def _of(rule: Rule, suite: Any, result: Any) -> Any:

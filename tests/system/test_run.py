@@ -107,8 +107,8 @@ def test_predict_reads_a_picture_without_tensorflow(trained: Workspace):
         (("why", "99"), "error: digits-cnn has no version 99: `digits history` lists what there is"),
         (("champion", "--model", "svhn-cnn"), "error: svhn-cnn has no champion yet"),
         (("rollback",), "error: digits-cnn has had no champion before version 1: there is nothing to undo"),
-        (("run", "--dataset", "svhn"), "argument --dataset: invalid choice: 'svhn'"),
-        (("frobnicate",), "invalid choice: 'frobnicate'"),
+        (("run", "--dataset", "svhn"), "error: there is no data set 'svhn': choose one of digits, mnist, kaggle, "),
+        (("frobnicate",), "error: no such command 'frobnicate' (see `digits --help`)"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(trained: Workspace, arguments: tuple[str, ...], line: str):

@@ -1,0 +1,276 @@
+"""What a person types and reads: arguments, help, exit codes and messages; the rooms behind are stand-ins."""
+
+import importlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_args
+
+import pytest
+import typer.main
+from workspace import ROOT
+
+import cli
+from pipeline.base import params
+from pipeline.base.errors import BadInput, TemporaryFault
+
+COMMANDS = list(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
+HEAVY = {"mlflow", "tensorflow", "keras", "onnxruntime", "pandas", "prefect", "evidently", "numpy", "yaml", "rich"}
+CHAMPION = {"model": "digits-cnn", "version": "1", "metrics": {"accuracy": 0.9972}}
+REFUSED = {"event": "refused", "version": "2", "verdict": {"reason": "less accurate"}}
+
+Digits = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Digits:
+    """Type a command in a folder with the shipped params.yaml: its exit code, stdout and stderr."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "_registry", lambda model: (None, model or "digits-cnn"))
+
+    def type_in(*arguments: str) -> tuple[int, str, str]:
+        code: Any = 0
+        try:
+            cli.main(list(arguments))
+        except SystemExit as ended:
+            code = ended.code
+        return code, *capsys.readouterr()
+
+    return type_in
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Put a module of these functions in a room's place."""
+
+    def replace(module: str, **functions: Any) -> None:
+        package, _, name = module.rpartition(".")
+        room = ModuleType(module)
+        vars(room).update(functions)
+        monkeypatch.setitem(sys.modules, module, room)
+        monkeypatch.setattr(importlib.import_module(package), name, room, raising=False)
+
+    return replace
+
+
+def answer(value: Any) -> Callable[..., Any]:
+    return lambda *_: value
+
+
+def fail(error: BaseException) -> Callable[..., Any]:
+    def raise_it(*_: Any) -> None:
+        raise error
+
+    return raise_it
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_json_and_all_but_run_and_study_a_model(digits: Digits, command: str):
+    code, out, err = digits(command, "--help")
+    assert (code, err) == (0, "") and out.startswith(f"Usage: digits {command} ")
+    assert "--json " in out and ("--model NAME " in out) == (command not in ("run", "study"))
+    assert digits(command, "-h") == (code, out, err)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",)])
+def test_digits_alone_shows_the_commands_in_panels(digits: Digits, arguments: tuple[str, ...]):
+    code, out, err = digits(*arguments)
+    assert (code, err) == (0, "")
+    panels = [re.findall(r"^  ([a-z-]+)  ", part, re.M) for part in re.split(r"^\w.*:$", out, flags=re.M)[2:]]
+    assert re.findall(r"^(\w.*):$", out, re.M)[1:] == ["Train and judge", "Use", "Data", "Look back", "House-keeping"]
+    assert panels == [
+        ["run", "study", "promote", "rollback"],
+        ["predict", "serve"],
+        ["add-batch"],
+        ["champion", "history", "why", "reproduce"],
+        ["prune"],
+    ]
+    assert sum(map(len, panels)) == len(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("frobnicate",), "error: no such command 'frobnicate' (see `digits --help`)"),
+        (("promot",), "error: no such command 'promot'. Did you mean 'promote'? (see `digits --help`)"),
+        (("--frob",), "error: no such option: --frob (see `digits --help`)"),
+        (("why",), "error: missing argument 'VERSION' (see `digits why --help`)"),
+        (("predict",), "error: missing argument 'FILE' (see `digits predict --help`)"),
+        (("rollback", "2"), "error: got unexpected extra argument(s) (2) (see `digits rollback --help`)"),
+        (("serve", "--port", "x"), "error: invalid value for '--port': Input should be a valid integer"),
+        (("promote", "--reason"), "error: option '--reason' requires an argument"),
+        (("run", "--dataset", "svhn"), "error: there is no data set 'svhn': choose one of digits, mnist, kaggle, "),
+        (("run", "--recipe", "quick"), "error: there is no recipe 'quick' in params.yaml: choose one of fast, "),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_code_2(digits: Digits, arguments: tuple[str, ...], line: str):
+    code, out, err = digits(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(line) and err.count("\n") == 1 and err.endswith("\n")
+    assert Path("params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
+
+
+def test_add_batch_wants_a_path_or_the_corrections(digits: Digits, stand_in: Callable[..., None]):
+    for module in ("flows.events", "pipeline.data.intake", "pipeline.monitoring.alerts", "pipeline.registry.versions"):
+        stand_in(module)
+    for arguments in ([], ["new.npz", "--corrections"]):
+        said = (2, "", "error: give either the PATH of a batch or --corrections\n")
+        assert digits("add-batch", *arguments) == said
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (BadInput("digits-cnn has no challenger"), 2, "error: digits-cnn has no challenger\n"),
+        (BadInput("one finding\nanother"), 2, "error: one finding\nerror: another\n"),
+        (TemporaryFault("the mirrors are silent"), 75, "error: the mirrors are silent\n"),
+        (
+            OSError(28, "No space left on device", "m.onnx"),
+            2,
+            "error: the disk is full while writing m.onnx: free some",
+        ),
+        (KeyboardInterrupt(), 130, "error: stopped by Ctrl-C; the same command goes on from here\n"),
+    ],
+)
+def test_what_a_person_can_mend_ends_in_a_line_each(
+    digits: Digits, stand_in: Callable[..., None], error: BaseException, code: int, line: str
+):
+    stand_in("pipeline.registry.promotion", promote=fail(error))
+    ended, out, err = digits("promote")
+    assert (ended, out) == (code, "") and err.startswith(line)
+
+
+def test_a_registry_that_does_not_answer_is_named(digits: Digits, stand_in: Callable[..., None]):
+    of_mlflow = type("MlflowException", (Exception,), {"__module__": "mlflow.exceptions"})
+    stand_in("pipeline.registry.promotion", promote=fail(of_mlflow("API request\nfailed")))
+    line = "error: the registry (MLFLOW_TRACKING_URI) cannot do that or does not answer: API request failed\n"
+    assert digits("promote") == (2, "", line)
+
+
+def test_a_defect_keeps_a_plain_traceback():
+    code = "import cli\n@cli.app.command()\ndef fail():\n    raise RuntimeError('a defect')\ncli.main(['fail'])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith("Traceback (most recent call last):\n")
+    assert done.stderr.endswith("RuntimeError: a defect\n") and "─" not in done.stderr
+
+
+def test_a_refused_challenger_is_exit_code_1(digits: Digits, stand_in: Callable[..., None]):
+    asked = []
+    stand_in("pipeline.registry.promotion", promote=lambda *given: asked.append(given) or REFUSED)
+    assert digits("promote") == (1, "gate: version 2 refused: less accurate\n", "")
+    code, out, err = digits("promote", "7", "--reason", "by hand", "--json", "--model", "mnist-cnn")
+    assert (code, json.loads(out), err) == (1, REFUSED, "")
+    assert [(name, version, reason) for _, name, _, version, reason in asked] == [
+        ("digits-cnn", "challenger", ""),
+        ("mnist-cnn", "7", "by hand"),
+    ]
+
+
+def test_a_promotion_is_exit_code_0(digits: Digits, stand_in: Callable[..., None]):
+    event = {"event": "promoted", "version": "2", "verdict": {"reason": "no worse"}}
+    stand_in("pipeline.registry.promotion", promote=answer(event))
+    assert digits("promote") == (0, "gate: version 2 promoted: no worse\n", "")
+
+
+def test_a_quarantined_batch_is_exit_code_1_and_an_alert(digits: Digits, stand_in: Callable[..., None]):
+    event = {"event": "quarantined", "source": "new.npz", "place": "data/quarantine/new", "findings": ["no ink"]}
+    alerts: list[tuple[str, str]] = []
+    stand_in("flows.events")
+    stand_in("pipeline.data.intake", add=answer(event))
+    stand_in("pipeline.learning.inference")
+    stand_in("pipeline.monitoring.alerts", raise_=lambda *alert: alerts.append(alert))
+    stand_in("pipeline.registry.versions", person=answer("ann"), aliased=answer(None), CHAMPION="champion")
+    said = "quarantined: moved to data/quarantine/new, with a report\n  no ink\n"
+    assert digits("add-batch", "new.npz") == (1, said, "")
+    assert alerts == [("quarantined", "new.npz: no ink")]
+
+
+@pytest.mark.parametrize(("agrees", "code", "word"), [(True, 0, "comes out the same"), (False, 1, "DIFFERS")])
+def test_a_version_that_differs_is_exit_code_1(
+    digits: Digits, stand_in: Callable[..., None], agrees: bool, code: int, word: str
+):
+    found = {"model": "digits-cnn", "version": "1", "agrees": agrees, "data": True, "weights": {"agrees": agrees}}
+    stand_in("pipeline.registry.versions", version=answer(None))
+    stand_in("pipeline.registry.reproduction", reproduce=answer({**found, "metrics": {}, "notes": []}))
+    ended, out, _ = digits("reproduce", "1")
+    assert ended == code and out.startswith(f"digits-cnn version 1: {word}\n")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "recipe", "line"),
+    [
+        ("digits", "fast", "recipe fast on digits: about 1 minute on two cores"),
+        ("mnist", "default", "recipe default on mnist: about 5 minutes on two cores"),
+        ("mnist", "two-conv", "recipe two-conv on mnist"),
+    ],
+)
+def test_run_says_which_recipe_it_takes_before_it_starts_unless_it_was_named(
+    digits: Digits, monkeypatch: pytest.MonkeyPatch, dataset: str, recipe: str, line: str
+):
+    from pipeline import run
+
+    def start(_: params.Params) -> dict:
+        print("> dvc repro", file=sys.stderr)
+        return {"decision": REFUSED, "champion": CHAMPION, "report": "reports/index.html"}
+
+    monkeypatch.setattr(run, "run", start)
+    ended = (
+        "gate: version 2 refused: less accurate\n"
+        "champion: digits-cnn version 1, test accuracy 99.72%, report reports/index.html\n"
+    )
+    assert digits("run", "--dataset", dataset, "--recipe", recipe) == (0, ended, "> dvc repro\n")
+    assert digits("run", "--dataset", dataset) == (0, ended, f"{line}\n> dvc repro\n")
+    assert (params.load().dataset, params.load().train.recipe) == (dataset, recipe)
+
+
+def test_the_recipes_whose_minutes_are_known_exist():
+    from pipeline import run
+
+    assert {recipe for _, recipe in run.MINUTES} <= set(params.load(ROOT / "params.yaml").recipes)
+    assert {dataset for dataset, _ in run.MINUTES} <= set(get_args(params.Dataset))
+
+
+def test_help_names_every_data_set(digits: Digits):
+    _, out, _ = digits("run", "--help")
+    assert all(re.search(rf"\b{name}\b", out) for name in get_args(params.Dataset))
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("digits pro", ["promote"]),
+        ("digits run --dataset ", list(get_args(params.Dataset))),
+        ("digits run --recipe f", ["fast"]),
+        ("digits study n", ["noise"]),
+        ("digits why ch", ["champion", "challenger"]),
+    ],
+)
+def test_a_shell_completes_commands_and_names(
+    digits: Digits, monkeypatch: pytest.MonkeyPatch, line: str, offered: list[str]
+):
+    monkeypatch.setenv("_DIGITS_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(line.count(" ")))
+    assert digits()[1].split() == offered
+
+
+def test_a_shell_is_offered_no_names_where_params_cannot_be_read(digits: Digits):
+    assert "fast" in cli._names("recipes")
+    for text in ("recipes: [", "", "recipes:\n"):
+        Path("params.yaml").write_text(text)
+        assert cli._names("recipes") == []
+    Path("params.yaml").unlink()
+    assert cli._names("recipes") == []
+
+
+def test_the_help_imports_nothing_heavy():
+    code = "import sys, cli\ntry: cli.main(['--help'])\nfinally: print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert "Train and judge" in done.stdout
+    assert not HEAVY & {name.split(".")[0] for name in done.stderr.split()}
