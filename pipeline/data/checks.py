@@ -287,7 +287,7 @@ def _run(tables: dict[str, tuple[pd.DataFrame, list[Rule]]], docs: Path) -> list
 
 
 def _run_id(number: int) -> Any:
-    """Names a run's page by its place, not by the clock; a second apart, because the browser sorts the index by time."""
+    """A run's page is named by its place, not by the clock; a second apart, as the browser sorts the index by time."""
     from great_expectations.core import RunIdentifier
 
     return RunIdentifier(run_name="digits", run_time=EPOCH + timedelta(seconds=number))

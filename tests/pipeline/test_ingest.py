@@ -16,9 +16,9 @@ from pipeline import ingest
 from pipeline.base import files
 from pipeline.base.errors import BadInput, one_line
 from pipeline.data import splits
-from pipeline.data.datasets import decoders
+from pipeline.data.batches import Batch
+from pipeline.data.datasets import mnist
 from pipeline.data.datasets.decoders import Loaded
-from pipeline.data.intake import Batch
 from pipeline.data.splits import Split
 
 
@@ -201,7 +201,7 @@ def test_all_mirrors_down_is_a_temporary_failure_in_one_line(
     before = content(workspace / "data")
     capsys.readouterr()
     write_params(workspace, "mnist", "data/incoming")
-    monkeypatch.setattr(decoders, "MIRRORS", tuple(mirrors.url(each) for each in ("fails", "fails")))
+    monkeypatch.setattr(mnist, "MIRRORS", tuple(mirrors.url(each) for each in ("fails", "fails")))
     with pytest.raises(SystemExit) as end, one_line():
         ingest.main()
     assert end.value.code == 75

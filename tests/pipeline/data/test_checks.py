@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,11 +7,11 @@ import pytest
 from scipy.stats import chisquare
 from workspace import ROOT
 
-from pipeline.base import files, places
+from pipeline.base import files
 from pipeline.base import params as params_file
-from pipeline.base.errors import BadInput
-from pipeline.data import checks, splits
-from pipeline.data.datasets import decoders
+from pipeline.data import checks, described
+from pipeline.data.checks import Check, Validated
+from pipeline.data.datasets import catalogue
 from pipeline.data.splits import Split
 
 PARAMS = params_file.load(ROOT / "params.yaml").model_copy(update={"dataset": "digits"})
@@ -21,7 +19,7 @@ PARAMS = params_file.load(ROOT / "params.yaml").model_copy(update={"dataset": "d
 
 @pytest.fixture(scope="module")
 def clean() -> tuple[Split, Split]:
-    loaded = decoders.load(PARAMS)
+    loaded = catalogue.load(PARAMS)
     return loaded.train, loaded.test
 
 
@@ -32,14 +30,18 @@ def copies(clean: tuple[Split, Split]) -> tuple[Split, Split]:
     return train, test
 
 
-def findings(train: Split, test: Split, docs: Path) -> dict[str, dict]:
+def validated(train: Split, test: Split, docs: Path) -> Validated:
+    return checks.validate(described.describe(train), described.describe(test), PARAMS.validate_, docs)
+
+
+def findings(train: Split, test: Split, docs: Path) -> dict[str, Check]:
     """The checks that were not passed, by split and name."""
-    found = checks.validate(train, test, PARAMS.validate_, docs)["checks"]
-    return {f"{check['split']}: {check['name']}": check for check in found if not check["passed"]}
+    found = validated(train, test, docs).checks
+    return {f"{check.split}: {check.name}": check for check in found if not check.passed}
 
 
 def test_clean_data_passes_every_check(clean: tuple[Split, Split], tmp_path: Path):
-    report = checks.validate(*clean, PARAMS.validate_, tmp_path / "docs")
+    report = validated(*clean, tmp_path / "docs").as_json()
     assert report["success"] and all(check["passed"] for check in report["checks"])
     assert report["counts"] == {"train": len(clean[0].labels), "test": len(clean[1].labels)}
     assert sum(report["class_shares"]["train"]) == pytest.approx(1, abs=1e-4)
@@ -145,14 +147,14 @@ def test_a_finding_names_what_where_and_what_to_do(
     spoil(*copies)
     found = findings(*copies, tmp_path / "docs")
     for name, words in expected.items():
-        assert found[name]["severity"] == severity
-        assert found[name]["message"].startswith(name) and words in found[name]["message"]
-    assert severity == "critical" or all(check["severity"] == "warning" for check in found.values())
+        assert found[name].severity == severity
+        assert found[name].message.startswith(name) and words in found[name].message
+    assert severity == "critical" or all(check.severity == "warning" for check in found.values())
 
 
 def test_a_split_without_any_digit_is_reported_in_strict_json(copies: tuple[Split, Split], tmp_path: Path):
     copies[0].labels[:] = 10
-    report = checks.validate(*copies, PARAMS.validate_, tmp_path / "docs")
+    report = validated(*copies, tmp_path / "docs").as_json()
     assert not report["success"] and report["chi_square"]["train"] == {"statistic": None, "p_value": None}
     json.dumps(report, allow_nan=False)
 
@@ -162,55 +164,25 @@ def test_a_few_images_that_touch_the_rim_are_let_in(copies: tuple[Split, Split],
     train.images[:7] = 255 - train.images[:7]  # 0.49 % of 1,440
     assert "train: paper is 0, ink is 255" not in findings(train, test, tmp_path / "few")
     train.images[7] = 255 - train.images[7]
-    message = findings(train, test, tmp_path / "more")["train: paper is 0, ink is 255"]["message"]
+    message = findings(train, test, tmp_path / "more")["train: paper is 0, ink is 255"].message
     assert "8 of 1,440 images" in message and "expected at most 128 in 99.5% of the images" in message
 
 
 def test_too_few_images_are_a_finding(clean: tuple[Split, Split], tmp_path: Path):
     train, test = clean
     found = findings(Split(train.images[:900], train.labels[:900]), test, tmp_path / "docs")
-    assert "found 900, expected at least 1,000" in found["train: enough images"]["message"]
+    assert "found 900, expected at least 1,000" in found["train: enough images"].message
 
 
-@pytest.mark.parametrize(
-    ("change", "line"),
-    [
-        (lambda s: Split(s.images.astype(np.float32), s.labels), "train: pixels are float32, labels uint8: both"),
-        (lambda s: Split(s.images[:, 1:], s.labels), r"train: the images' shape is \(1440, 27, 28\)"),
-        (lambda s: Split(s.images[:0], s.labels[:0]), "train: there are no images: add some"),
-        (lambda s: Split(s.images, s.labels[:-1]), r"train: 1440 images but \(1439,\) labels: each needs one"),
-    ],
-)
-def test_arrays_of_another_kind_are_refused(clean: tuple[Split, Split], change: Callable[[Split], Split], line: str):
-    with pytest.raises(BadInput, match=f"^validate: {line}"):
-        splits.check_arrays(change(clean[0]), clean[1], "validate")
+def test_the_data_docs_are_the_same_bytes_twice(clean: tuple[Split, Split], tmp_path: Path):
+    def pages(name: str) -> dict[str, str]:
+        validated(*clean, tmp_path / name)
+        files_of_it = [path for path in (tmp_path / name).rglob("*") if path.is_file()]
+        return {str(path.relative_to(tmp_path / name)): files.sha256_file(path) for path in files_of_it}
+
+    assert pages("first") == pages("second")
 
 
-def run_stage(folder: Path, train: Split, test: Split) -> subprocess.CompletedProcess[str]:
-    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    for name, split in {"train": train, "test": test}.items():
-        splits.save(folder / places.RAW / name, split)
-    command = [sys.executable, "-m", "pipeline.data.checks"]
-    return subprocess.run(command, cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
-
-
-def test_the_stage_stops_on_critical_findings_and_leaves_its_reports(copies: tuple[Split, Split], tmp_path: Path):
-    inverted(*copies)
-    repeated(*copies)
-    done = run_stage(tmp_path, *copies)
-    lines = done.stderr.splitlines()
-    assert done.returncode == 2 and len(lines) >= 3
-    assert all(line.startswith("error: validate: train: ") for line in lines)
-    assert "warning: validate: train: few exact duplicates" in done.stdout
-    report = files.read_json(tmp_path / checks.REPORT)
-    assert not report["success"] and report["duplicates"] == {"train": 40, "test": 0, "test_in_train": 0}
-    assert (tmp_path / checks.DOCS / "index.html").is_file()
-
-
-def test_the_stage_goes_on_after_warnings(copies: tuple[Split, Split], tmp_path: Path):
-    one_leaked(*copies)
-    done = run_stage(tmp_path, *copies)
-    assert done.returncode == 0 and not done.stderr
-    assert "warning: validate: test: no test image in train" in done.stdout and "27 checks, warnings: 1;" in done.stdout
-    assert files.read_json(tmp_path / checks.REPORT)["duplicates"] == {"train": 0, "test": 0, "test_in_train": 1}
-    assert [path.name for path in (tmp_path / "reports").iterdir() if "." not in path.name] == ["validation"]
+def test_every_rule_has_a_key_of_its_own():
+    for rules in (checks.image_rules("test", PARAMS.validate_), checks.class_rules(PARAMS.validate_)):
+        assert len({rule.key for rule in rules}) == len(rules)

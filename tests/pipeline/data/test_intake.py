@@ -10,18 +10,18 @@ from workspace import ROOT
 from pipeline.base import files, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
-from pipeline.data import intake, splits
-from pipeline.data.datasets import decoders
+from pipeline.data import batches, described, intake, splits, suspicion
+from pipeline.data.batches import Filed
+from pipeline.data.datasets import catalogue, decoders
 from pipeline.data.datasets.decoders import Loaded
 from pipeline.data.splits import Split
-from pipeline.learning import evaluation
 
 PARAMS = params_file.load(ROOT / "params.yaml").model_copy(update={"dataset": "digits"})
 
 
 @pytest.fixture(scope="module")
 def digits() -> Loaded:
-    return decoders.load(PARAMS)
+    return catalogue.load(PARAMS)
 
 
 @pytest.fixture
@@ -31,7 +31,9 @@ def workspace(digits: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     half = len(digits.train.labels) // 2
     splits.save(places.RAW / "train", Split(digits.train.images[:half], digits.train.labels[:half]))
     splits.save(places.RAW / "test", digits.test)
-    monkeypatch.setattr(intake, "_version", lambda folder: None)  # `dvc add` has a test of its own
+    for name in ("train", "test"):
+        described.save(name, described.describe(splits.load(places.RAW / name)))
+    monkeypatch.setattr(batches, "version", lambda folder: None)  # `dvc add` has a test of its own
     return tmp_path
 
 
@@ -58,20 +60,20 @@ def write_npz(images: np.ndarray, labels: np.ndarray, path: str = "new.npz") -> 
     return Path(path)
 
 
-def add(path: Path, digits: Loaded) -> dict:
+def add(path: Path, digits: Loaded) -> Filed:
     return intake.add(path, PARAMS, answers(digits), "a tester")
 
 
 def test_a_good_batch_is_accepted_whole_with_a_tenth_held_out(workspace: Path, digits: Loaded, new: Split):
     event = add(write_npz(*new), digits)
-    assert event["event"] == "accepted" and event["by"] == "a tester" and event["findings"] == []
-    (batch,) = intake.accepted()
-    assert batch.name == event["batch"]
+    assert event.event == "accepted" and event.by == "a tester" and event.findings == ()
+    (batch,) = batches.accepted()
+    assert batch.name == event.batch
     assert len(batch.train.labels) + len(batch.recent.labels) == len(new.labels)
     assert 0.05 < len(batch.recent.labels) / len(new.labels) < 0.16
     both = np.concatenate([batch.train.images, batch.recent.images])
     assert {image.tobytes() for image in both} == {image.tobytes() for image in new.images}
-    assert Path("new.npz").is_file() and not intake.QUARANTINE.exists()  # the original stays
+    assert Path("new.npz").is_file() and not places.QUARANTINE.exists()  # the original stays
     assert files.read_json(places.BATCHES / batch.name / "batch.json")["drift"]["verdict"] == "alike"
 
 
@@ -85,7 +87,7 @@ def as_csv(new: Split) -> Path:
 
 def as_idx(new: Split) -> Path:
     Path("idx").mkdir()
-    for name, array in zip(decoders.MNIST, new, strict=False):
+    for name, array in zip(decoders.IDX_FILES, new, strict=False):
         Path("idx", name).write_bytes(decoders.encode_idx(array))
     return Path("idx")
 
@@ -93,10 +95,10 @@ def as_idx(new: Split) -> Path:
 def test_every_kind_that_ingest_reads_is_the_same_batch(workspace: Path, digits: Loaded, new: Split):
     first = add(write_npz(*new), digits)
     for path in (as_csv(new), as_idx(new)):
-        with pytest.raises(BadInput, match=rf"is known: accepted as {first['batch']} on .* by a tester"):
+        with pytest.raises(BadInput, match=rf"is known: accepted as {first.batch} on .* by a tester"):
             add(path, digits)
         assert path.exists()
-    assert len(intake.accepted()) == 1
+    assert len(batches.accepted()) == 1
 
 
 def shuffled_labels(new: Split) -> Split:
@@ -128,17 +130,17 @@ def test_a_poisoned_batch_is_moved_whole_to_quarantine_with_a_report(
     path = write_npz(*poison(new))
     content = path.read_bytes()
     event = add(path, digits)
-    assert event["event"] == "quarantined" and words in " ".join(event["findings"])
-    place = Path(event["place"])
+    assert event.event == "quarantined" and words in " ".join(finding.message for finding in event.findings)
+    place = Path(event.place)
     assert (place / "new.npz").read_bytes() == content and not path.exists()
-    assert files.read_json(place / "report.json")["findings"] == event["findings"]
-    assert intake.accepted() == []
+    assert files.read_json(place / "report.json") == event.as_json()
+    assert batches.accepted() == []
 
 
 def test_a_broken_file_is_quarantined_and_none_is_one_line(workspace: Path, digits: Loaded, new: Split):
     path = write_npz(*new)
     path.write_bytes(path.read_bytes()[:-200])
-    assert add(path, digits)["event"] == "quarantined" and not path.exists()
+    assert add(path, digits).event == "quarantined" and not path.exists()
     with pytest.raises(BadInput, match=r"there is nothing at none.npz"):
         add(Path("none.npz"), digits)
 
@@ -154,7 +156,7 @@ def test_what_is_no_batch_is_one_line_and_stays_where_it_is(workspace: Path, dig
     for path in (Path(), workspace.parent):
         with pytest.raises(BadInput, match="holds the workspace itself"):
             add(path, digits)
-    assert not intake.QUARANTINE.exists()
+    assert not places.QUARANTINE.exists()
 
 
 def test_a_batch_that_cannot_be_moved_away_is_one_line(
@@ -167,17 +169,17 @@ def test_a_batch_that_cannot_be_moved_away_is_one_line(
     path = write_npz(255 - new.images, new.labels)
     with pytest.raises(BadInput, match=r"is refused \(batch: mean grey.*\), and cannot be moved away: .*Permission"):
         add(path, digits)
-    assert path.exists() and not list(intake.QUARANTINE.iterdir())
+    assert path.exists() and not list(places.QUARANTINE.iterdir())
 
 
 def test_a_small_batch_may_lack_a_class_by_chance(workspace: Path, digits: Loaded, new: Split):
     some = np.flatnonzero(new.labels != 4)[:40]
-    assert add(write_npz(new.images[some], new.labels[some]), digits)["event"] == "accepted"
+    assert add(write_npz(new.images[some], new.labels[some]), digits).event == "accepted"
 
 
 def test_without_a_champion_the_labels_are_taken_on_trust(workspace: Path, new: Split):
     event = intake.add(write_npz(*new), PARAMS, None, "a tester")
-    assert event["event"] == "accepted" and event["suspected_labels"] is None
+    assert event.event == "accepted" and event.suspected_labels is None
 
 
 def test_a_kill_in_the_middle_leaves_nothing_half_accepted(
@@ -188,14 +190,14 @@ def test_a_kill_in_the_middle_leaves_nothing_half_accepted(
         patch.setattr(files, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             add(path, digits)
-    assert intake.accepted() == [] and path.exists()
-    assert add(path, digits)["event"] == "accepted" and len(intake.accepted()) == 1
-    assert [p.name for p in places.BATCHES.iterdir()] == [intake.accepted()[0].name]
+    assert batches.accepted() == [] and path.exists()
+    assert add(path, digits).event == "accepted" and len(batches.accepted()) == 1
+    assert [p.name for p in places.BATCHES.iterdir()] == [batches.accepted()[0].name]
 
 
 def test_the_gate_s_suspicion_is_confident_learning_s(digits: Loaded, new: Split):
     wrong = shuffled_labels(new)
-    suspected = evaluation.suspected_labels(wrong.labels, answers(digits)(wrong.images))
+    suspected = suspicion.suspected_labels(wrong.labels, answers(digits)(wrong.images))
     assert len(suspected) == (wrong.labels != new.labels).sum()
 
 
@@ -208,8 +210,8 @@ def test_dvc_versions_an_accepted_batch(workspace: Path, digits: Loaded, new: Sp
     monkeypatch.chdir(workspace)
     subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], check=True)
     event = add(write_npz(*new), digits)
-    tracked = places.BATCHES / f"{event['batch']}.dvc"
+    tracked = places.BATCHES / f"{event.batch}.dvc"
     assert "md5:" in tracked.read_text()
-    shutil.rmtree(places.BATCHES / event["batch"])
+    shutil.rmtree(places.BATCHES / event.batch)
     subprocess.run([sys.executable, "-m", "dvc", "checkout", "-q", str(tracked)], check=True)
-    assert len(intake.accepted()) == 1
+    assert len(batches.accepted()) == 1

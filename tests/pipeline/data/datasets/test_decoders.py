@@ -1,9 +1,7 @@
-"""Are named data sets fetched, verified and decoded, and is everything that is not whole refused in one line?"""
+"""Are labelled images read from every kind of file, and is everything that is not whole refused in one line?"""
 
 import gzip
-import hashlib
 import io
-import socket
 import struct
 from pathlib import Path
 from typing import Any
@@ -14,192 +12,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
-from workspace import ROOT
+from small_mnist import (
+    ARRAYS,
+    CONTENTS,
+    PARAMS,
+    TEST_IMAGES,
+    TEST_LABELS,
+    TRAIN_IMAGES,
+    TRAIN_LABELS,
+    load,
+    refusal,
+    some_images,
+    some_labels,
+    write_mnist,
+)
 
-from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
-from pipeline.base.params import Params
 from pipeline.data import splits
-from pipeline.data.datasets import decoders
-from pipeline.data.datasets.decoders import Loaded
-
-PARAMS = params_file.load(ROOT / "params.yaml")
-TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = decoders.MNIST
-
-
-def params(dataset: str, **ingest: Any) -> Params:
-    ingest = {"timeout_seconds": 0.2, "attempts": 2, **ingest}
-    return PARAMS.model_copy(update={"dataset": dataset, "ingest": PARAMS.ingest.model_copy(update=ingest)})
-
-
-def load(dataset: str, local_dir: Path | str = "data/incoming", **ingest: Any) -> Loaded:
-    return decoders.load(params(dataset, local_dir=str(local_dir), **ingest))
-
-
-def some_images(count: int, seed: int = 0) -> np.ndarray:
-    """Random pictures with MNIST's empty rim."""
-    images = np.zeros((count, 28, 28), np.uint8)
-    images[:, 4:24, 4:24] = np.random.default_rng(seed).integers(0, 256, (count, 20, 20))
-    return images
-
-
-def some_labels(count: int) -> np.ndarray:
-    return (np.arange(count) % 10).astype(np.uint8)
-
-
-ARRAYS = dict(zip(decoders.MNIST, (some_images(50), some_labels(50), some_images(20, 1), some_labels(20)), strict=True))
-CONTENTS = {name: decoders.encode_idx(array) for name, array in ARRAYS.items()}
-
-
-def write_mnist(folder: Path, contents: dict[str, bytes] = CONTENTS) -> Path:
-    folder.mkdir(exist_ok=True)
-    for name, content in contents.items():
-        (folder / f"{name}.gz").write_bytes(gzip.compress(content, mtime=0))
-    arrays: dict[str, Any] = {key: ARRAYS[name] for name, key in decoders.IN_NPZ.items()}
-    np.savez(folder / "mnist.npz", **arrays)
-    return folder
-
-
-def refusal(dataset: str, local_dir: Path | str = "data/incoming", **ingest: Any) -> str:
-    """The one line with which the data set is refused."""
-    with pytest.raises(BadInput) as caught:
-        load(dataset, local_dir, **ingest)
-    message = str(caught.value)
-    assert message and "\n" not in message
-    return message
+from pipeline.data.datasets import decoders, mnist
 
 
 @pytest.fixture(autouse=True)
 def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test in a workspace of its own, with a small MNIST."""
+    """Each test in a workspace of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MNIST_DIR", raising=False)
-    monkeypatch.setattr(decoders, "MNIST", {name: hashlib.sha256(data).hexdigest() for name, data in CONTENTS.items()})
-    monkeypatch.setattr(decoders, "BACKOFF_SECONDS", 0.001)
-
-
-def assert_is_small_mnist(loaded: Loaded) -> None:
-    arrays = (loaded.train.images, loaded.train.labels, loaded.test.images, loaded.test.labels)
-    for got, expected in zip(arrays, ARRAYS.values(), strict=True):
-        assert got.dtype == np.uint8
-        np.testing.assert_array_equal(got, expected)
-    assert loaded.files == decoders.MNIST
-
-
-# --- MNIST from a folder --------------------------------------------------------------------------------------------
-
-
-def test_mnist_comes_from_mnist_dir_before_local_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MNIST_DIR", str(write_mnist(tmp_path / "mnist")))
-    loaded = load("mnist", tmp_path / "other")
-    assert_is_small_mnist(loaded)
-    assert loaded.source == "local folder"
-
-
-def test_mnist_folder_may_hold_plain_files(tmp_path: Path) -> None:
-    for name, content in CONTENTS.items():
-        (tmp_path / name).write_bytes(content)
-    assert_is_small_mnist(load("mnist", tmp_path))
-
-
-def test_mnist_folder_with_other_content_is_refused(tmp_path: Path) -> None:
-    labels = decoders.encode_idx(some_labels(50)[::-1])
-    folder = write_mnist(tmp_path / "mnist", CONTENTS | {TRAIN_LABELS: labels})
-    message = refusal("mnist", folder)
-    assert TRAIN_LABELS in message
-    assert "SHA-256" in message
-
-
-def test_mnist_dir_without_mnist_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_mnist(tmp_path / "mnist")
-    for folder in ("/nowhere", str(tmp_path)):
-        monkeypatch.setenv("MNIST_DIR", folder)
-        assert f"MNIST_DIR is {folder}," in refusal("mnist", tmp_path / "mnist")
-
-
-def test_half_of_mnist_is_refused(tmp_path: Path) -> None:
-    write_mnist(tmp_path, {TRAIN_IMAGES: CONTENTS[TRAIN_IMAGES]})
-    assert f"{tmp_path}: there is no {TRAIN_LABELS}" in refusal("mnist", tmp_path)
-
-
-# --- MNIST from the mirrors -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def use(mirrors: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Make MIRRORS of behaviours of the local server; ``refuses`` is a port on which nobody listens."""
-    write_mnist(mirrors.folder)
-    write_mnist(mirrors.folder / "lies", {name: content[::-1] for name, content in CONTENTS.items()})
-    lies: dict[str, Any] = dict.fromkeys(decoders.IN_NPZ.values(), ARRAYS[TEST_LABELS])
-    np.savez(mirrors.folder / "lies" / "mnist.npz", **lies)
-
-    def use(*behaviours: str) -> list[str]:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            refusing = f"http://127.0.0.1:{free.getsockname()[1]}/"
-        urls = [refusing if each == "refuses" else mirrors.url(*each.split()) for each in behaviours]
-        monkeypatch.setattr(decoders, "MIRRORS", tuple(urls))
-        return urls
-
-    use.requests = mirrors.requests  # type: ignore[attr-defined]
-    return use
-
-
-@pytest.mark.parametrize("mirror", ["good", "good mnist.npz", "recovers", "recovers mnist.npz"])
-def test_mnist_is_downloaded_and_kept(use: Any, mirror: str) -> None:
-    urls = use(mirror)
-    loaded = load("mnist")
-    assert_is_small_mnist(loaded)
-    assert loaded.source == urls[0]
-    requests = use.requests.total()
-    assert load("mnist").source == loaded.source
-    assert use.requests.total() == requests, "the second time nothing is downloaded"
-
-
-@pytest.mark.parametrize("bad", ["fails", "stalls", "truncates", "hides-length", "lies", "lies mnist.npz", "refuses"])
-def test_a_bad_mirror_is_tried_again_then_left_for_the_next(use: Any, bad: str) -> None:
-    urls = use(bad, "good")
-    loaded = load("mnist", attempts=3)
-    assert_is_small_mnist(loaded)
-    assert loaded.source == urls[1]
-    tries = [count for path, count in use.requests.items() if not path.startswith("/good")]
-    assert tries == ([] if bad == "refuses" else [3])
-
-
-def test_all_mirrors_down_is_one_line_that_names_each_and_what_to_do(use: Any, tmp_path: Path) -> None:
-    urls = use("fails", "stalls", "truncates", "lies", "refuses", "truncates mnist.npz")
-    message = refusal("mnist")
-    for url, reason in zip(
-        urls, ["HTTP 500", "silent for 0.2 s", "cut short", "SHA-256", "no connection", "cut short"], strict=True
-    ):
-        assert f"{url}: " in message
-        assert reason in message.split(f"{url}: ")[1].split(";")[0]
-    assert "MNIST_DIR" in message
-    assert list(tmp_path.glob("data/download/*")) == []
-
-
-def test_a_spoilt_kept_file_is_downloaded_again(use: Any) -> None:
-    use("good")
-    load("mnist")
-    kept = decoders.DOWNLOAD / TEST_IMAGES
-    kept.write_bytes(kept.read_bytes()[:-1])
-    use.requests.clear()
-    assert_is_small_mnist(load("mnist"))
-    assert [path.rsplit("/", 1)[1] for path in use.requests] == [f"{TEST_IMAGES}.gz"]
-
-
-def test_what_one_mirror_gave_is_not_asked_of_the_next(use: Any, mirrors: Any) -> None:
-    urls = use("good", "good mnist.npz")
-    (mirrors.folder / f"{TEST_LABELS}.gz").write_bytes(b"gone")
-    loaded = load("mnist", attempts=1)
-    assert_is_small_mnist(loaded)
-    assert loaded.source == ", ".join(urls)
-
-
-def test_a_body_that_never_ends_is_given_up(use: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    use("good")
-    monkeypatch.setattr(decoders, "MAX_BODY", 1000)
-    assert "more than" in refusal("mnist")
 
 
 # --- IDX ------------------------------------------------------------------------------------------------------------
@@ -274,7 +110,7 @@ def write_npz(folder: Path, **arrays: Any) -> Path:
 
 
 def test_npz_with_a_test_split(tmp_path: Path) -> None:
-    write_npz(tmp_path, **{key: ARRAYS[name].astype(np.int64) for name, key in decoders.IN_NPZ.items()})
+    write_npz(tmp_path, **{key: ARRAYS[name].astype(np.int64) for name, key in mnist.IN_NPZ.items()})
     loaded = load("npz", tmp_path)
     np.testing.assert_array_equal(loaded.test.images, ARRAYS[TEST_IMAGES])
     assert {array.dtype.name for array in (*loaded.train, *loaded.test)} == {"uint8"}
@@ -339,7 +175,7 @@ def test_spoilt_npz_raises_nothing_but_bad_input(bytes_: bytes, at: int) -> None
     np.savez(whole, images=some_images(50))
     data = whole.getvalue()
     try:
-        decoders._read_npz(io.BytesIO(data[:at] + bytes_ + data[at + len(bytes_) :]), "x.npz")
+        decoders.read_npz(io.BytesIO(data[:at] + bytes_ + data[at + len(bytes_) :]), "x.npz")
     except BadInput as error:
         assert str(error).startswith("x.npz")
 
@@ -484,24 +320,6 @@ def test_a_file_is_no_folder_of_pictures(tmp_path: Path) -> None:
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
     (tmp_path / "own").mkdir()
     assert "holds no images" in refusal("folder", tmp_path / "own")
-
-
-# --- scikit-learn's digits ------------------------------------------------------------------------------------------
-
-
-def test_digits_come_in_mnists_framing() -> None:
-    loaded = load("digits")
-    images = np.concatenate([loaded.train.images, loaded.test.images])
-    assert len(images) == 1797
-    assert images.dtype == np.uint8
-    assert (images[:, 0] == 0).all()
-    assert (images.max(axis=(1, 2)) == 255).all(), "ink reaches 255"
-    boxes = [np.argwhere(image > 0) for image in images]
-    assert max(max(np.ptp(box, axis=0)) for box in boxes) < 20, "the digit's box is 20×20"
-    share = len(loaded.test.labels) / 1797
-    assert abs(share - PARAMS.ingest.test_share) < 0.03
-    assert not np.isin(splits.content_hashes(loaded.test.images), splits.content_hashes(loaded.train.images)).any()
-    assert set(loaded.test.labels.tolist()) == set(range(10))
 
 
 def test_the_idx_header_is_lecuns() -> None:
