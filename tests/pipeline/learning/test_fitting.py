@@ -1,18 +1,15 @@
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pandas as pd
 import pytest
 from workspace import ROOT
 
 from pipeline.base import params as params_file
-from pipeline.base import places
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Augment, Network, Recipe
-from pipeline.data import splits
 from pipeline.data.splits import Split
-from pipeline.learning import fitting, inference, networks
+from pipeline.learning import export, fitting
 from pipeline.learning.backend import keras
 
 SHIPPED = params_file.load(ROOT / "params.yaml").recipes
@@ -56,7 +53,7 @@ def fit(recipe: Recipe = RECIPE, seed: int = 3) -> tuple[keras.Model, pd.DataFra
 
 
 def digest(recipe: Recipe = RECIPE, seed: int = 3) -> str:
-    return fitting.weights_digest(fitting.fit(TRAIN, VAL, recipe, seed)[0])
+    return export.weights_digest(fitting.fit(TRAIN, VAL, recipe, seed)[0])
 
 
 def test_the_same_recipe_seed_and_data_give_the_same_weights_and_another_seed_others():
@@ -94,7 +91,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_weights(
     capsys.readouterr()
     resumed, resumed_history = fit()
     assert f"goes on after epoch {epochs}" in capsys.readouterr().out
-    assert fitting.weights_digest(resumed) == fitting.weights_digest(uninterrupted)
+    assert export.weights_digest(resumed) == export.weights_digest(uninterrupted)
     measured = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
     np.testing.assert_array_equal(resumed_history[measured], history[measured])
 
@@ -104,7 +101,7 @@ def test_a_run_cut_off_after_its_last_epoch_only_writes_its_files(capsys: pytest
     capsys.readouterr()
     again, history = fit()
     assert "loss" not in capsys.readouterr().out and len(history) == RECIPE.epochs
-    assert fitting.weights_digest(again) == fitting.weights_digest(whole)
+    assert export.weights_digest(again) == export.weights_digest(whole)
 
 
 def test_a_checkpoint_of_another_run_or_a_broken_one_counts_as_none(capsys: pytest.CaptureFixture[str]):
@@ -132,7 +129,7 @@ def test_training_stops_early_and_ends_on_the_best_epoch():
     assert len(history) < 30 and history["val_loss"].idxmin() == history["kept"].idxmax()
     assert loss_of(model) == pytest.approx(history["val_loss"].min(), rel=1e-3)
     again, _ = fit(recipe)  # as if it was cut off before it wrote its files
-    assert fitting.weights_digest(again) == fitting.weights_digest(model)
+    assert export.weights_digest(again) == export.weights_digest(model)
 
 
 def test_batches_pass_over_every_image_equally_often_and_the_small_set_several_times():
@@ -140,32 +137,6 @@ def test_batches_pass_over_every_image_equally_often_and_the_small_set_several_t
     assert len(batches) == 4 and batches[3][0].shape == (32, 28, 28)
     counts = np.bincount(batches.order[: 4 * 32], minlength=100)
     assert counts.min() >= 1 and counts.max() <= 2
-
-
-@pytest.mark.parametrize("recipe", SHIPPED)
-def test_onnx_answers_as_keras_does_for_every_shipped_recipe(recipe: str, workspace: Path):
-    keras.utils.set_random_seed(0)
-    as_exported = SHIPPED[recipe].model_copy(update={"precision": "float32"})  # as fit gives its model back
-    model = fitting.compiled(as_exported, steps_per_epoch=10)
-    if SHIPPED[recipe].shift_averaged:
-        model = networks.shift_averaged(model)
-    images = bars(70, seed=5).images
-    assert fitting.export_onnx(model, workspace / "model.onnx", images) <= fitting.ONNX_TOLERANCE
-    np.testing.assert_allclose(
-        inference.probabilities(workspace / "model.onnx", images), model.predict(images, verbose=0), atol=1e-5
-    )
-    graph = onnx.load(workspace / "model.onnx").graph
-    assert [(i.name, i.type.tensor_type.shape.dim[0].dim_param) for i in (*graph.input, *graph.output)] == [
-        ("images", "N"),
-        ("probabilities", "N"),
-    ]
-
-
-def test_an_export_that_differs_is_refused_and_leaves_no_file(workspace: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(fitting, "ONNX_TOLERANCE", -1.0)
-    with pytest.raises(RuntimeError, match="differ from Keras'"):
-        fitting.export_onnx(networks.build(SMALL), workspace / "model.onnx", VAL.images)
-    assert not list(workspace.glob("*.onnx"))
 
 
 def test_cooling_makes_a_smoothed_model_as_sure_as_it_is_right_and_changes_no_answer():
@@ -190,18 +161,6 @@ def test_decay_that_is_not_asked_for_is_none(optimizer: str):
     assert [decay.weight_decay for decay in decays] == [0.0, 0.1]
 
 
-def test_a_training_that_diverges_is_one_line(workspace: Path, monkeypatch: pytest.MonkeyPatch):
-    for name, split in {"train": TRAIN, "val": VAL}.items():
-        splits.save(places.PROCESSED / name, split)
-    shipped = params_file.load(ROOT / "params.yaml")
-    wild = RECIPE.model_copy(update={"learning_rate": 1e30, "schedule": "constant"})
-    params = shipped.model_copy(update={"recipes": {**shipped.recipes, "fast": wild}})
-    monkeypatch.setattr(params_file, "load", lambda: params)
-    with pytest.raises(BadInput, match=r"training diverged: lower the learning_rate of recipe fast"):
-        fitting.main()
-    assert not fitting.KERAS.exists() and not fitting.ONNX.exists()
-
-
 def test_an_unknown_optimizer_is_one_line():
     with pytest.raises(BadInput, match=r"Keras knows no optimizer 'adm': choose one of .*adam.*sgd"):
         fit(RECIPE.model_copy(update={"optimizer": "adm"}))
@@ -216,9 +175,9 @@ def test_members_are_averaged_in_one_model_with_seeds_of_their_own(workspace: Pa
     ]
     assert history["member"].tolist() == [1, 2]
     np.testing.assert_allclose(model.predict(VAL.images, verbose=0), np.mean(alone, axis=0), atol=1e-6)
-    assert fitting.export_onnx(model, workspace / "model.onnx", VAL.images) <= fitting.ONNX_TOLERANCE
+    assert export.export_onnx(model, workspace / "model.onnx", VAL.images) <= export.ONNX_TOLERANCE
     again, _ = fitting.fit_all(TRAIN, VAL, recipe, 3, workspace / "checkpoints")  # cut off before it wrote its files
-    assert fitting.weights_digest(again) == fitting.weights_digest(model)
+    assert export.weights_digest(again) == export.weights_digest(model)
 
 
 @pytest.mark.parametrize("penalty", ["l1", "l2"])

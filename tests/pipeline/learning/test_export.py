@@ -1,0 +1,78 @@
+"""Does a fitted network leave TensorFlow as it is, and as the same bytes from any process?"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from workspace import ROOT
+
+from pipeline.base import files
+from pipeline.base import params as params_file
+from pipeline.base.params import Network
+from pipeline.learning import export, fitting, inference, networks
+from pipeline.learning.backend import keras
+
+SHIPPED = params_file.load(ROOT / "params.yaml").recipes
+SMALL = Network.model_validate({"name": "small", "dropout": 0.3})
+IMAGES = np.random.default_rng(0).integers(0, 256, (70, 28, 28), dtype=np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("recipe", SHIPPED)
+def test_onnx_answers_as_keras_does_for_every_shipped_recipe(recipe: str, workspace: Path):
+    keras.utils.set_random_seed(0)
+    as_exported = SHIPPED[recipe].model_copy(update={"precision": "float32"})  # as fit gives its model back
+    model = fitting.compiled(as_exported, steps_per_epoch=10)
+    if SHIPPED[recipe].shift_averaged:
+        model = networks.shift_averaged(model)
+    images = IMAGES
+    assert export.export_onnx(model, workspace / "model.onnx", images) <= export.ONNX_TOLERANCE
+    np.testing.assert_allclose(
+        inference.probabilities(workspace / "model.onnx", images), model.predict(images, verbose=0), atol=1e-5
+    )
+    graph = onnx.load(workspace / "model.onnx").graph
+    assert [(i.name, i.type.tensor_type.shape.dim[0].dim_param) for i in (*graph.input, *graph.output)] == [
+        ("images", "N"),
+        ("probabilities", "N"),
+    ]
+
+
+def test_an_export_that_differs_is_refused_and_leaves_no_file(workspace: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(export, "ONNX_TOLERANCE", -1.0)
+    with pytest.raises(RuntimeError, match="differ from Keras'"):
+        export.export_onnx(networks.build(SMALL), workspace / "model.onnx", IMAGES)
+    assert not list(workspace.glob("*.onnx"))
+
+
+EXPORT = """
+import sys
+from pathlib import Path
+import numpy as np
+from pipeline.base.params import Network
+from pipeline.learning import export, networks
+from pipeline.learning.backend import keras
+keras.utils.set_random_seed(0)
+model = networks.shift_averaged(networks.build(Network.model_validate({"name": "strided", "filters": 4, "dropout": 0.3})))
+export.save_keras(model, Path(sys.argv[1]) / "model.keras")
+export.export_onnx(model, Path(sys.argv[1]) / "model.onnx", np.zeros((2, 28, 28), np.uint8))
+"""
+
+
+def test_the_files_of_one_model_are_the_same_bytes_from_every_process(workspace: Path):
+    for seed in ("1", "2"):
+        (workspace / seed).mkdir()
+        environment = {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", EXPORT, seed], env=environment, check=True, capture_output=True)
+    for name in ("model.keras", "model.onnx"):
+        assert files.sha256_file(workspace / "1" / name) == files.sha256_file(workspace / "2" / name), name
+    loaded = keras.models.load_model(workspace / "1/model.keras", compile=False, safe_mode=True)
+    answered = inference.probabilities(workspace / "1/model.onnx", IMAGES)
+    np.testing.assert_allclose(loaded.predict(IMAGES, verbose=0), answered, atol=1e-5)
