@@ -1,17 +1,16 @@
 """What may a person change? params.yaml as typed, checked, frozen objects."""
 
-import re
+import io
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from pipeline.base import files
+from pipeline.base import files, places
 from pipeline.base.errors import BadInput
-
-PATH = Path("params.yaml")
 
 Dataset = Literal["digits", "mnist", "kaggle", "idx", "npz", "csv", "folder"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -227,7 +226,7 @@ class Params(Section):
         return self
 
 
-def load(path: Path | str = PATH) -> Params:
+def load(path: Path | str = places.PARAMS) -> Params:
     """Read and check params.yaml; :class:`BadInput` has a line for each key that is wrong."""
     path = Path(path)
     try:
@@ -241,11 +240,20 @@ def load(path: Path | str = PATH) -> Params:
 def parse(text: str, path: Path) -> Params:
     """Check the ``text`` of a params.yaml; ``path`` is what a message calls it."""
     try:
-        return Params.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        return Params.model_validate(_read(text, path, "safe"))
     except ValidationError as error:
         raise BadInput("\n".join(explain(path, e) for e in error.errors())) from None
+
+
+def _read(text: str, path: Path, kind: Literal["safe", "rt"]) -> Any:
+    """Plain values (safe), or a document that keeps its comments (rt): as DVC reads it, to which 1e-05 is a number."""
+    try:
+        return YAML(typ=kind).load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        raise BadInput(f"{path} is not YAML: line {mark.line + 1}, column {mark.column + 1}: {error.problem}") from None
+    except YAMLError as error:
+        raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}") from None
 
 
 def explain(path: Path | str, error: ErrorDetails) -> str:
@@ -260,23 +268,26 @@ def explain(path: Path | str, error: ErrorDetails) -> str:
     return f"{path}: {key} is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
-def choose(path: Path | str = PATH, *, dataset: str | None = None, recipe: str | None = None) -> None:
+def choose(path: Path | str = places.PARAMS, *, dataset: str | None = None, recipe: str | None = None) -> None:
     """Put the workspace on another data set or recipe: rewrite that one line, leave every other byte.
 
-    A no-op where it is there already; :class:`BadInput`, and nothing written, where there is no such dataset or recipe.
+    A no-op where it is there already; :class:`BadInput`, nothing written, where there is no such data set or recipe.
+    The writer has ruamel's own settings, as DVC's has: neither lays out anew what the other wrote.
     """
     path = Path(path)
     if dataset is not None and dataset not in get_args(Dataset):
         raise BadInput(f"there is no data set {dataset!r}: choose one of {', '.join(get_args(Dataset))}")
-    known = load(path).recipes
-    if recipe is not None and recipe not in known:
-        raise BadInput(f"there is no recipe {recipe!r} in {path}: choose one of {', '.join(known)}")
-    before = text = path.read_text(encoding="utf-8")
-    for key, value in (("dataset", dataset), ("  recipe", recipe)):
-        if value is not None:
-            text = re.sub(rf"(?m)^({key}:[ \t]*)\S+", rf"\g<1>{value}", text, count=1)
-    found = parse(text, path)
-    if dataset not in (None, found.dataset) or recipe not in (None, found.train.recipe):
-        raise BadInput(f"{path}: write `dataset:` and `recipe:` on lines of their own, as they were shipped")
-    if text != before:
-        files.write_text(path, text)
+    now = load(path)
+    if recipe is not None and recipe not in now.recipes:
+        raise BadInput(f"there is no recipe {recipe!r} in {path}: choose one of {', '.join(now.recipes)}")
+    if dataset in (None, now.dataset) and recipe in (None, now.train.recipe):
+        return
+    document = _read(path.read_text(encoding="utf-8"), path, "rt")
+    if dataset is not None:
+        document["dataset"] = dataset
+    if recipe is not None:
+        document["train"]["recipe"] = recipe
+    written = io.StringIO()
+    YAML().dump(document, written)
+    parse(written.getvalue(), path)
+    files.write_text(path, written.getvalue())

@@ -47,7 +47,7 @@ def read(name: str, params: Params, file: Path | None = None) -> Study:
     """The study of that name in params.yaml, or in a ``file`` of studies; :class:`BadInput` if there is none."""
     studies = _read_file(file) if file else params.studies
     if name not in studies:
-        raise BadInput(f"{file or params_file.PATH}: there is no study {name!r}: choose one of {', '.join(studies)}")
+        raise BadInput(f"{file or places.PARAMS}: there is no study {name!r}: choose one of {', '.join(studies)}")
     return studies[name]
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import linear_model
 import numpy as np
 
-from pipeline.base import files
+from pipeline.base import files, places
 from pipeline.base import params as params_file
-from pipeline.data import splits
+from pipeline.data import comparison, splits
 from pipeline.data.splits import Split
 from pipeline.digits import features
 from pipeline.learning import inference
-from pipeline.monitoring import live, monitor
+from pipeline.monitoring import live
 from pipeline.monitoring.live import Seen
 from pipeline.registry import promotion, versions
 
@@ -37,8 +37,8 @@ class Checkout:
         self.params = params_file.load(folder / "params.yaml")
         held = {"test": Split(images(), LABELS), "recent": Split(images()[:0], LABELS[:0])}
         for part, split in held.items():
-            splits.save(folder / splits.PROCESSED / part, split)
-        files.write_json(folder / splits.RAW / "manifest.json", {"dataset": "digits"})
+            splits.save(folder / places.PROCESSED / part, split)
+        files.write_json(folder / places.MANIFEST, {"dataset": "digits"})
 
     def register(self, reads_all: bool = True) -> str:
         """A version @challenger that reads every image, or gets the first group wrong; its number."""
@@ -51,8 +51,8 @@ class Checkout:
         linear_model.write(place / "model.onnx", weights.reshape(784, 10), np.zeros(10))
         answered = inference.probabilities(place / "model.onnx", images())
         (place / "extra_files").mkdir()
-        monitor.rows(images(), answered).to_parquet(place / monitor.REFERENCE)
-        np.savez(place / promotion.PINNED, allow_pickle=False, images=images(), probabilities=answered)
+        comparison.answered(features.describe(images()), answered).to_parquet(place / places.VERSION_REFERENCE)
+        np.savez(place / places.VERSION_PINNED, allow_pickle=False, images=images(), probabilities=answered)
         run = client.create_run(versions.experiment(client, NAME))
         tags = {
             "weights_sha256": files.sha256_array(weights),
@@ -66,7 +66,7 @@ class Checkout:
     def crown(self) -> str:
         """A version that passed the gate: the champion's number."""
         number = self.register()
-        assert promotion.promote(versions.connect(), NAME, self.params)["event"] == "promoted"
+        assert promotion.promote(versions.connect(), NAME, self.params).event == "promoted"
         return number
 
     def champion(self) -> str:
@@ -78,5 +78,5 @@ class Checkout:
         ids = [f"{number}-{i}" for i in range(len(seen))]
         answers, confidences = np.zeros(len(seen), int), np.ones(len(seen))
         asked = Seen(ids, "2026-01-01T00:00:00+00:00", NAME, number, seen, answers, confidences)
-        with live.store(self.folder / live.FILE) as store:
+        with live.store(self.folder / places.SEEN) as store:
             live.write(store, [asked], features.describe(seen).to_numpy(), keep_images=False)

@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from looks import window
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from schedule_box import free_port
 from workspace import ROOT
 
 from flows import events
-from pipeline.base import files, processes
+from pipeline.base import files, places, processes
+from pipeline.data.batches import Filed
 
-BATCH = {"batch": "20260101-abc", "by": "ann", "source": "new.npz"}
+BATCH = Filed(event="accepted", batch="20260101-abc", at="2026-01-01T00:00:00+00:00", by="ann", source="new.npz")
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -61,7 +63,7 @@ def test_the_server_is_the_environment_s_or_else_that_of_a_make_schedule_here(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ):
     assert events.api_url() is None
-    files.write_text(home / events.ADDRESS, "http://127.0.0.1:4200/api\n")
+    files.write_text(home / places.PREFECT_ADDRESS, "http://127.0.0.1:4200/api\n")
     assert events.api_url() == "http://127.0.0.1:4200/api"
     monkeypatch.setenv("PREFECT_API_URL", "http://team:4200/api")
     assert events.api_url() == "http://team:4200/api"
@@ -74,8 +76,8 @@ def test_without_a_server_nothing_is_told():
 
 def test_a_process_that_knows_only_the_folder_tells_the_server_of_its_make_schedule(home: Path, hub: Any):
     """As `digits add-batch` does."""
-    files.write_text(home / events.ADDRESS, f"{hub.url}\n")
-    code = f"from flows import events; print(events.accepted({BATCH}))"
+    files.write_text(home / places.PREFECT_ADDRESS, f"{hub.url}\n")
+    code = f"from flows import events; from pipeline.data.batches import Filed; print(events.accepted({BATCH!r}))"
     environment = processes.environment(PYTHONPATH=str(ROOT))
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True", done.stderr
@@ -99,7 +101,7 @@ def server_at() -> Iterator[Any]:
 
 def test_drift_is_told_with_the_version_and_its_share(hub: Any, server_at: Any):
     server_at(hub.url)
-    assert events.drift("digits-cnn", {"version": "3", "drifted_share": 0.5, "columns": {}}) is True
+    assert events.drift(window(True, version="3")) is True
     ((_, [event]),) = hub.taken
     assert event["event"] == "digits.drift"
     assert event["resource"] == {"prefect.resource.id": "digits.model.digits-cnn"}

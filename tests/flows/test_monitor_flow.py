@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from checkout import Checkout, images
+from looks import window
 from prefect.logging import disable_run_logger
 
 from flows import events
@@ -30,7 +31,7 @@ def look() -> Any:
 def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The drift events that are told to Prefect."""
     told: list[Any] = []
-    monkeypatch.setattr(events, "drift", lambda model, record: told.append((model, record)))
+    monkeypatch.setattr(events, "drift", told.append)
     return told
 
 
@@ -57,7 +58,7 @@ def test_a_window_like_the_reference_is_good_and_one_of_other_images_is_bad(
     checkout.ask(255 - images())
     bad = look()
     assert (bad["bad"], bad["alarm"], bad["images"]) == (True, False, 400)  # one odd window is not drift
-    assert [record["bad"] for record in windows.of("digits-cnn", number)] == [False, True]
+    assert [window.bad for window in windows.of("digits-cnn", number)] == [False, True]
     assert "<html" in (checkout.folder / bad["page"]).read_text()
     assert told == [] and alerts.told() == []
 
@@ -79,9 +80,9 @@ def come_in(checkout: Checkout, told: list[Any], monkeypatch: pytest.MonkeyPatch
         found = []
         for verdict in verdicts:
             at = f"2026-01-01T00:00:{len(windows.of('digits-cnn')):02}+00:00"
-            record = {"at": at, "model": "digits-cnn", "version": checkout.champion(), "images": 300, "last_row": None}
-            record |= {"bad": verdict, "drifted_share": 0.5 * verdict, "columns": {"ink": 0.4 * verdict, "slant": 0.1}}
-            monkeypatch.setattr(room, "look", lambda *_, record=record: (record, Snapshot()))
+            columns = {"ink": 0.4 * verdict, "slant": 0.1}
+            seen = window(verdict, at=at, version=checkout.champion(), last_row=None, columns=columns)
+            monkeypatch.setattr(room, "look", lambda *_, seen=seen: (seen, Snapshot()))
             with disable_run_logger():
                 found.append((flow.monitor.fn()["alarm"], len(told)))
             assert len(alerts.told()) == len(told)  # people hear of what Prefect hears of
@@ -92,8 +93,8 @@ def come_in(checkout: Checkout, told: list[Any], monkeypatch: pytest.MonkeyPatch
 
 def test_an_alarm_is_told_once_as_it_begins_and_not_again_while_it_goes_on(come_in: Windows, told: list[Any]):
     assert come_in(BAD, BAD, BAD, BAD) == [(False, 0), (True, 1), (True, 1), (True, 1)]
-    (model, record), (alert,) = told[0], alerts.told()
-    assert model == "digits-cnn" and record["drifted_share"] == 0.5
+    (drifted,), (alert,) = told, alerts.told()
+    assert drifted.model == "digits-cnn" and drifted.drifted_share == 0.5
     assert alert["kind"] == "drift" and alert["message"].startswith("2 of the last 3 windows are bad: 300 images, 50%")
     assert "ink (0.40), slant (0.10)" in alert["message"]
 

@@ -6,9 +6,9 @@ from filelock import FileLock
 from prefect.logging import disable_run_logger
 
 from flows import promotion
-from pipeline import run
+from pipeline.base import places
 from pipeline.base.errors import BadInput
-from pipeline.registry import versions
+from pipeline.registry import history, versions
 
 
 def promote(reason: str, **more: str) -> dict:
@@ -22,7 +22,7 @@ def rollback(reason: str) -> dict:
 
 
 def last_event() -> dict:
-    return dict(versions.history(versions.connect(), NAME)[-1])
+    return history.events(versions.connect(), NAME)[-1].as_json()
 
 
 def test_a_challenger_that_passes_the_gate_is_promoted_with_the_reason(checkout: Checkout):
@@ -72,7 +72,7 @@ def test_without_an_earlier_champion_there_is_nothing_to_roll_back_to(checkout: 
 
 def test_a_promotion_waits_for_no_retraining_and_a_rollback_needs_not_to(checkout: Checkout):
     first, _ = checkout.crown(), checkout.crown()
-    with FileLock(checkout.folder / run.RETRAINING):
+    with FileLock(checkout.folder / places.RETRAIN_LOCK):
         with pytest.raises(BadInput, match=r"another retraining is at work"):
             promote("too soon")
         assert rollback("at once")["version"] == first

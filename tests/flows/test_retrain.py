@@ -1,5 +1,6 @@
 """A DVC stage as a Prefect task: what it says, how it fails, and which failures are tried again."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from workspace import ROOT
 
 from flows import retrain
 from pipeline.base.errors import BadInput, TemporaryFault
+from pipeline.registry.records import Event, Facts
+from pipeline.run import Outcome
 
 pytestmark = pytest.mark.xdist_group("flows")  # they share a server
 
@@ -28,6 +31,12 @@ def write(place: Path, command: str) -> None:
     (place / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"one": {"cmd": command, "outs": ["out"]}}}))
 
 
+def ending_on(error: str) -> str:
+    """A command that ends as a stage does on such an error."""
+    code = f"with errors.one_line(): raise errors.{error}"
+    return f"{sys.executable} -c \"import sys; sys.path[:0] = ['{ROOT}']; from pipeline.base import errors\n{code}\""
+
+
 def test_the_stages_are_those_of_dvc_yaml_in_the_order_of_the_data():
     named = retrain.stages(ROOT)
     assert named[0] == "ingest" and named[-1] == "register" and named.index("train") < named.index("evaluate")
@@ -43,8 +52,8 @@ def test_a_stage_says_whether_it_had_to_run(place: Path):
 @pytest.mark.parametrize(
     ("command", "kind", "words"),
     [
-        ("echo 'error: test.npz holds no labels' >&2; exit 2", BadInput, "^test.npz holds no labels$"),
-        ("echo 'error: no mirror answers' >&2; exit 75", TemporaryFault, "^no mirror answers$"),
+        (ending_on("BadInput('test.npz holds no labels')"), BadInput, "^test.npz holds no labels$"),
+        (ending_on("TemporaryFault('no mirror answers')"), TemporaryFault, "^no mirror answers$"),
         ("exit 3", BadInput, "the stage one failed: see the log above"),
     ],
 )
@@ -57,7 +66,8 @@ def test_a_stage_that_fails_says_why(place: Path, command: str, kind: type[BadIn
 
 @pytest.mark.parametrize(("code", "tries"), [(75, 2), (2, 1)])
 def test_a_network_fault_is_tried_again_and_a_failed_check_is_not(server: None, place: Path, code: int, tries: int):
-    write(place, f"echo try >> tries; test $(wc -l < tries) = 2 && touch out || exit {code}")
+    error = "TemporaryFault('x')" if code == 75 else "BadInput('x')"
+    write(place, f"echo try >> tries; test $(wc -l < tries) = 2 && touch out || {ending_on(error)}")
 
     @flow
     def once() -> bool:
@@ -72,16 +82,20 @@ def test_a_network_fault_is_tried_again_and_a_failed_check_is_not(server: None, 
 
 
 def test_the_summary_says_what_ran_and_what_was_decided(tmp_path: Path):
-    outcome = {
-        "decision": {"event": "unchanged", "version": "1", "reason": "no challenger waits"},
-        "champion": {
-            "model": "digits-cnn",
-            "version": "1",
-            "run_id": "abc",
-            "metrics": {"accuracy": 0.99, "accuracy_low": 0.98, "accuracy_high": 1.0},
-        },
-        "report": "reports/index.html",
-    }
+    champion = Facts(
+        model="digits-cnn",
+        version="1",
+        aliases=["champion"],
+        created="2026-01-01T00:00:00+00:00",
+        run_id="abc",
+        lineage={},
+        params={},
+        weights_sha256="0",
+        metrics={"accuracy": 0.99, "accuracy_low": 0.98, "accuracy_high": 1.0},
+        verdict=None,
+        replaced=None,
+    )
+    outcome = Outcome(Event(event="unchanged", version="1", reason="no challenger waits"), champion)
     text = retrain.summary("schedule: nightly", [], outcome, tmp_path)
     for words in (
         "# Version 1: unchanged",

@@ -8,7 +8,7 @@ import pytest
 from workspace import Workspace
 
 from flows import workspace
-from pipeline.base import files
+from pipeline.base import files, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
 
@@ -31,7 +31,7 @@ def test_it_is_at_the_last_commit_whatever_is_being_edited(checkout: Workspace):
     before = seed(checkout.folder)
     checkout.edit("seed", "99")
     with workspace.held() as place:
-        assert place == checkout.folder / workspace.PLACE and seed(place) == before
+        assert place == checkout.folder / places.RETRAIN and seed(place) == before
         assert os.environ["MLFLOW_TRACKING_URI"] == f"sqlite:///{checkout.folder}/mlflow.db"
         (place / "params.yaml").write_text("left by a run that was killed")
         (place / ".dvc/tmp").mkdir(exist_ok=True)

@@ -17,7 +17,8 @@ from workspace import Workspace
 from pipeline.base import params as params_file
 from pipeline.digits import corruptions
 from pipeline.monitoring import monitor, windows
-from pipeline.registry import versions
+from pipeline.monitoring.windows import Window
+from pipeline.registry import artifacts, versions
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def register_another(
     client = versions.connect()
     first = client.get_model_version("digits-cnn", "1")
     place = workspace.folder / folder
-    shutil.copytree(versions.download(client, first), place)
+    shutil.copytree(artifacts.download(client, first), place)
     if damaged:
         content = bytearray((place / "model.onnx").read_bytes())
         content[len(content) // 2] ^= 1
@@ -54,25 +55,25 @@ def test_a_promotion_and_a_rollback_reach_it_without_a_request_lost(
     service = Service(workspace)
     assert service.ready() == "1"
     second = register_another(workspace, monkeypatch)
-    versions: list[str] = []
+    answered: list[str] = []
     stop = threading.Event()
 
     def ask() -> None:
         while not stop.is_set():
-            versions.append(service.predict(digits[0][:1])["version"])
+            answered.append(service.predict(digits[0][:1])["version"])
 
     asking = threading.Thread(target=ask)
     asking.start()
     for number in (second, "1", second):
         promote(number)
-        until(lambda number=number: versions and versions[-1] == number, f"version {number}")
+        until(lambda number=number: answered and answered[-1] == number, f"version {number}")
     stop.set()
     asking.join()
-    changes = [a for a, b in zip(versions, ["", *versions], strict=False) if a != b]
+    changes = [a for a, b in zip(answered, ["", *answered], strict=False) if a != b]
     assert changes == ["1", second, "1", second]
     # An answer's line is written after the answer is sent.
-    until(lambda: service.log.count("POST /predict ") == len(versions), "a line for each request")
-    assert service.log.count("POST /predict 200") == len(versions)
+    until(lambda: service.log.count("POST /predict ") == len(answered), "a line for each request")
+    assert service.log.count("POST /predict 200") == len(answered)
     assert service.stop() == 0
 
 
@@ -180,20 +181,20 @@ def test_live_windows_feed_the_monitor(
     service = Service(workspace)
     service.ready()
 
-    def look(images: np.ndarray) -> dict:
+    def look(images: np.ndarray) -> Window:
         before = service.client.get("/health").json()["memory"]["written"]
         service.predict(images)
         until(lambda: service.client.get("/health").json()["memory"]["written"] == before + len(images), "the memory")
-        record, snapshot = monitor.look(client, "digits-cnn", params)  # type: ignore[misc]
-        windows.keep(record, snapshot)
-        return record
+        window, snapshot = monitor.look(client, "digits-cnn", params)  # type: ignore[misc]
+        windows.keep(window, snapshot)
+        return window
 
-    assert look(digits[0])["bad"] is False
+    assert look(digits[0]).bad is False
     assert monitor.look(client, "digits-cnn", params) is None  # nothing new came in
-    assert look(corruptions.thick(digits[0], np.random.default_rng(0)))["bad"] is True
+    assert look(corruptions.thick(digits[0], np.random.default_rng(0))).bad is True
     page = service.client.get("/monitor").text
     assert page.count("<circle") == 2 and "has drifted" in page
-    report = windows.page_name(windows.of("digits-cnn")[-1])
+    report = windows.of("digits-cnn")[-1].page_name
     assert "<html" in service.client.get(f"/reports/monitor/{report}").text
     assert service.stop() == 0
 

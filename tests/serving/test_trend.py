@@ -2,9 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.base import files
-from pipeline.monitoring import windows
-from pipeline.registry import versions
+from pipeline.base import files, places
 from serving import trend
 
 RECORD = {
@@ -31,7 +29,7 @@ def test_without_a_window_it_says_how_one_comes_about():
 
 @pytest.mark.parametrize("more", [{"allowed_share": 0.1}, {}], ids=["with its limit", "of a time when it was not kept"])
 def test_a_window_is_a_dot_and_a_row(more: dict):
-    files.append_json_line(versions.home() / windows.FILE, {**RECORD, **more})
+    files.append_json_line(places.home() / places.WINDOWS, {**RECORD, **more})
     page = trend.page("m")
     assert page.count("<circle") == 1 and page.count('class="limit"') == len(more)
     assert "50% of the columns differ" in page and "over 10 standard deviations" in page.replace("\n", " ")

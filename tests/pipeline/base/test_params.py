@@ -2,6 +2,8 @@ import re
 from pathlib import Path
 
 import pytest
+from dvc.utils.hydra import apply_overrides
+from dvc.utils.serialize import modify_yaml
 from workspace import ROOT
 
 from pipeline.base import params
@@ -23,6 +25,11 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(re.sub(old, new, text))
 
 
+def changed_lines(before: str, after: str) -> list[tuple[str, str]]:
+    pairs = zip(before.splitlines(), after.splitlines(), strict=True)
+    return [(was, now) for was, now in pairs if was != now]
+
+
 def test_the_shipped_file_is_read():
     loaded = params.load(SHIPPED)
     assert loaded.dataset in ("digits", "mnist") and loaded.validate_.class_share[0] < 0.1
@@ -39,9 +46,12 @@ def test_the_shipped_file_is_read():
         (r"\n  recipe: fast", "\n  recipe: slow", r"train\.recipe is 'slow': choose one of fast, .*two-conv"),
         (r"batch_size: 1024", "batch_size: 0", r"recipes\.six-layer-bn\.batch_size is 0: .*greater than or equal to 1"),
         (r"\ndataset: \w+", "\ndataset: svhn", r"dataset is 'svhn': input should be 'digits', 'mnist'"),
-        (r"class_share: \[.*\]", "class_share: [0.3, 0.1]", r"validate\.class_share is .*above"),
+        (r"- 0\.05\n  - 0\.16", "- 0.3\n  - 0.1", r"validate\.class_share is .*above"),
         (r"when_indistinguishable: \w+", "when_indistinguishable: maybe", r"when_indistinguishable is 'maybe'"),
-        (r"\ntrain:", "\ntrain: [", r"is not YAML"),
+        (r"\ntrain:", "\ntrain: [", r"is not YAML: line \d+, column \d+: .*expected"),
+        (r"  seed: 7", "  seed: 7\n  seed: 8", r"is not YAML: line \d+, column 3: found duplicate key \"seed\""),
+        (r"  seed: 7", "  seed: *none", r"is not YAML: line \d+, column 9: found undefined alias"),
+        (r"  seed: 7", "  seed: \x07", r"is not YAML: .*control characters"),
     ],
 )
 def test_a_wrong_key_is_one_line_that_names_it(path: Path, old: str, new: str, line: str):
@@ -63,13 +73,17 @@ def test_no_file_is_one_line(tmp_path: Path):
         params.load(tmp_path / "params.yaml")
 
 
-@pytest.mark.parametrize(("key", "value"), [("dataset", "mnist"), ("recipe", "two-conv")])
-def test_a_choice_changes_its_line_alone(path: Path, key: str, value: str):
-    before = path.read_text().splitlines()
+@pytest.mark.parametrize("exp_run", [[], ["train.seed=8"]], ids=["as shipped", "after exp run -S"])
+@pytest.mark.parametrize(
+    ("key", "value"), [("dataset", "mnist"), ("recipe", "two-conv"), ("recipe", "three-conv-early-stopping")]
+)
+def test_a_choice_changes_its_line_alone(path: Path, exp_run: list[str], key: str, value: str):
+    if exp_run:
+        apply_overrides(path, exp_run)
+    before = path.read_text()
     params.choose(path, **{key: value})
-    after = path.read_text().splitlines()
-    changed = [(a, b) for a, b in zip(before, after, strict=True) if a != b]
-    assert len(changed) == 1 and changed[0][1].strip().startswith(f"{key}: {value} ") and "# " in changed[0][1]
+    ((_, line),) = changed_lines(before, path.read_text())
+    assert line.strip().startswith(f"{key}: {value} ") and "# " in line
     loaded = params.load(path)
     assert value in (loaded.dataset, loaded.train.recipe)
     unchanged_at = path.stat().st_mtime_ns
@@ -85,19 +99,54 @@ def test_an_unknown_choice_is_one_line_and_changes_nothing(path: Path, key: str,
     assert path.read_bytes() == before
 
 
-def test_a_choice_that_has_no_line_of_its_own_is_told(path: Path):
-    path.write_text(
-        path.read_text()
-        .replace("train:\n  recipe: fast ", "train: {recipe: fast, seed: 7}  #", 1)
-        .replace("\n  seed: 7\n", "\n", 1)
-    )
-    assert params.load(path).train.recipe == "fast"
-    with pytest.raises(BadInput, match="on lines of their own"):
-        params.choose(path, recipe="accurate")
+def test_a_choice_need_not_stand_where_it_was_shipped(path: Path):
+    edit(path, r"(?s)\ntrain:\n  recipe: fast.*?\n  seed: 7\n", "\ntrain: {seed: 7, recipe: 'fast'}  # mine\n")
+    edit(path, r"\ndataset: \w+ ", "\n")
+    path.write_text(path.read_text() + "dataset:\n  digits\n")
+    params.choose(path, dataset="mnist", recipe="accurate")
+    loaded = params.load(path)
+    assert (loaded.dataset, loaded.train.recipe, loaded.train.seed) == ("mnist", "accurate", 7)
+    assert "recipe: accurate} # mine\n" in path.read_text()
+
+
+def test_a_choice_that_is_there_already_leaves_a_layout_of_ones_own(path: Path):
+    edit(path, r"\n  seed: 7\n", "\n  seed:    7\n")
     before = path.read_bytes()
-    with pytest.raises(BadInput, match="on lines of their own"):
-        params.choose(path, dataset="mnist", recipe="accurate")
+    params.choose(path, dataset="digits", recipe="fast")
     assert path.read_bytes() == before
+
+
+def test_the_shipped_file_is_as_dvc_writes_it(path: Path):
+    with modify_yaml(path):
+        pass
+    assert path.read_bytes() == SHIPPED.read_bytes(), (
+        "`dvc exp run -S` would change more than it is told: mend the layout"
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("train.seed=8", "  seed: 8"),
+        ("recipes.fast.epochs=3", "    epochs: 3"),
+        ("recipes.fast.augment.shift=1.25", "      shift: 1.25"),
+        ("recipes.kaggle.network.dropout=0.45", None),
+        ("validate.class_share=[0.05,0.2]", "  - 0.2"),
+        ("serving.shadow=false", None),
+        ("studies.regularization.common.epochs=13", "      epochs: 13"),
+    ],
+)
+def test_exp_run_sets_one_line(path: Path, override: str, line: str | None):
+    apply_overrides(path, [override])  # all that `dvc exp run -S` does to the file
+    ((_, set_line),) = changed_lines(SHIPPED.read_text(), path.read_text())
+    assert line in (None, set_line)
+    params.load(path)
+
+
+def test_a_small_number_that_exp_run_set_is_a_number(path: Path):
+    apply_overrides(path, ["recipes.fast.learning_rate=0.00001"])
+    assert "learning_rate: 1e-05\n" in path.read_text()  # a string to PyYAML
+    assert params.load(path).recipes["fast"].learning_rate == 0.00001
 
 
 def test_what_is_in_use_holds_one_recipe():

@@ -60,7 +60,8 @@ from pipeline.base.params import Network
 from pipeline.learning import export, networks
 from pipeline.learning.backend import keras
 keras.utils.set_random_seed(0)
-model = networks.shift_averaged(networks.build(Network.model_validate({"name": "strided", "filters": 4, "dropout": 0.3})))
+network = Network.model_validate({"name": "strided", "filters": 4, "dropout": 0.3})
+model = networks.shift_averaged(networks.build(network))
 export.save_keras(model, Path(sys.argv[1]) / "model.keras")
 export.export_onnx(model, Path(sys.argv[1]) / "model.onnx", np.zeros((2, 28, 28), np.uint8))
 """

@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from looks import window
 
 from pipeline.monitoring import windows
 
@@ -23,7 +24,7 @@ def last_windows(draw: st.DrawFn, count: int, bad: int) -> list[bool]:
 
 
 def alarmed(history: list[bool], rule: tuple[int, int]) -> bool:
-    return windows.alarmed([{"bad": bad} for bad in history], *rule)
+    return windows.alarmed([window(bad) for bad in history], *rule)
 
 
 @given(HISTORY, rules(), st.data())

@@ -1,8 +1,10 @@
 import pytest
+from looks import window
 
 from pipeline.monitoring import windows
+from pipeline.monitoring.windows import Window
 
-GOOD, BAD = {"bad": False}, {"bad": True}
+GOOD, BAD = window(False), window(True)
 
 
 @pytest.mark.parametrize(
@@ -17,5 +19,5 @@ GOOD, BAD = {"bad": False}, {"bad": True}
         ([GOOD, GOOD, GOOD], False),
     ],
 )
-def test_the_alarm_wants_two_bad_windows_of_three_and_the_latest(records: list[dict], alarm: bool):
+def test_the_alarm_wants_two_bad_windows_of_three_and_the_latest(records: list[Window], alarm: bool):
     assert windows.alarmed(records, bad=2, of=3) is alarm

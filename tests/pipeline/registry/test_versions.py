@@ -15,10 +15,10 @@ from workspace import ROOT
 from pipeline.base import files, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
-from pipeline.data import splits
+from pipeline.data import described, splits
 from pipeline.data.splits import Split
 from pipeline.learning import inference
-from pipeline.registry import promotion, registration, versions
+from pipeline.registry import artifacts, history, noise, promotion, registration, versions
 
 NAME = "digits-cnn"
 PARAMS = params_file.load(ROOT / "params.yaml").model_copy(update={"dataset": "digits"})
@@ -64,8 +64,9 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
         "min_recall": 0.97,
         "gap": 0.0,
     }
+    described.save("train", described.describe(Split(images()[:100], LABELS[:100])))
     files.write_json("reports/metrics.json", metrics)
-    files.write_json("reports/training.json", {"recipe": "fast", "epochs": 12, "train_seconds": 9.5})
+    files.write_json("reports/training.json", {"recipe": "fast", "epochs": 12, "fitted": "abc"})
     for name in ("validation.json", "drift.json", "curves.png", "evaluation/per_class.csv"):
         files.write_text(Path("reports") / name, "{}")
     counts = {"train": 100, "test": COUNT}
@@ -100,7 +101,7 @@ def test_a_registered_version_holds_all_that_made_it(client: MlflowClient):
     assert lineage == {"lineage/params.yaml", "lineage/dvc.lock", "lineage/manifest.json"}
     assert {item.path for item in client.list_artifacts(version.run_id, "reports")} > {"reports/evaluation"}
 
-    folder = versions.download(client, version)
+    folder = artifacts.download(client, version)
     kept = {path.name for path in (folder / "extra_files").iterdir()}
     assert kept == {"model.keras", "pinned.npz", "MODEL_CARD.md", "reference.parquet"}
     pinned = [line for line in (folder / "requirements.txt").read_text().splitlines() if line]
@@ -110,30 +111,30 @@ def test_a_registered_version_holds_all_that_made_it(client: MlflowClient):
 def test_files_are_those_of_the_registry_that_was_asked(client: MlflowClient, tmp_path: Path):
     version = client.get_model_version(NAME, challenge(client))
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/another.db")  # as another part of the process may have done
-    assert versions.onnx_file(client, version).is_relative_to(tmp_path)
+    assert artifacts.onnx_file(client, version).is_relative_to(tmp_path)
 
 
 def test_files_of_a_store_elsewhere_are_fetched_once_and_mended_if_damaged(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(versions, "_is_local", lambda place: False)
+    monkeypatch.setattr(artifacts, "_is_local", lambda place: False)
     version = client.get_model_version(NAME, challenge(client))
-    kept = versions.onnx_file(client, version)
-    assert kept.is_relative_to(versions.home() / versions.VERSIONS)
+    kept = artifacts.onnx_file(client, version)
+    assert kept.is_relative_to(places.home() / places.VERSIONS)
     with monkeypatch.context() as away:
         away.setattr(client, "get_model_version_download_uri", None)
-        assert versions.onnx_file(client, version) == kept
+        assert artifacts.onnx_file(client, version) == kept
     kept.write_bytes(b"damaged")
     with pytest.raises(BadInput, match="missing or not the one"):
-        versions.onnx_file(client, version)
-    assert versions.onnx_file(client, version) == kept
-    versions.erase(client, version)
-    assert not list((versions.home() / versions.VERSIONS / NAME).iterdir())
+        artifacts.onnx_file(client, version)
+    assert artifacts.onnx_file(client, version) == kept
+    artifacts.erase(client, version)
+    assert not list((places.home() / places.VERSIONS / NAME).iterdir())
 
 
 def test_mlflow_serves_the_version_as_the_model_answers(client: MlflowClient):
     challenge(client, 1)
-    mlflow.set_tracking_uri(versions.tracking_uri())
+    mlflow.set_tracking_uri(places.tracking_uri())
     loaded = mlflow.pyfunc.load_model(f"models:/{NAME}@challenger")
     (tensor,) = loaded.metadata.signature.inputs.inputs
     assert (tensor.name, tensor.type, tensor.shape) == ("images", np.uint8, (-1, 28, 28))
@@ -151,12 +152,12 @@ def test_registering_the_same_weights_twice_gives_one_version_and_one_run(client
 def test_the_first_model_passes_on_its_floors_and_the_verdict_is_written_down(client: MlflowClient):
     challenge(client)
     event = promotion.promote(client, NAME, PARAMS)
-    assert (event["event"], event["version"], event["previous"]) == ("promoted", "1", None)
+    assert (event.event, event.version, event.previous) == ("promoted", "1", None)
     assert champion(client) == "1" and versions.aliased(client, NAME, "challenger") is None
     verdict = json.loads(versions.version(client, NAME, "1").tags["gate"])
     assert verdict["promote"] and verdict["test_images"] == COUNT
     assert verdict["test_sha256"]["labels"] == files.sha256_array(LABELS)
-    assert versions.history(client, NAME) == [event]
+    assert history.events(client, NAME) == [event]
 
 
 def test_a_better_challenger_takes_over_and_a_worse_one_does_not(client: MlflowClient):
@@ -165,28 +166,28 @@ def test_a_better_challenger_takes_over_and_a_worse_one_does_not(client: MlflowC
     for wrong_groups in [(1,), (), (1, 2)]:
         challenge(client, *wrong_groups)
         promotion.promote(client, NAME, params)
-    events = versions.history(client, NAME)
-    assert [(e["event"], e["version"], e["previous"]) for e in events] == [
+    events = history.events(client, NAME)
+    assert [(e.event, e.version, e.previous) for e in events] == [
         ("promoted", "1", None),
         ("promoted", "2", "1"),
         ("refused", "3", "2"),
     ]
-    assert [(e["verdict"]["comparison"] or {}).get("outcome") for e in events] == [None, "better", "worse"]
+    assert [e.verdict.comparison and e.verdict.comparison.outcome for e in events] == [None, "better", "worse"]
     assert champion(client) == "2"
-    facts = versions.describe(client, versions.version(client, NAME, "2"))
-    assert facts["replaced"] == "1" and facts["aliases"] == ["champion"] and facts["verdict"]["promote"]
-    assert versions.describe(client, versions.version(client, NAME, "3"))["replaced"] is None
+    facts = history.describe(client, versions.version(client, NAME, "2"))
+    assert facts.replaced == "1" and facts.aliases == ["champion"] and facts.verdict.promote
+    assert history.describe(client, versions.version(client, NAME, "3")).replaced is None
 
 
 def test_a_refusal_is_not_argued_with_by_the_next_run_but_by_a_person(client: MlflowClient):
     challenge(client)
     promotion.promote(client, NAME, PARAMS)
     challenge(client, 1, 2)
-    assert promotion.promote_if_new(client, NAME, PARAMS)["event"] == "refused"
+    assert promotion.promote_if_new(client, NAME, PARAMS).event == "refused"
     again = promotion.promote_if_new(client, NAME, PARAMS)
-    assert again["event"] == "unchanged" and "version 2 was judged before" in again["reason"]
-    assert promotion.promote(client, NAME, PARAMS)["event"] == "refused"
-    assert len(versions.history(client, NAME)) == 3
+    assert again.event == "unchanged" and "version 2 was judged before" in again.reason
+    assert promotion.promote(client, NAME, PARAMS).event == "refused"
+    assert len(history.events(client, NAME)) == 3
 
 
 def three_champions(client: MlflowClient) -> None:
@@ -194,44 +195,44 @@ def three_champions(client: MlflowClient) -> None:
         rules = PARAMS.gate.model_copy(update={"min_accuracy": 0.9, "min_recall": 0.9})
         challenge(client, *groups)
         event = promotion.promote(client, NAME, PARAMS.model_copy(update={"gate": rules}))
-        assert event["event"] == "promoted"
+        assert event.event == "promoted"
 
 
 def test_rollback_returns_to_the_champion_before_and_then_to_the_one_before_that(client: MlflowClient):
     three_champions(client)
     event = promotion.rollback(client, NAME)
-    assert (event["event"], event["version"], event["previous"]) == ("rolled back", "2", "3")
-    assert event["proof"]["images"] == 256 and event["proof"]["largest_difference"] <= promotion.TOLERANCE
+    assert (event.event, event.version, event.previous) == ("rolled back", "2", "3")
+    assert event.proof.images == 256 and event.proof.largest_difference <= promotion.TOLERANCE
     assert champion(client) == "2"
-    assert promotion.promote_if_new(client, NAME, PARAMS)["event"] == "unchanged"  # no run undoes a person's rollback
-    assert promotion.rollback(client, NAME)["version"] == "1"
+    assert promotion.promote_if_new(client, NAME, PARAMS).event == "unchanged"  # no run undoes a person's rollback
+    assert promotion.rollback(client, NAME).version == "1"
     with pytest.raises(BadInput, match="has had no champion before version 1: there is nothing to undo"):
         promotion.rollback(client, NAME)
-    assert champion(client) == "1" and len(versions.history(client, NAME)) == 5
+    assert champion(client) == "1" and len(history.events(client, NAME)) == 5
 
 
 def test_after_a_rollback_promotion_goes_on_from_the_champion_in_use(client: MlflowClient):
     three_champions(client)
     promotion.rollback(client, NAME)
     challenge(client)
-    assert promotion.promote(client, NAME, PARAMS)["previous"] == "2"
-    assert promotion.rollback(client, NAME)["version"] == "2"
+    assert promotion.promote(client, NAME, PARAMS).previous == "2"
+    assert promotion.rollback(client, NAME).version == "2"
 
 
 def test_a_model_file_with_one_flipped_bit_is_refused_and_the_champion_stays(client: MlflowClient):
     three_champions(client)
-    path = versions.onnx_file(client, versions.version(client, NAME, "2"))
+    path = artifacts.onnx_file(client, versions.version(client, NAME, "2"))
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(BadInput, match="version 2 is missing or not the one that was registered"):
         promotion.rollback(client, NAME)
-    assert champion(client) == "3" and len(versions.history(client, NAME)) == 3
+    assert champion(client) == "3" and len(history.events(client, NAME)) == 3
 
 
 def test_a_model_that_answers_its_pinned_batch_differently_is_refused(client: MlflowClient):
     three_champions(client)
-    pinned = versions.download(client, versions.version(client, NAME, "2")) / promotion.PINNED
+    pinned = artifacts.download(client, versions.version(client, NAME, "2")) / places.VERSION_PINNED
     with np.load(pinned) as saved:
         np.savez(pinned, images=saved["images"], probabilities=saved["probabilities"] * 0.9)
     with pytest.raises(BadInput, match=r"no longer answers its pinned batch .* the champion stays"):
@@ -259,10 +260,10 @@ def test_a_promotion_cut_off_before_its_alias_moved_never_happened(
         patch.setattr(client, "set_registered_model_alias", cut_off)
         with pytest.raises(CutOff):
             promotion.promote(client, NAME, PARAMS)
-    assert champion(client) == "1" and [e["version"] for e in versions.history(client, NAME)] == ["1"]
-    assert promotion.promote_if_new(client, NAME, PARAMS)["event"] == "promoted"  # the next run ends what was begun
-    assert [e["version"] for e in versions.history(client, NAME)] == ["1", "2"]
-    assert promotion.rollback(client, NAME)["version"] == "1"
+    assert champion(client) == "1" and [e.version for e in history.events(client, NAME)] == ["1"]
+    assert promotion.promote_if_new(client, NAME, PARAMS).event == "promoted"  # the next run ends what was begun
+    assert [e.version for e in history.events(client, NAME)] == ["1", "2"]
+    assert promotion.rollback(client, NAME).version == "1"
 
 
 def settle_database() -> None:
@@ -275,32 +276,32 @@ def test_the_champions_file_is_found_again_without_mlflow_until_the_registry_cha
 ):
     three_champions(client)
     settle_database()
-    assert versions.champion_file(NAME)[0] == "3"
+    assert artifacts.champion_file(NAME)[0] == "3"
     with monkeypatch.context() as patch:
         patch.delattr(versions, "connect")
-        version, path = versions.champion_file(NAME)
-        assert version == "3" and path == versions.onnx_file(client, versions.version(client, NAME, "3"))
+        version, path = artifacts.champion_file(NAME)
+        assert version == "3" and path == artifacts.onnx_file(client, versions.version(client, NAME, "3"))
     promotion.rollback(client, NAME)
-    assert versions.champion_file(NAME)[0] == "2"
+    assert artifacts.champion_file(NAME)[0] == "2"
     client.set_registered_model_alias(NAME, "champion", "1")  # by hand, in MLflow's own page
-    assert versions.champion_file(NAME)[0] == "1"
+    assert artifacts.champion_file(NAME)[0] == "1"
 
 
 def test_a_remembered_champion_whose_file_was_changed_is_not_used(client: MlflowClient):
     three_champions(client)
     settle_database()
-    _, path = versions.champion_file(NAME)
+    _, path = artifacts.champion_file(NAME)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(BadInput, match="version 3 is missing or not the one that was registered"):
-        versions.champion_file(NAME)
+        artifacts.champion_file(NAME)
 
 
 def test_two_promotions_at_once_leave_one_winner(client: MlflowClient):
     challenge(client)
     with ThreadPoolExecutor(2) as pool:
-        events = list(pool.map(lambda _: promotion.promote(versions.connect(), NAME, PARAMS)["event"], range(2)))
+        events = list(pool.map(lambda _: promotion.promote(versions.connect(), NAME, PARAMS).event, range(2)))
     assert sorted(events) == ["promoted", "unchanged"]
-    assert len(versions.history(client, NAME)) == 1
+    assert len(history.events(client, NAME)) == 1
 
 
 def test_a_model_is_not_judged_on_another_data_set(client: MlflowClient):
@@ -309,22 +310,15 @@ def test_a_model_is_not_judged_on_another_data_set(client: MlflowClient):
     files.write_json("data/raw/manifest.json", {**facts, "dataset": "mnist"})
     with pytest.raises(BadInput, match="data/ holds mnist, which cannot judge digits-cnn"):
         promotion.promote(client, NAME, PARAMS)
-    assert versions.history(client, NAME) == []
+    assert history.events(client, NAME) == []
 
 
 def test_a_version_of_other_means_is_one_line(client: MlflowClient):
     challenge(client)
     foreign = client.create_model_version(NAME, "models")
-    for use in (versions.describe, versions.onnx_file):
+    for use in (history.describe, artifacts.onnx_file):
         with pytest.raises(BadInput, match="version 2 was not registered by this pipeline"):
             use(client, versions.version(client, NAME, str(foreign.version)))
-
-
-def test_a_relative_database_is_the_workspace_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///its.db")
-    assert versions.tracking_uri(tmp_path) == f"sqlite:///{tmp_path}/its.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://digits@host/mlflow")
-    assert versions.tracking_uri(tmp_path) == "postgresql://digits@host/mlflow"
 
 
 def test_what_is_not_there_is_one_line(client: MlflowClient):
@@ -336,4 +330,20 @@ def test_what_is_not_there_is_one_line(client: MlflowClient):
     for number in ("7", "latest", "-1"):
         with pytest.raises(BadInput, match=f"digits-cnn has no version {number}"):
             versions.version(client, NAME, number)
-    assert versions.history(client, NAME) == [] and versions.history(client, "other-cnn") == []
+    assert history.events(client, NAME) == [] and history.events(client, "other-cnn") == []
+
+
+def test_the_noise_of_what_was_fitted_is_the_margin_of_that_alone(client: MlflowClient):
+    noise.note(client, NAME, "abc", [0.99, 0.98, 0.97])
+    assert noise.noted(client, NAME, "abc") == pytest.approx(1.96 * 2**0.5 * 0.01)
+    assert noise.noted(client, NAME, "of other data") == 0.0
+
+
+def test_how_long_training_took_stands_with_the_run_of_these_weights_alone(client: MlflowClient):
+    digest = write_model(3)
+    files.write_json(places.TIMING, {"weights_sha256": digest, "train_seconds": 9.5})
+    version = registration.register(client, PARAMS)
+    assert client.get_run(version.run_id).data.metrics["train_seconds"] == 9.5
+    write_model(4)
+    later = registration.register(client, PARAMS)
+    assert "train_seconds" not in client.get_run(later.run_id).data.metrics

@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 from workspace import ROOT
 
+from pipeline import evaluate, report
 from pipeline.base import files, params, places
 from pipeline.base.errors import BadInput
 from pipeline.data import splits
+from pipeline.digits import features
 from pipeline.learning import evaluation
 from pipeline.reporting import figures
-from pipeline.reporting import page as stage
+from pipeline.reporting import page as page_room
 
 PARAMS = ROOT / "params.yaml"
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -67,24 +69,27 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         images = rng.integers(0, 256, (300, 28, 28), dtype=np.uint8)
         logits = rng.normal(size=(300, 10)) + 4 * np.eye(10)[labels]
         probabilities = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).astype(np.float32)
-        for name in stage.PARTS:
+        for name in page_room.PARTS:
             splits.save(places.PROCESSED / name, splits.Split(images, labels))
         ask = params.load().evaluate
-        found = evaluation.leave(
-            splits.Split(images, labels), probabilities, lambda seen: probabilities[: len(seen)], ask
-        )
-        every = dict.fromkeys((*stage.PARTS, "recent"), probabilities)
-        truth = dict.fromkeys((*stage.PARTS, "recent"), labels)
+        test = splits.Split(images, labels)
+        answer = lambda seen: probabilities[: len(seen)]  # noqa: E731
+        found = evaluation.tables(test, features.describe(images), probabilities, answer, ask)
+        for name, table in found.items():
+            files.write_text(places.EVALUATION / f"{name}.csv", table.to_csv(index=False))
+        evaluate.draw(test, probabilities, found, ask.mistakes)
+        every = dict.fromkeys((*page_room.PARTS, "recent"), probabilities)
+        truth = dict.fromkeys((*page_room.PARTS, "recent"), labels)
         numbers = evaluation.measure(every, truth, ask)
         numbers["robustness"] = found["robustness"]["relative"].mean()
-        files.write_json(evaluation.METRICS, numbers)
+        files.write_json(places.METRICS, numbers)
         leave_other_stages()
     return folder
 
 
 def leave_other_stages() -> None:
     counts = {"train": 1234, "test": 300}
-    files.write_json(stage.MANIFEST, {"dataset": "sketches", "source": "a <folder>", "counts": counts, "files": {}})
+    files.write_json(places.MANIFEST, {"dataset": "sketches", "source": "a <folder>", "counts": counts, "files": {}})
     message = "2 % are duplicates: look at <b>them</b>"
     checks = [{**check, "split": "train", "message": message} for check in CHECKS]
     files.write_json("reports/validation.json", {"checks": checks})
@@ -93,12 +98,10 @@ def leave_other_stages() -> None:
     for page in ("drift.html", "validation/index.html", "validation/expectations/deep/index.html"):
         files.write_text(f"reports/{page}", "<html></html>")
     history = pd.DataFrame({"epoch": [1, 2], "loss": [0.5, 0.2], "val_loss": [0.4, 0.3], "accuracy": [0.8, 0.9]})
-    history = history.assign(
-        member=1, val_accuracy=[0.81, 0.91], learning_rate=0.001, seconds=[3.0, 3.5], kept=[False, True]
-    )
+    history = history.assign(member=1, val_accuracy=[0.81, 0.91], learning_rate=0.001, kept=[False, True])
     history.to_csv("reports/history.csv", index=False)
     figures.save(figures.curves(history), "reports/curves.png")
-    training = {"recipe": "quick", "members": 1, "epochs": 2, "train_seconds": 6.5, "weights": 1234, "kept_epoch": 2}
+    training = {"recipe": "quick", "members": 1, "epochs": 2, "weights": 1234, "kept_epoch": 2}
     training |= {"val_accuracy": 0.91, "overfits_from": None, "augmented": True}
     files.write_json("reports/training.json", training)
 
@@ -112,8 +115,8 @@ def workspace(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture
 def page(workspace: Path) -> Page:
-    stage.main()
-    return Page(stage.PAGE.read_text(encoding="utf-8"))
+    report.main()
+    return Page(places.REPORT_PAGE.read_text(encoding="utf-8"))
 
 
 def test_every_section_is_there_and_the_navigation_reaches_it(page: Page):
@@ -134,13 +137,13 @@ def test_it_is_one_whole_document(page: Page):
 def test_it_asks_nothing_of_the_network(page: Page):
     addresses = [a[key] for _, a in page.elements for key in ("src", "href") if key in a]
     assert not [address for address in addresses if re.match(r"(?i)\s*(https?:)?//", str(address))]
-    text = stage.PAGE.read_text(encoding="utf-8")
+    text = places.REPORT_PAGE.read_text(encoding="utf-8")
     assert "<script" not in text and "@import" not in text and "url(" not in text
 
 
 def test_every_picture_is_inside_and_has_words_for_who_cannot_see_it(page: Page):
     pictures = page.all("img")
-    assert len(pictures) == len(stage.PICTURES) + 1
+    assert len(pictures) == len(page_room.PICTURES) + 1
     assert all(str(picture["src"]).startswith("data:image/png;base64,iVBOR") for picture in pictures)
     assert all(len(str(picture["alt"])) > 15 for picture in pictures)
 
@@ -158,12 +161,12 @@ def test_tables_have_headers_with_a_scope(page: Page):
 
 
 def test_it_shows_the_numbers_that_the_stages_left(page: Page):
-    metrics = json.loads(evaluation.METRICS.read_text())
+    metrics = json.loads(places.METRICS.read_text())
     text = " ".join(page.text.split())
     assert f"{metrics['accuracy']:.2%} of unseen digits read correctly" in text
     assert f"{metrics['accuracy_low']:.2%} to {metrics['accuracy_high']:.2%}" in text
     assert "dataset sketches · recipe quick" in text and "1,234 images to train on" in text
-    assert "quick trained for 2 epochs in 6 seconds" in text and "those of epoch 2" in text
+    assert "quick trained for 2 epochs (1,234 weights)" in text and "those of epoch 2" in text
     assert "no sign of overfitting" in text
     assert "1 of 2 checks passed" in text and "0.09, 0.11" in text
     assert "0 of 2 columns drifted" in text and "no drift" in text
@@ -176,27 +179,27 @@ def test_what_comes_from_data_is_escaped(page: Page):
 
 
 def test_the_same_run_gives_the_same_page(page: Page):
-    before = stage.PAGE.read_bytes()
-    stage.main()
-    assert stage.PAGE.read_bytes() == before
+    before = places.REPORT_PAGE.read_bytes()
+    report.main()
+    assert places.REPORT_PAGE.read_bytes() == before
 
 
 def test_what_is_missing_is_named_a_line_each(workspace: Path):
     (workspace / "reports/drift.json").unlink()
     (workspace / "reports/evaluation/slices.png").unlink()
     with pytest.raises(BadInput) as refusal:
-        stage.main()
+        report.main()
     assert str(refusal.value).splitlines() == [
         "there is no reports/drift.json: run `dvc repro`",
         "there is no reports/evaluation/slices.png: run `dvc repro`",
     ]
-    assert not stage.PAGE.exists()
+    assert not places.REPORT_PAGE.exists()
 
 
 def test_missing_data_docs_are_refused(workspace: Path):
-    shutil.rmtree(stage.DOCS)
+    shutil.rmtree(places.DATA_DOCS)
     with pytest.raises(BadInput, match=r"there is no index.html in reports/validation: run `dvc repro`"):
-        stage.main()
+        report.main()
 
 
 def gate(min_accuracy: float, min_recall: float) -> params.Gate:
@@ -208,15 +211,15 @@ PAIRS = pd.DataFrame({"true": [4, 7], "predicted": [9, 2], "count": [8, 1], "sha
 
 
 def test_the_verdict_names_the_commonest_mistake():
-    assert stage.verdict(METRICS, PAIRS, gate(0.98, 0.93)) == (
+    assert page_room.verdict(METRICS, PAIRS, gate(0.98, 0.93)) == (
         "It reads 9,955 of 10,000 unseen digits correctly, which clears the floors of the gate; "
         "the commonest mistake is a 4 taken for a 9 (8 times)."
     )
-    assert stage.verdict(METRICS, PAIRS[1:], gate(0.98, 0.93)).endswith("a 7 taken for a 2 (once).")
+    assert page_room.verdict(METRICS, PAIRS[1:], gate(0.98, 0.93)).endswith("a 7 taken for a 2 (once).")
 
 
 def test_the_verdict_names_the_floors_that_were_missed():
-    words = stage.verdict(METRICS, PAIRS, gate(0.998, 0.99))
+    words = page_room.verdict(METRICS, PAIRS, gate(0.998, 0.99))
     assert (
         "but its accuracy is below the floor of 99.8% and its weakest class's recall is below the floor of 99%" in words
     )
@@ -224,7 +227,7 @@ def test_the_verdict_names_the_floors_that_were_missed():
 
 def test_the_verdict_on_a_perfect_model():
     metrics = {"n_test": 360, "errors": 0, "accuracy": 1.0, "min_recall": 1.0}
-    words = stage.verdict(metrics, PAIRS[:0], gate(0.98, 0.93))
+    words = page_room.verdict(metrics, PAIRS[:0], gate(0.98, 0.93))
     assert words == "It reads all 360 unseen digits correctly, which clears the floors of the gate."
 
 
@@ -242,17 +245,17 @@ def test_the_verdict_on_a_perfect_model():
     ],
 )
 def test_values_are_written_plainly(value: object, written: str):
-    assert stage.plain(value) == written
+    assert page_room.plain(value) == written
 
 
 def test_class_shares_by_hand():
-    rows = stage.class_shares({"train": np.array([0, 0, 0, 9]), "test": np.array([9])})
+    rows = page_room.class_rows({"train": np.array([0, 0, 0, 9]), "test": np.array([9])})
     assert rows[0] == {"digit": 0, "splits": [(3, 0.75), (0, 0.0)]}
     assert rows[9] == {"digit": 9, "splits": [(1, 0.25), (1, 1.0)]}
 
 
 def test_calibration_says_which_way_it_errs():
     table = pd.DataFrame({"confidence": [0.9, 0.5], "accuracy": [0.8, 0.6], "n": [300, 100]})
-    assert stage.calibration_sentence(table) == "On the whole it is overconfident by 5.00 points."
+    assert page_room.calibration_sentence(table) == "On the whole it is overconfident by 5.00 points."
     table["accuracy"] = [1.0, 0.5]
-    assert stage.calibration_sentence(table) == "On the whole it is underconfident by 7.50 points."
+    assert page_room.calibration_sentence(table) == "On the whole it is underconfident by 7.50 points."

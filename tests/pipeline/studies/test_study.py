@@ -20,8 +20,8 @@ from pipeline.base.params import Study
 from pipeline.data import splits
 from pipeline.data.splits import Split
 from pipeline.learning import fitting
-from pipeline.registry import versions
-from pipeline.studies import study, trial
+from pipeline.registry import noise, versions
+from pipeline.studies import findings, study, trial
 from pipeline.studies.trial import Trial
 
 PARAMS = params_file.load(ROOT / "params.yaml").model_copy(update={"dataset": "digits"})
@@ -171,9 +171,11 @@ def test_a_study_of_the_recipe_as_it_is_measures_the_noise_that_the_gate_allows_
     told = study.run("noise", tiny(recipe=None, train_images=None, grid=[{}], common={}), params)
     accuracies = results("noise")["val_accuracy"]
     assert told["noise"]["std"] == pytest.approx(accuracies.std()) and told["noise"]["seeds"] == 2
-    margin = versions.noise_margin(versions.connect(), "digits-cnn", PARAMS.train.recipe)
+    train, val = (splits.load(places.PROCESSED / name) for name in ("train", "val"))
+    fitted = fitting.digest(quick, fitting.data_digest(train, val))
+    margin = noise.noted(versions.connect(), "digits-cnn", fitted)
     assert margin == pytest.approx(1.96 * 2**0.5 * accuracies.std())
-    assert versions.noise_margin(versions.connect(), "digits-cnn", "accurate") == 0.0
+    assert noise.noted(versions.connect(), "digits-cnn", fitting.digest(PARAMS.recipe, "other data")) == 0.0
     assert "The seed alone moves validation accuracy by" in told["findings"]
 
 
@@ -303,7 +305,7 @@ def each(**accuracies: list[float]) -> pd.DataFrame:
 
 def test_differences_are_paired_by_seed_and_have_intervals():
     trials = each(deep=[0.95, 0.96, 0.97], flat=[0.93, 0.94, 0.95], noisy=[0.97, 0.96, 0.94])
-    table = study.summarise(trials).set_index("setting")
+    table = findings.summarise(trials).set_index("setting")
     assert list(table.index) == ["deep", "noisy", "flat"]
     assert table.loc["flat", "below_best"] == pytest.approx(0.02)
     assert table.loc["flat", "below_low"] == pytest.approx(0.02)  # the same difference with every seed
@@ -314,7 +316,7 @@ def test_differences_are_paired_by_seed_and_have_intervals():
 
 def test_the_findings_say_who_is_worse_who_cannot_be_told_apart_and_who_overfits():
     trials = each(deep=[0.95, 0.96, 0.97], flat=[0.93, 0.94, 0.95], noisy=[0.97, 0.96, 0.94])
-    words = study.findings("depth", TINY, study.summarise(trials), trials, val_images=40)
+    words = findings.words("depth", TINY, findings.summarise(trials), trials, val_images=40)
     assert "best of 3 settings is **deep**: 96.00% of the validation images" in words
     assert "flat is 2.00 points below (2.00 to 2.00): worse." in words
     assert "noisy is 0.33 points below" in words and "not to be told from it" in words
@@ -326,5 +328,5 @@ def test_a_grid_of_images_and_another_setting_is_told_cell_by_cell():
     trials = each(a=[0.9, 0.9], b=[0.8, 0.9], c=[0.7, 0.9], d=[0.6, 0.9]).assign(
         train_images=[20, 20, 20, 20] + 4 * [60]
     )
-    words = study.findings("depth", tiny(grid=grid), study.summarise(trials), trials, val_images=40)
+    words = findings.words("depth", tiny(grid=grid), findings.summarise(trials), trials, val_images=40)
     assert "20 to 60 train images" in words and "brought" not in words

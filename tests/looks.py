@@ -1,0 +1,12 @@
+"""Windows as the monitor keeps them."""
+
+from typing import Any
+
+from pipeline.monitoring.windows import Window
+
+
+def window(bad: bool, **more: Any) -> Window:
+    """A window of 300 images of version 1 of digits-cnn."""
+    facts = {"at": "2026-01-01T00:00:00+00:00", "model": "digits-cnn", "version": "1", "images": 300, "last_row": 300}
+    distances = {"drifted_share": 0.5 if bad else 0.0, "allowed_share": 0.1, "columns": {"slant": 0.4, "mean": 0.1}}
+    return Window(bad=bad, **{**facts, **distances, **more})
