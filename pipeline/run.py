@@ -41,9 +41,10 @@ def run(params: Params) -> Outcome:
 
 def announcement(params: Params) -> str:
     """Which recipe trains on what, and about how long that takes, where it was measured."""
-    minutes = MINUTES.get((params.dataset, params.train.recipe))
-    time_taken = f": about {minutes} minute{'s' if minutes > 1 else ''} on two cores" if minutes else ""
-    return f"recipe {params.train.recipe} on {params.dataset}{time_taken}"
+    said = f"recipe {params.train.recipe} on {params.dataset}"
+    if minutes := MINUTES.get((params.dataset, params.train.recipe)):
+        said += f": about {minutes} minute{'s' if minutes > 1 else ''} on two cores, less what is up to date"
+    return said
 
 
 def settle(params: Params) -> Outcome:

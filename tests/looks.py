@@ -1,8 +1,9 @@
-"""Windows as the monitor keeps them."""
+"""What the rooms say, as they say it: a window, a version's facts."""
 
 from typing import Any
 
 from pipeline.monitoring.windows import Window
+from pipeline.registry.records import Facts
 
 
 def window(bad: bool, **more: Any) -> Window:
@@ -10,3 +11,20 @@ def window(bad: bool, **more: Any) -> Window:
     facts = {"at": "2026-01-01T00:00:00+00:00", "model": "digits-cnn", "version": "1", "images": 300, "last_row": 300}
     distances = {"drifted_share": 0.5 if bad else 0.0, "allowed_share": 0.1, "columns": {"slant": 0.4, "mean": 0.1}}
     return Window(bad=bad, **{**facts, **distances, **more})
+
+
+def facts(**metrics: float) -> Facts:
+    """Those of version 1 of digits-cnn, the champion, which measured ``metrics``."""
+    return Facts(
+        model="digits-cnn",
+        version="1",
+        aliases=["champion"],
+        created="2026-01-01T00:00:00+00:00",
+        run_id="abc",
+        lineage={"dataset": "digits"},
+        params={},
+        weights_sha256="0",
+        metrics=metrics,
+        verdict=None,
+        replaced=None,
+    )

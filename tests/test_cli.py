@@ -13,16 +13,24 @@ from typing import Any, get_args
 
 import pytest
 import typer.main
+from looks import facts
 from workspace import ROOT
 
 import cli
 from pipeline.base import params
 from pipeline.base.errors import BadInput, TemporaryFault
+from pipeline.data.batches import Filed, Finding
+from pipeline.registry.records import Event, Verdict
+from pipeline.run import Outcome
+
+
+def verdict(promote: bool, reason: str) -> Verdict:
+    return Verdict(promote=promote, reason=reason, checks=(), comparison=None, recent=None, rules={})
+
 
 COMMANDS = list(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
 HEAVY = {"mlflow", "tensorflow", "keras", "onnxruntime", "pandas", "prefect", "evidently", "numpy", "yaml", "rich"}
-CHAMPION = {"model": "digits-cnn", "version": "1", "metrics": {"accuracy": 0.9972}}
-REFUSED = {"event": "refused", "version": "2", "verdict": {"reason": "less accurate"}}
+REFUSED = Event(event="refused", version="2", verdict=verdict(False, "less accurate"))
 
 Digits = Callable[..., tuple[int, str, str]]
 
@@ -117,7 +125,7 @@ def test_wrong_use_is_one_line_and_exit_code_2(digits: Digits, arguments: tuple[
 
 
 def test_add_batch_wants_a_path_or_the_corrections(digits: Digits, stand_in: Callable[..., None]):
-    for module in ("flows.events", "pipeline.data.intake", "pipeline.monitoring.alerts", "pipeline.registry.versions"):
+    for module in ("flows.events", "pipeline.data.intake", "pipeline.monitoring.alerts", "pipeline.registry.history"):
         stand_in(module)
     for arguments in ([], ["new.npz", "--corrections"]):
         said = (2, "", "error: give either the PATH of a batch or --corrections\n")
@@ -165,7 +173,7 @@ def test_a_refused_challenger_is_exit_code_1(digits: Digits, stand_in: Callable[
     stand_in("pipeline.registry.promotion", promote=lambda *given: asked.append(given) or REFUSED)
     assert digits("promote") == (1, "gate: version 2 refused: less accurate\n", "")
     code, out, err = digits("promote", "7", "--reason", "by hand", "--json", "--model", "mnist-cnn")
-    assert (code, json.loads(out), err) == (1, REFUSED, "")
+    assert (code, json.loads(out), err) == (1, REFUSED.as_json(), "")
     assert [(name, version, reason) for _, name, _, version, reason in asked] == [
         ("digits-cnn", "challenger", ""),
         ("mnist-cnn", "7", "by hand"),
@@ -173,19 +181,22 @@ def test_a_refused_challenger_is_exit_code_1(digits: Digits, stand_in: Callable[
 
 
 def test_a_promotion_is_exit_code_0(digits: Digits, stand_in: Callable[..., None]):
-    event = {"event": "promoted", "version": "2", "verdict": {"reason": "no worse"}}
+    event = Event(event="promoted", version="2", verdict=verdict(True, "no worse"))
     stand_in("pipeline.registry.promotion", promote=answer(event))
     assert digits("promote") == (0, "gate: version 2 promoted: no worse\n", "")
 
 
 def test_a_quarantined_batch_is_exit_code_1_and_an_alert(digits: Digits, stand_in: Callable[..., None]):
-    event = {"event": "quarantined", "source": "new.npz", "place": "data/quarantine/new", "findings": ["no ink"]}
+    place, findings = "data/quarantine/new", (Finding(key="ink_share", message="no ink"),)
+    handed_in = {"batch": "new", "at": "2026-01-01T00:00:00+00:00", "by": "ann", "source": "new.npz"}
+    filed = Filed(event="quarantined", place=place, findings=findings, **handed_in)
     alerts: list[tuple[str, str]] = []
     stand_in("flows.events")
-    stand_in("pipeline.data.intake", add=answer(event))
+    stand_in("pipeline.data.intake", add=answer(filed))
     stand_in("pipeline.learning.inference")
     stand_in("pipeline.monitoring.alerts", raise_=lambda *alert: alerts.append(alert))
-    stand_in("pipeline.registry.versions", person=answer("ann"), aliased=answer(None), CHAMPION="champion")
+    stand_in("pipeline.registry.history", person=answer("ann"))
+    stand_in("pipeline.registry.versions", aliased=answer(None), CHAMPION="champion")
     said = "quarantined: moved to data/quarantine/new, with a report\n  no ink\n"
     assert digits("add-batch", "new.npz") == (1, said, "")
     assert alerts == [("quarantined", "new.npz: no ink")]
@@ -205,8 +216,8 @@ def test_a_version_that_differs_is_exit_code_1(
 @pytest.mark.parametrize(
     ("dataset", "recipe", "line"),
     [
-        ("digits", "fast", "recipe fast on digits: about 1 minute on two cores"),
-        ("mnist", "default", "recipe default on mnist: about 5 minutes on two cores"),
+        ("digits", "fast", "recipe fast on digits: about 1 minute on two cores, less what is up to date"),
+        ("mnist", "default", "recipe default on mnist: about 5 minutes on two cores, less what is up to date"),
         ("mnist", "two-conv", "recipe two-conv on mnist"),
     ],
 )
@@ -215,9 +226,9 @@ def test_run_says_which_recipe_it_takes_before_it_starts_unless_it_was_named(
 ):
     from pipeline import run
 
-    def start(_: params.Params) -> dict:
+    def start(_: params.Params) -> Outcome:
         print("> dvc repro", file=sys.stderr)
-        return {"decision": REFUSED, "champion": CHAMPION, "report": "reports/index.html"}
+        return Outcome(REFUSED, facts(accuracy=0.9972))
 
     monkeypatch.setattr(run, "run", start)
     ended = (

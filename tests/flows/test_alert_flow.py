@@ -6,7 +6,7 @@ import pytest
 from checkout import Checkout
 
 from flows.alert import alert
-from pipeline.base import files
+from pipeline.base import files, places
 from pipeline.monitoring import alerts
 
 
@@ -15,7 +15,7 @@ def test_an_alert_reaches_the_checkout_s_file_from_any_folder(
 ):
     monkeypatch.chdir(elsewhere := tmp_path_factory.mktemp("elsewhere"))
     told = alert.fn("failed", "a retraining failed")
-    assert files.read_json_lines(checkout.folder / alerts.FILE) == [told]
+    assert files.read_json_lines(checkout.folder / places.ALERTS) == [told]
     assert (told["kind"], told["message"]) == ("failed", "a retraining failed")
     assert not list(Path(elsewhere).iterdir())
 
