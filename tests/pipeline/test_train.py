@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -59,10 +60,23 @@ def digest(recipe: Recipe = RECIPE, seed: int = 3) -> str:
     return train.weights_digest(train.fit(TRAIN, VAL, recipe, seed)[0])
 
 
-def test_the_same_recipe_seed_and_data_give_the_same_weights_and_another_seed_others():
-    first = digest()
-    assert digest() == first
-    assert digest(seed=4) != first
+class Fitted(NamedTuple):
+    digest: str
+    history: pd.DataFrame
+    checkpoint: bytes
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+    """RECIPE fitted once from the beginning to the end: a fit takes three seconds, most of them to build its graphs."""
+    checkpoint = tmp_path_factory.mktemp("uninterrupted") / CHECKPOINT
+    model, history = train.fit(TRAIN, VAL, RECIPE, 3, checkpoint)
+    return Fitted(train.weights_digest(model), history, checkpoint.read_bytes())
+
+
+def test_the_same_recipe_seed_and_data_give_the_same_weights_and_another_seed_others(uninterrupted: Fitted):
+    assert digest() == uninterrupted.digest
+    assert digest(seed=4) != uninterrupted.digest
 
 
 class CutOff(Exception):
@@ -86,32 +100,33 @@ def interrupt_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("epochs", [1, 2])
 def test_an_interrupted_run_goes_on_and_ends_with_the_same_weights(
-    epochs: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    epochs: int, uninterrupted: Fitted, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    uninterrupted, history = fit()
-    CHECKPOINT.unlink()
     interrupt_after(epochs, monkeypatch)
     capsys.readouterr()
     resumed, resumed_history = fit()
     assert f"goes on after epoch {epochs}" in capsys.readouterr().out
-    assert train.weights_digest(resumed) == train.weights_digest(uninterrupted)
+    assert train.weights_digest(resumed) == uninterrupted.digest
     measured = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
-    np.testing.assert_array_equal(resumed_history[measured], history[measured])
+    np.testing.assert_array_equal(resumed_history[measured], uninterrupted.history[measured])
 
 
-def test_a_run_cut_off_after_its_last_epoch_only_writes_its_files(capsys: pytest.CaptureFixture[str]):
-    whole, _ = fit()
-    capsys.readouterr()
+def test_a_run_cut_off_after_its_last_epoch_only_writes_its_files(
+    uninterrupted: Fitted, capsys: pytest.CaptureFixture[str]
+):
+    CHECKPOINT.write_bytes(uninterrupted.checkpoint)
     again, history = fit()
     assert "loss" not in capsys.readouterr().out and len(history) == RECIPE.epochs
-    assert train.weights_digest(again) == train.weights_digest(whole)
+    assert train.weights_digest(again) == uninterrupted.digest
 
 
-def test_a_checkpoint_of_another_run_or_a_broken_one_counts_as_none(capsys: pytest.CaptureFixture[str]):
+def test_a_checkpoint_of_another_run_or_a_broken_one_counts_as_none(
+    uninterrupted: Fitted, capsys: pytest.CaptureFixture[str]
+):
+    CHECKPOINT.write_bytes(uninterrupted.checkpoint)
     fit(seed=4)
-    fit()
     CHECKPOINT.write_bytes(CHECKPOINT.read_bytes()[:1000])
-    fit()
+    fit(seed=4)
     assert "goes on" not in capsys.readouterr().out
 
 
