@@ -150,8 +150,42 @@ def nested_runs() -> int:
     return len(client.search_runs([experiment.experiment_id], "tags.trial_key != ''"))
 
 
-def test_a_study_that_was_cut_off_goes_on_with_the_trials_that_are_missing_and_is_not_run_twice(
-    registry: None, monkeypatch: pytest.MonkeyPatch
+def test_a_study_leaves_its_report_and_is_not_run_twice(registry: None, monkeypatch: pytest.MonkeyPatch):
+    told = study.run("tiny", TINY, PARAMS)
+    assert told["trials"] == 4 and nested_runs() == 4
+    assert {path.name for path in Path(told["report"]).iterdir()} == {
+        *("trials.csv", "table.csv", "findings.md", "plot.png"),
+    }
+    assert "does it run?" in told["findings"] and "blocks 1" in told["findings"] and "2 seeds" in told["findings"]
+    first = results()
+    monkeypatch.setattr(study.trial_process, "run", None)  # a trial that was sent to Dask again would fail
+    study.run("tiny", TINY, PARAMS)
+    pd.testing.assert_frame_equal(results(), first)
+    assert nested_runs() == 4
+
+
+@pytest.fixture
+def made_up(registry: None, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Trials come back at once with results of a kind: the tests that ask for this are about what is made of them.
+
+    How many trials each call of the study sends out is appended to the list.
+    """
+    sent: list[int] = []
+
+    def results(_: object, missing: dict[str, Trial], *__: Split) -> Iterator[tuple[str, Trial, dict]]:
+        sent.append(len(missing))
+        for number, (key, wanted) in enumerate(missing.items()):
+            curve = [0.5 + 0.01 * number] * 2
+            numbers = {"best_val_loss": 0.5, "epochs": 2, "overfits_from": None, "seconds": 0.1, "weights": 10}
+            yield key, wanted, {**dict.fromkeys(trial.CURVES, curve), **numbers, "kept_val_accuracy": curve[0]}
+
+    monkeypatch.setattr(study, "_dask", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(study, "_results", results)
+    return sent
+
+
+def test_a_study_that_was_cut_off_goes_on_with_the_trials_that_are_missing(
+    made_up: list[int], monkeypatch: pytest.MonkeyPatch
 ):
     record, recorded = study._record, []
 
@@ -166,31 +200,9 @@ def test_a_study_that_was_cut_off_goes_on_with_the_trials_that_are_missing_and_i
         with pytest.raises(KeyboardInterrupt):
             study.run("tiny", TINY, PARAMS)
     assert nested_runs() == 2
-    told = study.run("tiny", TINY, PARAMS)
-    assert told["trials"] == 4 and nested_runs() == 4 and len(results()) == 4
-    assert {path.name for path in Path(told["report"]).iterdir()} == {
-        *("trials.csv", "table.csv", "findings.md", "plot.png"),
-    }
-    assert "does it run?" in told["findings"] and "blocks 1" in told["findings"] and "2 seeds" in told["findings"]
-    first = results()
-    monkeypatch.setattr(study.trial_process, "run", None)  # a trial that was sent to Dask again would fail
     study.run("tiny", TINY, PARAMS)
-    pd.testing.assert_frame_equal(results(), first)
-    assert nested_runs() == 4
-
-
-@pytest.fixture
-def made_up(registry: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trials come back at once with results of a kind: the tests that ask for this are about what is made of them."""
-
-    def results(_: object, missing: dict[str, Trial], *__: Split) -> Iterator[tuple[str, Trial, dict]]:
-        for number, (key, wanted) in enumerate(missing.items()):
-            curve = [0.5 + 0.01 * number] * 2
-            numbers = {"best_val_loss": 0.5, "epochs": 2, "overfits_from": None, "seconds": 0.1, "weights": 10}
-            yield key, wanted, {**dict.fromkeys(trial.CURVES, curve), **numbers, "kept_val_accuracy": curve[0]}
-
-    monkeypatch.setattr(study, "_dask", lambda _: contextlib.nullcontext())
-    monkeypatch.setattr(study, "_results", results)
+    assert nested_runs() == 4 and len(results()) == 4
+    assert made_up == [4, 2]
 
 
 def test_a_trial_of_other_code_is_another_trial(monkeypatch: pytest.MonkeyPatch):
@@ -201,7 +213,7 @@ def test_a_trial_of_other_code_is_another_trial(monkeypatch: pytest.MonkeyPatch)
     assert study._key(one, "data") != known
 
 
-def test_a_study_of_the_recipe_as_it_is_measures_the_noise_that_the_gate_allows_for(made_up: None):
+def test_a_study_of_the_recipe_as_it_is_measures_the_noise_that_the_gate_allows_for(made_up: list[int]):
     quick = PARAMS.recipe.model_copy(update={"epochs": 1, "min_steps_per_epoch": 1})
     params = PARAMS.model_copy(update={"recipes": {**PARAMS.recipes, PARAMS.train.recipe: quick}})
     told = study.run("noise", tiny(recipe=None, train_images=None, grid=[{}], common={}), params)
@@ -229,7 +241,7 @@ def test_a_trial_is_the_whole_model_with_all_its_members():
     assert found["weights"] == 2 * alone and found["epochs"] == 2 == len(found["val_loss"])
 
 
-def test_a_learning_curve_ends_with_the_images_there_are_and_says_if_more_would_help(made_up: None):
+def test_a_learning_curve_ends_with_the_images_there_are_and_says_if_more_would_help(made_up: list[int]):
     told = study.run("tiny", tiny(train_images=None, grid=[{"train_images": [20, 60, 500]}]), PARAMS)
     assert told["trials"] == 4 and "From 20 to 60 train images brought" in told["findings"]
 
