@@ -29,7 +29,7 @@ class Box:
 
     def start(self) -> None:
         command = [sys.executable, "-u", "-m", "flows.schedule", "--port", str(self.port), "--query-seconds", "1"]
-        self.log = (self.workspace.folder / "schedule.log").open("a+")
+        self.log = (self.workspace.folder / "schedule.log").open("w")
         self.process = subprocess.Popen(
             command, cwd=self.workspace.folder, env=self.workspace.environment(), stdout=self.log, stderr=self.log
         )

@@ -11,6 +11,7 @@ from waiting import until
 from workspace import ROOT
 
 from pipeline.base import params as params_file
+from pipeline.base import places
 from pipeline.base.errors import BadInput
 from pipeline.monitoring import live
 from pipeline.monitoring.live import Seen
@@ -126,4 +127,4 @@ def test_the_file_stops_growing_at_its_limit(home: Path):
             live.spare(store, limit)
             store.commit()
         assert store.execute("SELECT max(id = 'r59-499') FROM seen").fetchone() == (1,)  # the newest are there
-    assert (home / live.FILE).stat().st_size < 1.5 * limit
+    assert (home / places.SEEN).stat().st_size < 1.5 * limit

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -14,8 +15,45 @@ from schedule_box import processes_of
 from waiting import until
 from workspace import ROOT, Workspace
 
+import cli
+from pipeline import run
+
 STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
+# What a kill could leave half done: the swap of the data, a training with its checkpoint, a version in the registry.
+STAGES_WITH_A_STATE = ["ingest", "train", "register"]
 DVC = (sys.executable, "-m", "dvc")
+
+
+@pytest.fixture(scope="module")
+def trained(trained: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A copy for this file: its tests change what is in it and bring it back."""
+    return trained.copy(tmp_path_factory.mktemp("trained") / "workspace")
+
+
+class Typed(NamedTuple):
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def type_digits(
+    trained: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Typed]:
+    """`digits` in the workspace, and in this process: one of its own imports for three seconds."""
+    monkeypatch.chdir(trained.folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    def typed(*arguments: str, code: int = 0) -> Typed:
+        ended: object = 0
+        try:
+            cli.main(list(arguments))
+        except SystemExit as end:
+            ended = end.code
+        said = Typed(*capsys.readouterr())
+        assert ended == code, said.stderr
+        return said
+
+    return typed
 
 
 def everything_in(folder: Path) -> dict[str, int]:
@@ -62,17 +100,17 @@ def test_the_run_ends_with_the_champion_its_accuracy_and_the_report(trained: Wor
     assert last == f"champion: digits-cnn version 1, test accuracy {accuracy:.2%}, report reports/index.html"
 
 
-def test_every_command_says_the_same_in_text_and_json(trained: Workspace):
-    champion = json.loads(trained.digits("champion", "--json").stdout)
+def test_every_command_says_the_same_in_text_and_json(trained: Workspace, type_digits: Callable[..., Typed]):
+    champion = json.loads(type_digits("champion", "--json").stdout)
     assert champion["version"] == "1" and champion["aliases"] == ["champion"]
     assert champion["weights_sha256"] == (trained.folder / "models/weights.sha256").read_text().strip()
-    (event,) = json.loads(trained.digits("history", "--json").stdout)
+    (event,) = json.loads(type_digits("history", "--json").stdout)
     assert event["event"] == "promoted" and event["verdict"]["comparison"] is None
-    assert "version 1 promoted by" in trained.digits("history").stdout
-    why = trained.digits("why", "1").stdout
+    assert "version 1 promoted by" in type_digits("history").stdout
+    why = type_digits("why", "1").stdout
     for part in ("digits", "recipe.network.name", champion["lineage"]["git_commit"], "accuracy", "the first model"):
         assert part in why
-    assert json.loads(trained.digits("promote", "--json").stdout)["event"] == "unchanged"
+    assert json.loads(type_digits("promote", "--json").stdout)["event"] == "unchanged"
 
 
 def test_dvc_shows_metrics_and_plots(trained: Workspace):
@@ -111,10 +149,12 @@ def test_predict_reads_a_picture_without_tensorflow(trained: Workspace):
         (("frobnicate",), "error: no such command 'frobnicate' (see `digits --help`)"),
     ],
 )
-def test_wrong_use_is_one_line_and_exit_code_2(trained: Workspace, arguments: tuple[str, ...], line: str):
+def test_wrong_use_is_one_line_and_exit_code_2(
+    trained: Workspace, type_digits: Callable[..., Typed], arguments: tuple[str, ...], line: str
+):
     (trained.folder / "empty.png").touch()
     before = everything_in(trained.folder)
-    done = trained.digits(*arguments, code=2)
+    done = type_digits(*arguments, code=2)
     assert line in done.stderr and "Traceback" not in done.stderr
     assert everything_in(trained.folder) == before
 
@@ -174,10 +214,33 @@ def test_a_registry_that_was_lost_is_filled_again_though_no_stage_has_changed(tr
         (trained.folder / "lost.db").replace(trained.folder / "mlflow.db")
 
 
-def test_what_a_kill_cut_short_of_dvcs_own_files_is_mended(trained: Workspace):
-    (trained.folder / ".dvc/tmp/rwlock").write_text("")
-    whole = (trained.folder / "dvc.lock").read_text()
-    (trained.folder / "dvc.lock").write_text(whole[: len(whole) // 2].rpartition("\n")[0] + "\n  tr")
+def test_what_a_kill_cut_short_of_dvcs_own_files_is_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    """On a small project; the slow test below is on a whole one."""
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
+    stages = {name: {"cmd": f"echo {name} > {name}", "outs": [name]} for name in ("one", "two")}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    monkeypatch.chdir(tmp_path)
+    run.repro("-q")
+    cut_short(tmp_path)
+    run.repro()
+    said = capfd.readouterr().err
+    assert "rwlock was cut short" in said and "dvc.lock was cut short" in said
+    assert set(yaml.safe_load((tmp_path / "dvc.lock").read_text())["stages"]) == {"one", "two"}
+
+
+def cut_short(folder: Path) -> None:
+    """Leave of DVC's own files what a kill leaves while they are being written."""
+    (folder / ".dvc/tmp/rwlock").write_text("")
+    whole = (folder / "dvc.lock").read_text()
+    (folder / "dvc.lock").write_text(whole[: len(whole) // 2].rpartition("\n")[0] + "\n  tr")
+
+
+@pytest.mark.slow
+def test_dvcs_own_files_of_a_whole_workspace_are_mended(trained: Workspace):
+    cut_short(trained.folder)
     done = trained.digits("run")
     assert "rwlock was cut short" in done.stderr and "dvc.lock was cut short" in done.stderr
     assert "gate: nothing to decide" in done.stdout
@@ -201,11 +264,13 @@ def kill_in(workspace: Workspace, stage: str) -> None:
     until(lambda: not processes_of(workspace.folder), "the end of what it had started")
 
 
-def test_killed_in_each_stage_the_pipeline_ends_with_the_weights_of_an_uninterrupted_run(
-    trained: Workspace, new_workspace: Callable[[], Workspace]
+@pytest.mark.xdist_group("kills")  # as long as all else in this file
+@pytest.mark.parametrize("stages", [STAGES_WITH_A_STATE, pytest.param(STAGES, marks=pytest.mark.slow)], ids=len)
+def test_killed_in_its_stages_the_pipeline_ends_with_the_weights_of_an_uninterrupted_run(
+    trained: Workspace, new_workspace: Callable[[], Workspace], stages: list[str]
 ):
     workspace = new_workspace()
-    for stage in STAGES:
+    for stage in stages:
         kill_in(workspace, stage)
     done = workspace.digits("run")
     assert "gate: version 1 promoted" in done.stdout

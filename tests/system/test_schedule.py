@@ -20,7 +20,7 @@ from workspace import Workspace
 @pytest.fixture(scope="module")
 def box(new_workspace: Callable[[], Workspace]) -> Iterator[Box]:
     workspace = new_workspace()
-    set_schedule(workspace, 4)
+    set_schedule(workspace, 8)
     box = Box(workspace)
     yield box
     if box.process.poll() is None:
@@ -34,10 +34,10 @@ def champion(box: Box) -> dict[str, Any]:
 def test_a_schedule_fires_runs_that_exclude_one_another(box: Box):
     first = until(lambda: box.having("COMPLETED"), f"a completed run\n{box.logs()}")[0]
     assert first["state"]["message"] == "version 1 promoted", box.logs()
+    box.pause()
     cancelled = box.having("CANCELLED")
     assert cancelled  # those that were due while the first was at work
     assert champion(box)["version"] == "1"
-    until(lambda: box.having("COMPLETED", "nothing changed"), "a run that finds nothing to do")
     stages = list(yaml.safe_load((box.workspace.folder / "dvc.yaml").read_text())["stages"])
     tasks = box.post("task_runs/filter", flow_runs={"id": {"any_": [first["id"]]}}, sort="EXPECTED_START_TIME_ASC")
     names = [task["name"].rsplit("-", 1)[0] for task in tasks]
@@ -56,8 +56,6 @@ def test_each_stage_s_output_is_in_its_task_s_log(box: Box):
 
 
 def test_a_killed_worker_leaves_no_orphan_and_the_next_run_completes(box: Box):
-    set_schedule(box.workspace, None)
-    box.pause()
     until(lambda: not box.having("RUNNING"), "quiet")
     box.workspace.edit("seed", "11")
     box.workspace.commit("another seed")
@@ -126,7 +124,8 @@ def test_a_killed_server_comes_back_with_its_runs(box: Box):
     until(lambda: box.said("the server ended with -9: starting it again"), "another server")
     until(lambda: answers(box), "an answer")
     assert len(box.runs()) == before
-    assert box.ended(box.begin(reason="after the server's death"))["type"] == "COMPLETED"
+    state = box.ended(box.begin("monitor"))  # the shortest of the runs that come one at a time
+    assert state["message"] == "fewer than 100 images came in since the last look", box.logs()
 
 
 def is_server(entry: Path, box: Box) -> bool:
@@ -150,15 +149,7 @@ def test_ctrl_c_stops_everything_and_keeps_the_schedules(box: Box):
     before = len(box.runs())
     assert box.stop() == 0
     until(lambda: not processes_of(box.workspace.folder), "the end of every process")
-    again(box)
-    assert len(box.runs()) >= before
-    box.pause()
-    assert box.stop() == 0
-    again(box)
-    assert box.deployment()["paused"] is True  # as a person left it
-    assert box.stop() == 0
-
-
-def again(box: Box) -> None:
-    (box.workspace.folder / "schedule.log").write_text("")
     box.start()
+    assert len(box.runs()) >= before
+    assert box.deployment()["schedules"] and box.deployment()["paused"] is True  # as a person left it
+    assert box.stop() == 0

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -56,10 +57,29 @@ def digest(recipe: Recipe = RECIPE, seed: int = 3) -> str:
     return export.weights_digest(fitting.fit(TRAIN, VAL, recipe, seed)[0])
 
 
-def test_the_same_recipe_seed_and_data_give_the_same_weights_and_another_seed_others():
-    first = digest()
-    assert digest() == first
-    assert digest(seed=4) != first
+class Fitted(NamedTuple):
+    digest: str
+    history: pd.DataFrame
+    checkpoint: bytes
+    size: float
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+    """RECIPE fitted once from the beginning to the end: a fit takes three seconds, most of them to build its graphs."""
+    checkpoint = tmp_path_factory.mktemp("uninterrupted") / CHECKPOINT
+    model, history = fitting.fit(TRAIN, VAL, RECIPE, 3, checkpoint)
+    return Fitted(export.weights_digest(model), history, checkpoint.read_bytes(), size(model))
+
+
+def size(model: keras.Model) -> float:
+    """The sum of the weights that a penalty is on."""
+    return sum(float(np.abs(layer.kernel).sum()) for layer in model.layers if hasattr(layer, "kernel"))
+
+
+def test_the_same_recipe_seed_and_data_give_the_same_weights_and_another_seed_others(uninterrupted: Fitted):
+    assert digest() == uninterrupted.digest
+    assert digest(seed=4) != uninterrupted.digest
 
 
 class CutOff(Exception):
@@ -83,32 +103,33 @@ def interrupt_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("epochs", [1, 2])
 def test_an_interrupted_run_goes_on_and_ends_with_the_same_weights(
-    epochs: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    epochs: int, uninterrupted: Fitted, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    uninterrupted, history = fit()
-    CHECKPOINT.unlink()
     interrupt_after(epochs, monkeypatch)
     capsys.readouterr()
     resumed, resumed_history = fit()
     assert f"goes on after epoch {epochs}" in capsys.readouterr().out
-    assert export.weights_digest(resumed) == export.weights_digest(uninterrupted)
+    assert export.weights_digest(resumed) == uninterrupted.digest
     measured = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"]
-    np.testing.assert_array_equal(resumed_history[measured], history[measured])
+    np.testing.assert_array_equal(resumed_history[measured], uninterrupted.history[measured])
 
 
-def test_a_run_cut_off_after_its_last_epoch_only_writes_its_files(capsys: pytest.CaptureFixture[str]):
-    whole, _ = fit()
-    capsys.readouterr()
+def test_a_run_cut_off_after_its_last_epoch_only_writes_its_files(
+    uninterrupted: Fitted, capsys: pytest.CaptureFixture[str]
+):
+    CHECKPOINT.write_bytes(uninterrupted.checkpoint)
     again, history = fit()
     assert "loss" not in capsys.readouterr().out and len(history) == RECIPE.epochs
-    assert export.weights_digest(again) == export.weights_digest(whole)
+    assert export.weights_digest(again) == uninterrupted.digest
 
 
-def test_a_checkpoint_of_another_run_or_a_broken_one_counts_as_none(capsys: pytest.CaptureFixture[str]):
+def test_a_checkpoint_of_another_run_or_a_broken_one_counts_as_none(
+    uninterrupted: Fitted, capsys: pytest.CaptureFixture[str]
+):
+    CHECKPOINT.write_bytes(uninterrupted.checkpoint)
     fit(seed=4)
-    fit()
     CHECKPOINT.write_bytes(CHECKPOINT.read_bytes()[:1000])
-    fit()
+    fit(seed=4)
     assert "goes on" not in capsys.readouterr().out
 
 
@@ -181,15 +202,9 @@ def test_members_are_averaged_in_one_model_with_seeds_of_their_own(workspace: Pa
 
 
 @pytest.mark.parametrize("penalty", ["l1", "l2"])
-def test_a_penalty_makes_the_weights_smaller(penalty: str):
-    def size(recipe: Recipe) -> float:
-        return sum(float(np.abs(layer.kernel).sum()) for layer in fit_layers(recipe))
-
-    assert size(RECIPE.model_copy(update={penalty: 0.1})) < 0.9 * size(RECIPE)
-
-
-def fit_layers(recipe: Recipe) -> list:
-    return [layer for layer in fitting.fit(TRAIN, VAL, recipe, 3)[0].layers if hasattr(layer, "kernel")]
+def test_a_penalty_makes_the_weights_smaller(penalty: str, uninterrupted: Fitted):
+    model, _ = fitting.fit(TRAIN, VAL, RECIPE.model_copy(update={penalty: 0.1}), 3)
+    assert size(model) < 0.9 * uninterrupted.size
 
 
 def losses(fitted: list[float], val: list[float]) -> pd.DataFrame:
