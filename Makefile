@@ -27,8 +27,8 @@ test: install-dev ## install, then pass the tests
 test-all: install-dev ## the longer suite too
 	$(PYTEST)
 
-check: install-dev ## lint and types
-	ruff check . && ruff format --check . && mypy
+check: install-dev ## lint, types, and which way imports go
+	ruff check . && ruff format --check . && mypy && lint-imports
 
 lock: $(VENV)/bin/uv ## compile the lock files anew from pyproject.toml
 	uv pip compile $(LOCK) -o requirements.lock pyproject.toml

@@ -12,11 +12,10 @@ from pipeline.base.params import Augment, Params
 from pipeline.data import splits
 from pipeline.data.splits import Split
 from pipeline.learning import export, fitting, networks
-from pipeline.learning.backend import keras
 from pipeline.reporting import figures
 
 
-def facts(params: Params, model: keras.Model, history: pd.DataFrame) -> dict:
+def facts(params: Params, weights: int, history: pd.DataFrame) -> dict:
     """What reports/training.json says; of several members, means, and the first that overfits."""
     kept, by_member = history[history["kept"]], history.groupby("member")
     return {
@@ -26,7 +25,7 @@ def facts(params: Params, model: keras.Model, history: pd.DataFrame) -> dict:
         "members": params.recipe.members,
         "precision": params.recipe.precision if networks.has_fast_bfloat16() else "float32",
         "augmented": params.recipe.augment != Augment(),
-        "weights": model.count_params(),
+        "weights": weights,
         "epochs": int(by_member["epoch"].max().max()),
         "kept_epoch": int(kept["epoch"].max()),
         "overfits_from": fitting.first_overfit(history),
@@ -44,7 +43,7 @@ def main() -> None:
     export.save_keras(model, places.KERAS)
     difference = export.export_onnx(model, places.ONNX, val.images[:1000])
     digest, seconds = export.weights_digest(model), round(float(history.pop("seconds").sum()), 1)
-    found = facts(params, model, history) | {"fitted": fitting.digest(params.recipe, fitting.data_digest(train, val))}
+    found = facts(params, model.count_params(), history) | {"fitted": fitting.digest(params.recipe, fitting.data_digest(train, val))}
     files.write_text(places.WEIGHTS_DIGEST, digest + "\n")
     with files.atomic(places.HISTORY) as part:
         history.to_csv(part, index=False)

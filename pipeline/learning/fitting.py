@@ -280,6 +280,12 @@ def fit(
     return model, rows.assign(kept=rows["epoch"] == (stopping.best_epoch + 1 if stopping.stopped_early else len(rows)))
 
 
+def on_one_thread() -> None:
+    """Make TensorFlow compute on one thread in this process, which must not have used it yet."""
+    tensorflow.config.threading.set_intra_op_parallelism_threads(1)
+    tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+
+
 def cool(model: keras.Model, val: Split) -> None:
     """Scale the last layer so that the model is as sure as it is right on ``val``.
 

@@ -59,14 +59,12 @@ def run(trial: Trial, train: Split, val: Split) -> dict[str, Any]:
 
 def fit(recipe: Recipe, train_images: int | None, seed: int, train: Split, val: Split) -> dict[str, Any]:
     """What :func:`run` answers with, in this process, which must not have used TensorFlow yet."""
-    from pipeline.learning import fitting as stage
-    from pipeline.learning.backend import tensorflow
+    from pipeline.learning import fitting
 
-    tensorflow.config.threading.set_intra_op_parallelism_threads(1)
-    tensorflow.config.threading.set_inter_op_parallelism_threads(1)
+    fitting.on_one_thread()
     # The images of the lowest hashes: the same ones in every trial, and a smaller trial's are among a larger one's.
     chosen = np.sort(np.argsort(splits.content_hashes(train.images), kind="stable")[:train_images])
-    model, history = stage.fit_all(Split(train.images[chosen], train.labels[chosen]), val, recipe, seed)
+    model, history = fitting.fit_all(Split(train.images[chosen], train.labels[chosen]), val, recipe, seed)
     answered = model.predict(val.images, batch_size=1000, verbose=0).argmax(axis=1)
     curves = history.groupby("epoch")[list(CURVES)].mean()  # over the members, where there are several
     return {
@@ -74,7 +72,7 @@ def fit(recipe: Recipe, train_images: int | None, seed: int, train: Split, val: 
         "kept_val_accuracy": float((answered == val.labels).mean()),
         "best_val_loss": float(curves["val_loss"].min()),
         "epochs": len(curves),
-        "overfits_from": stage.first_overfit(history),
+        "overfits_from": fitting.first_overfit(history),
         "seconds": float(history["seconds"].sum()),
         "weights": model.count_params(),
     }

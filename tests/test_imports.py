@@ -1,0 +1,78 @@
+"""Do a stage's `deps` in dvc.yaml name what it imports, and does what a fit is keyed by? The import graph is the judge."""
+
+import ast
+from pathlib import Path
+
+import grimp
+import pytest
+import yaml
+from workspace import ROOT
+
+from pipeline.learning import fitting
+
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph("pipeline", exclude_type_checking_imports=True, cache_dir=None)
+
+
+def file_of(module: str) -> Path:
+    path = Path(*module.split("."))
+    return path.with_suffix(".py") if (ROOT / path.with_suffix(".py")).is_file() else path / "__init__.py"
+
+
+def imported(graph: grimp.ImportGraph, module: str) -> set[Path]:
+    """The files of the modules that this one needs, itself among them. A package's own docstring says nothing."""
+    modules = {module, *graph.find_upstream_modules(module)}
+    return {path for path in map(file_of, modules) if path.name != "__init__.py"}
+
+
+def files_in(deps: list[str]) -> set[Path]:
+    """The Python files that these files and folders are."""
+    paths = [ROOT / dep for dep in deps if dep.startswith("pipeline/")]
+    found = [path for dep in paths for path in (dep.rglob("*.py") if dep.is_dir() else [dep])]
+    return {path.relative_to(ROOT) for path in found if path.name != "__init__.py"}
+
+
+def of_base(paths: set[Path]) -> set[Path]:
+    return {path for path in paths if path.is_relative_to("pipeline/base")}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_what_it_imports_and_on_nothing_else(graph: grimp.ImportGraph, stage: str):
+    needed, named = imported(graph, f"pipeline.{stage}"), files_in(STAGES[stage]["deps"])
+    assert not needed - named, "imported, and not among the deps"
+    assert not (named - of_base(named)) - needed, "among the deps, and not imported"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_s_templates_are_among_its_deps(graph: grimp.ImportGraph, stage: str):
+    shows = any("PackageLoader" in (ROOT / path).read_text() for path in imported(graph, f"pipeline.{stage}"))
+    assert ("pipeline/reporting/templates" in STAGES[stage]["deps"]) is shows
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_is_the_module_of_its_name(stage: str):
+    assert STAGES[stage]["cmd"] == f"python -m pipeline.{stage}" and (ROOT / f"pipeline/{stage}.py").is_file()
+
+
+def test_what_a_fit_is_keyed_by_is_the_code_that_makes_it(graph: grimp.ImportGraph):
+    named = files_in([f"pipeline/{part}" for part in fitting.CODE])
+    needed = imported(graph, "pipeline.learning.fitting")
+    assert not needed - named and not (named - of_base(named)) - needed
+
+
+def test_packages_hold_nothing_but_their_docstring():
+    for path in (ROOT / "pipeline").rglob("*/__init__.py"):
+        (only,) = ast.parse(path.read_text(encoding="utf-8")).body
+        assert isinstance(only, ast.Expr), path
+
+
+def test_nothing_imports_the_command_line():
+    for package in ("flows", "pipeline", "serving"):
+        for path in (ROOT / package).rglob("*.py"):
+            names = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import)]
+            froms = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+            assert "cli" not in [alias.name for node in names for alias in node.names] + [f.module for f in froms], path
