@@ -1,4 +1,4 @@
-"""Do a stage's `deps` in dvc.yaml name what it imports, and does what a fit is keyed by? The import graph is the judge."""
+"""Do a stage's `deps` in dvc.yaml name what it imports, and the key of a fit too? The import graph is the judge."""
 
 import ast
 from pathlib import Path
