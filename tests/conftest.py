@@ -17,16 +17,9 @@ settings.load_profile("here")
 Once = Callable[[str, Callable[[Path], object]], Path]
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a file stay together, as they share a workspace, a server or a browser, unless a mark says otherwise.
-
-    The order (see testpaths too) keeps two workers from waiting for each other: one begins with the longest file, which
-    needs nothing of others, the other with the demo's training; what needs both workspaces comes later.
-    """
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
+    """With testpaths, an order in which two workers do not wait for each other: one begins with the longest file, which
+    needs nothing of others, the other with the demo's training; what needs both workspaces comes later."""
     items.sort(key=lambda item: item.path.name != "test_schedule.py")
 
 
