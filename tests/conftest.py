@@ -15,7 +15,7 @@ settings.register_profile("here", deadline=None, derandomize=True)
 settings.load_profile("here")
 
 # What two workers begin with, so that neither waits for what the other makes: the longest file, which needs nothing of
-# others; the one that has the demo made; and the one that has the other workspace made while the demo is there to be used.
+# others; the one that has the demo made; the one that has the other workspace made while there is a demo to be used.
 FIRST = ("test_schedule.py", "test_following.py", "test_lineage.py")
 Once = Callable[[str, Callable[[Path], object]], Path]
 
