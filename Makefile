@@ -37,9 +37,9 @@ lock: $(VENV)/bin/uv ## compile the lock files anew from pyproject.toml
 clean: ## forget every run: data, models, reports, registry (the environment stays)
 	rm -rf data/raw data/features data/processed data/live.db* models reports mlflow.db* mlartifacts .cache dvc.lock .dvc/cache .dvc/tmp
 
-# In groups (tests/conftest.py), in the order in which they stand there: xdist's own order is by the number of tests, which
-# leaves the long ones for the end.
-PYTEST := pytest --numprocesses logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+# A file's tests stay together: they share a workspace, a server or a browser. The order is ours: xdist's is by the number
+# of tests, which leaves the long files for the end. (Its groups, --dist loadgroup, do not work under pytest 9.2.)
+PYTEST := pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet
 

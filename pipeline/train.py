@@ -43,7 +43,9 @@ def main() -> None:
     export.save_keras(model, places.KERAS)
     difference = export.export_onnx(model, places.ONNX, val.images[:1000])
     digest, seconds = export.weights_digest(model), round(float(history.pop("seconds").sum()), 1)
-    found = facts(params, model.count_params(), history) | {"fitted": fitting.digest(params.recipe, fitting.data_digest(train, val))}
+    found = facts(params, model.count_params(), history) | {
+        "fitted": fitting.digest(params.recipe, fitting.data_digest(train, val))
+    }
     files.write_text(places.WEIGHTS_DIGEST, digest + "\n")
     with files.atomic(places.HISTORY) as part:
         history.to_csv(part, index=False)

@@ -14,20 +14,14 @@ from workspace import Workspace
 settings.register_profile("here", deadline=None, derandomize=True)
 settings.load_profile("here")
 
+# What two workers begin with, so that neither waits for what the other makes: the longest file, which needs nothing of
+# others; the one that has the demo made; the one that has the other workspace made while there is a demo to be used.
+FIRST = ("test_schedule.py", "test_following.py", "test_lineage.py")
 Once = Callable[[str, Callable[[Path], object]], Path]
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a file stay together, as they share a workspace, a server or a browser, unless a mark says otherwise.
-
-    The order (see testpaths too) keeps two workers from waiting for each other: one begins with the longest file, which
-    needs nothing of others, the other with the demo's training; what needs both workspaces comes later.
-    """
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
-    items.sort(key=lambda item: item.path.name != "test_schedule.py")
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,8 @@ class Box:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace, self.port = workspace, free_port()
         self.url = f"http://127.0.0.1:{self.port}/api"
+        # A connection a request, as the server is killed and started again; a client a request would take 30 ms each.
+        self.client = httpx.Client(timeout=WAIT, limits=httpx.Limits(max_keepalive_connections=0))
         self.start()
 
     def start(self) -> None:
@@ -50,7 +52,7 @@ class Box:
 
     def post(self, path: str, **body: Any) -> Any:
         def accepted() -> httpx.Response | None:
-            answer = httpx.post(f"{self.url}/{path}", json=body, timeout=30)
+            answer = self.client.post(f"{self.url}/{path}", json=body)
             return None if answer.status_code == 503 else answer  # its SQLite is busy: Prefect's own client asks again
 
         answer = until(accepted, f"an answer to {path}")
@@ -75,11 +77,11 @@ class Box:
         ]
 
     def deployment(self, name: str = "retrain") -> dict[str, Any]:
-        return dict(httpx.get(f"{self.url}/deployments/name/{name}/{name}", timeout=30).json())
+        return dict(self.client.get(f"{self.url}/deployments/name/{name}/{name}").json())
 
     def pause(self, name: str = "retrain") -> None:
         url = f"{self.url}/deployments/{self.deployment(name)['id']}"
-        until(lambda: httpx.patch(url, json={"paused": True}, timeout=30).is_success, "a pause")
+        until(lambda: self.client.patch(url, json={"paused": True}).is_success, "a pause")
 
     def begin(self, name: str = "retrain", **parameters: Any) -> dict[str, Any]:
         return dict(self.post(f"deployments/{self.deployment(name)['id']}/create_flow_run", parameters=parameters))
@@ -88,7 +90,7 @@ class Box:
         """The state in which a run ends."""
 
         def state() -> dict[str, Any] | None:
-            found = httpx.get(f"{self.url}/flow_runs/{run['id']}", timeout=30).json()["state"]
+            found = self.client.get(f"{self.url}/flow_runs/{run['id']}").json()["state"]
             return found if found["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
 
         return dict(until(state, f"end of {run['name']}\n{self.logs()}"))

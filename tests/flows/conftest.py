@@ -1,23 +1,13 @@
 """Fixtures of the flows' tests."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from checkout import Checkout
-from prefect.testing.utilities import prefect_test_harness
-from waiting import WAIT
 from workspace import ROOT
 
 from pipeline.base import params as params_file
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[None]:
-    """Prefect's own, for as long as the tests of flows run."""
-    with prefect_test_harness(server_startup_timeout=int(WAIT)):
-        yield
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from checkout import Checkout, images
 from looks import window
+from prefect.client.schemas.objects import State
 from prefect.logging import disable_run_logger
 
 from flows import events
@@ -15,16 +16,23 @@ from pipeline.base.errors import BadInput
 from pipeline.monitoring import alerts, windows
 from pipeline.monitoring import monitor as room
 
-pytestmark = pytest.mark.xdist_group("flows")  # they share a server
 GOOD, BAD = False, True
 Windows = Callable[..., list[tuple[bool, int]]]
 
 
+@pytest.fixture(autouse=True)
+def artifacts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the flow left for Prefect's pages, which takes a server; tests/system runs it on one."""
+    left: list[str] = []
+    monkeypatch.setattr(flow, "create_markdown_artifact", lambda text, **_: left.append(text))
+    return left
+
+
 def look() -> Any:
     """Run the flow once: its record, or the words with which it ended early."""
-    state = flow.monitor(return_state=True)
-    found = state.result()
-    return state.message if found is None else found
+    with disable_run_logger():
+        found = flow.monitor.fn()
+    return found.message if isinstance(found, State) else found
 
 
 @pytest.fixture
@@ -35,11 +43,11 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return told
 
 
-def test_without_a_champion_there_is_nothing_to_compare_with(server: None, checkout: Checkout):
+def test_without_a_champion_there_is_nothing_to_compare_with(checkout: Checkout):
     assert look() == "digits-cnn has no champion yet, so there is nothing to compare with"
 
 
-def test_a_window_of_too_few_images_says_nothing(server: None, checkout: Checkout):
+def test_a_window_of_too_few_images_says_nothing(checkout: Checkout):
     checkout.crown()
     checkout.ask(images()[: checkout.params.monitor.min_images - 1])
     assert look() == "fewer than 100 images came in since the last look"
@@ -49,7 +57,7 @@ def test_a_window_of_too_few_images_says_nothing(server: None, checkout: Checkou
 
 
 def test_a_window_like_the_reference_is_good_and_one_of_other_images_is_bad(
-    server: None, checkout: Checkout, told: list[Any]
+    checkout: Checkout, told: list[Any], artifacts: list[str]
 ):
     number = checkout.crown()
     checkout.ask(images())
@@ -61,6 +69,7 @@ def test_a_window_like_the_reference_is_good_and_one_of_other_images_is_bad(
     assert [window.bad for window in windows.of("digits-cnn", number)] == [False, True]
     assert "<html" in (checkout.folder / bad["page"]).read_text()
     assert told == [] and alerts.told() == []
+    assert [text.splitlines()[0] for text in artifacts] == ["# No drift", "# No drift"]
 
 
 class Snapshot:
@@ -74,7 +83,6 @@ class Snapshot:
 def come_in(checkout: Checkout, told: list[Any], monkeypatch: pytest.MonkeyPatch) -> Windows:
     """Has windows come in, good ones and bad ones; returns whether each was an alarm, and how often it was told."""
     checkout.crown()
-    monkeypatch.setattr(flow, "create_markdown_artifact", lambda *_, **__: None)  # it takes a server
 
     def through(*verdicts: bool) -> list[tuple[bool, int]]:
         found = []
@@ -83,8 +91,7 @@ def come_in(checkout: Checkout, told: list[Any], monkeypatch: pytest.MonkeyPatch
             columns = {"ink": 0.4 * verdict, "slant": 0.1}
             seen = window(verdict, at=at, version=checkout.champion(), last_row=None, columns=columns)
             monkeypatch.setattr(room, "look", lambda *_, seen=seen: (seen, Snapshot()))
-            with disable_run_logger():
-                found.append((flow.monitor.fn()["alarm"], len(told)))
+            found.append((look()["alarm"], len(told)))
             assert len(alerts.told()) == len(told)  # people hear of what Prefect hears of
         return found
 

@@ -1,6 +1,7 @@
 """A DVC stage as a Prefect task: what it says, how it fails, and which failures are tried again."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,14 +9,14 @@ import yaml
 from looks import facts
 from prefect import flow
 from prefect.logging import disable_run_logger
+from prefect.testing.utilities import prefect_test_harness
+from waiting import WAIT
 from workspace import ROOT
 
 from flows import retrain
 from pipeline.base.errors import BadInput, TemporaryFault
 from pipeline.registry.records import Event
 from pipeline.run import Outcome
-
-pytestmark = pytest.mark.xdist_group("flows")  # they share a server
 
 
 @pytest.fixture
@@ -65,6 +66,12 @@ def test_a_stage_that_fails_says_why(place: Path, error: str, kind: type[BadInpu
     with disable_run_logger(), pytest.raises(BadInput, match=words) as raised:
         retrain.stage.fn(place, "one")
     assert type(raised.value) is kind
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=int(WAIT)):
+        yield
 
 
 @pytest.mark.parametrize(("code", "tries"), [(75, 2), (2, 1)])

@@ -14,6 +14,7 @@ from waiting import until
 from workspace import Workspace
 
 CHROMIUM = shutil.which("chromium")
+PATIENCE = 60_000.0  # milliseconds for what the page does; Playwright's own five seconds are few on a busy machine
 FLAGS = ("--no-sandbox", "--disable-quic", "--disable-background-networking")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: apt-get install chromium")
 
@@ -28,6 +29,7 @@ def service(demo: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         yield browser
@@ -37,6 +39,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, service: Service) -> Iterator[Page]:
     page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from PIL import Image
 from running import Service, problem
 from schemathesis.specs.openapi.checks import positive_data_acceptance
-from waiting import until
+from waiting import WAIT, until
 from workspace import Workspace
 
 
@@ -174,7 +173,7 @@ def test_strange_pictures_are_no_defect_and_take_no_memory(service: Service):
 
 def exchange(service: Service, request: bytes) -> bytes:
     """The beginning of the answer to these very bytes: a client of HTTP would tidy them up."""
-    with socket.create_connection(("127.0.0.1", int(service.url.rsplit(":", 1)[1])), timeout=30) as connection:
+    with socket.create_connection(("127.0.0.1", int(service.url.rsplit(":", 1)[1])), timeout=WAIT) as connection:
         connection.sendall(request)
         return connection.recv(4096)
 
@@ -392,18 +391,17 @@ def test_mlflow_serves_the_same_version(workspace: Workspace, digits: tuple[np.n
 
         def pinged() -> bool:
             try:
-                return httpx.get(f"http://127.0.0.1:{port}/ping", timeout=1).is_success
+                return httpx.get(f"http://127.0.0.1:{port}/ping", timeout=5).is_success
             except httpx.HTTPError:
-                time.sleep(0.5)
                 return False
 
         until(pinged, "MLflow's server")
         body = {"inputs": {"images": digits[0][:5].tolist()}}
-        answer = httpx.post(f"http://127.0.0.1:{port}/invocations", json=body, timeout=60)
+        answer = httpx.post(f"http://127.0.0.1:{port}/invocations", json=body, timeout=WAIT)
         answered = np.array(answer.json()["predictions"]["probabilities"])
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
+        process.wait(WAIT)
     service = Service(workspace)
     service.ready()
     own = [a["probabilities"] for a in service.predict(digits[0][:5])["answers"]]
