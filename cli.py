@@ -149,11 +149,11 @@ def predict_files(files: Pictures, as_json: AsJson = False, model: Model = None)
     """Read the digit on each picture with the champion."""
     from pipeline.digits import framing
     from pipeline.learning import inference
-    from pipeline.registry import artifacts
+    from pipeline.registry import snapshot
 
     name = _model_name(model)
     images = [framing.frame(Path(path), path) for path in files]
-    version, onnx = artifacts.champion_file(name)
+    version, onnx = snapshot.champion_file(name)
     session = inference.open_model(onnx)
     answers: list[dict[str, Any]] = []
     for path, image in zip(files, images, strict=True):
@@ -213,20 +213,19 @@ def _champion_answer(model: str | None) -> Callable[[Any], Any] | None:
 @app.command("champion", rich_help_panel=LOOK_BACK)
 def show_champion(as_json: AsJson = False, model: Model = None) -> None:
     """The model in use."""
-    from pipeline.registry import history, versions
+    from pipeline.registry import snapshot
 
-    client, name = _registry(model)
-    facts = history.describe(client, versions.champion(client, name)).as_json()
+    facts = snapshot.champion(_model_name(model)).as_json()
     _print(as_json, facts, _champion_line({"champion": facts}))
 
 
 @app.command("history", rich_help_panel=LOOK_BACK)
 def show_history(as_json: AsJson = False, model: Model = None) -> None:
     """Every promotion, refusal and rollback, oldest first."""
-    from pipeline.registry import history
+    from pipeline.registry import snapshot
 
-    client, name = _registry(model)
-    events = [event.as_json() for event in history.events(client, name)]
+    name = _model_name(model)
+    events = [event.as_json() for event in snapshot.read(name).events]
     lines = [_event_line(event) for event in events] or [f"{name}: nothing was decided yet"]
     _print(as_json, events, "\n".join(lines))
 
@@ -234,10 +233,9 @@ def show_history(as_json: AsJson = False, model: Model = None) -> None:
 @app.command("why", rich_help_panel=LOOK_BACK)
 def show_why(version: Version, as_json: AsJson = False, model: Model = None) -> None:
     """Where a version came from, what it measured, the verdict on it."""
-    from pipeline.registry import history, versions
+    from pipeline.registry import snapshot
 
-    client, name = _registry(model)
-    facts = history.describe(client, versions.version(client, name, version)).as_json()
+    facts = snapshot.version(_model_name(model), version).as_json()
     _print(as_json, facts, _why_text(facts))
 
 

@@ -11,7 +11,7 @@ import yaml
 from pipeline.base import files, places, processes
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Params
-from pipeline.registry import history, promotion, versions
+from pipeline.registry import promotion, snapshot, versions
 from pipeline.registry.records import Event, Facts
 
 MEND_SECONDS = 0.5  # from a look at a file that is not whole to the next
@@ -54,11 +54,10 @@ def settle(params: Params) -> Outcome:
         # DVC restored or kept the stage's output, but this registry never saw the model.
         repro("--force", "--single-item", "--no-run-cache", "register")
     decision = promotion.promote_if_new(client, name, params)
-    champion = versions.aliased(client, name, versions.CHAMPION)
-    if champion is None:
+    if versions.CHAMPION not in versions.aliases(client, name):
         refused = f"version {decision.version} was refused: " if decision.version else ""
         raise BadInput(f"{name} has no champion: {refused}{decision.why}")
-    return Outcome(decision, history.describe(client, champion))
+    return Outcome(decision, snapshot.champion(name))
 
 
 def mend(place: Path = Path()) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.base import processes
+from pipeline.base import places, processes
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = (
@@ -65,8 +65,7 @@ class Workspace:
             for table, column in REGISTRY_PLACES:
                 replace = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"  # noqa: S608
                 connection.execute(replace, (str(self.folder), str(folder)))
-        for cached in (folder / ".cache/champion.json", folder / ".cache/serving.json"):
-            cached.unlink(missing_ok=True)
+        (folder / places.SERVING_CACHE).unlink(missing_ok=True)
         return Workspace(folder)
 
     def commit(self, message: str, *paths: str) -> None:

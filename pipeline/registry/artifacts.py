@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-_SETTLED_NS = 1_000_000_000  # a file younger than this may change again without its time of change telling
-
 
 def onnx_file(client: MlflowClient, version: ModelVersion) -> Path:
     """The version's ONNX model on this disk, its digest checked against the one it was registered with."""
@@ -32,36 +29,6 @@ def onnx_file(client: MlflowClient, version: ModelVersion) -> Path:
             f"({path}): restore it from a backup, or `digits rollback`"
         )
     return path
-
-
-def champion_file(name: str) -> tuple[str, Path]:
-    """The champion's number and its ONNX file, digest checked; :class:`BadInput` if there is none.
-
-    Asking MLflow takes two seconds, most of them imports. A registry that is an SQLite file is not asked again while
-    the file is the very one of the last answer: no alias can have moved.
-    """
-    database = _database_state()
-    with suppress(OSError, ValueError, KeyError):
-        known = files.read_json(places.CHAMPION_CACHE)
-        path = Path(known["onnx"])
-        if [known["name"], known["database"]] == [name, database] and files.sha256_file(path) == known["sha256"]:
-            return known["version"], path
-    client = versions.connect()
-    version = versions.champion(client, name)
-    path = onnx_file(client, version)
-    if database and time.time_ns() - max(state[1] for state in database) > _SETTLED_NS:
-        facts = {"name": name, "database": database, "version": str(version.version), "onnx": str(path)}
-        files.write_json(places.CHAMPION_CACHE, {**facts, "sha256": files.sha256_file(path)})
-    return str(version.version), path
-
-
-def _database_state() -> list[list]:
-    """Path, time of the last change and size of the registry's SQLite file and its journals; empty for any other."""
-    database = places.registry_file()
-    if database is None:
-        return []
-    paths = [Path(f"{database}{suffix}") for suffix in ("", "-wal", "-journal")]
-    return [[str(path), path.stat().st_mtime_ns, path.stat().st_size] for path in paths if path.is_file()]
 
 
 def download(client: MlflowClient, version: ModelVersion) -> Path:

@@ -12,7 +12,7 @@ from pipeline.base.params import Params
 from pipeline.data import splits
 from pipeline.data.splits import Split
 from pipeline.learning import inference
-from pipeline.registry import artifacts, gate, history, noise, versions
+from pipeline.registry import artifacts, gate, history, noise, snapshot, versions
 from pipeline.registry.records import Event, Proof, Verdict
 
 TOLERANCE = 1e-5  # of a pinned probability, as between Keras and ONNX
@@ -28,19 +28,25 @@ def promote(
     ``unchanged`` where there is nothing to judge. :class:`BadInput` if there is no such version.
     """
     with versions.locked():
-        champion = versions.aliased(client, name, versions.CHAMPION)
-        challenger = versions.aliased(client, name, number) or (
-            None if number == versions.CHALLENGER else versions.version(client, name, number)
-        )
-        if challenger is None and champion is None:
-            raise BadInput(f"{name} has no version to judge: run `dvc repro` to train and register one")
-        if challenger is None or (champion and champion.version == challenger.version):
-            return _unchanged(champion, "no challenger waits" if challenger is None else "it is the champion already")
-        verdict = judge(client, challenger, champion, _unseen(name), params)
-        if verdict.promote:
-            return history.crown(client, challenger, verdict, reason)
-        previous = str(champion.version) if champion else None
-        return history.record(client, challenger, "refused", previous, reason, verdict=verdict)
+        event = _decided(client, name, params, number, reason)
+    snapshot.take(client, name)  # so that `digits champion` need not ask
+    return event
+
+
+def _decided(client: MlflowClient, name: str, params: Params, number: str, reason: str) -> Event:
+    champion = versions.aliased(client, name, versions.CHAMPION)
+    challenger = versions.aliased(client, name, number) or (
+        None if number == versions.CHALLENGER else versions.version(client, name, number)
+    )
+    if challenger is None and champion is None:
+        raise BadInput(f"{name} has no version to judge: run `dvc repro` to train and register one")
+    if challenger is None or (champion and champion.version == challenger.version):
+        return _unchanged(champion, "no challenger waits" if challenger is None else "it is the champion already")
+    verdict = judge(client, challenger, champion, _unseen(name), params)
+    if verdict.promote:
+        return history.crown(client, challenger, verdict, reason)
+    previous = str(champion.version) if champion else None
+    return history.record(client, challenger, "refused", previous, reason, verdict=verdict)
 
 
 def promote_if_new(client: MlflowClient, name: str, params: Params) -> Event:
@@ -119,7 +125,9 @@ def rollback(client: MlflowClient, name: str, reason: str = "") -> Event:
         if number is None:
             raise BadInput(f"{name} has had no champion before version {champion.version}: there is nothing to undo")
         version = versions.version(client, name, number)
-        return history.reinstate(client, version, str(champion.version), prove(client, version), reason)
+        event = history.reinstate(client, version, str(champion.version), prove(client, version), reason)
+    snapshot.take(client, name)
+    return event
 
 
 def prove(client: MlflowClient, version: ModelVersion) -> Proof:

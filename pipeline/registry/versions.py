@@ -125,8 +125,17 @@ def champion(client: MlflowClient, name: str) -> ModelVersion:
     """The champion; :class:`BadInput` if there is none yet."""
     version = aliased(client, name, CHAMPION)
     if version is None:
-        raise BadInput(f"{name} has no champion yet: run `dvc repro`, then `digits promote`")
+        raise no_champion(name)
     return version
+
+
+def no_champion(name: str) -> BadInput:
+    return BadInput(f"{name} has no champion yet: run `dvc repro`, then `digits promote`")
+
+
+def newest(client: MlflowClient, name: str, count: int) -> list[ModelVersion]:
+    """At most so many versions, the newest first."""
+    return list(client.search_model_versions(f"name='{name}'", max_results=count, order_by=["version_number DESC"]))
 
 
 def version(client: MlflowClient, name: str, number: str) -> ModelVersion:
@@ -154,7 +163,12 @@ def metrics(version: ModelVersion) -> dict[str, Any]:
     return measured
 
 
+def is_ours(version: ModelVersion) -> bool:
+    """Whether the version was registered by this pipeline."""
+    return {"onnx_sha256", "weights_sha256", "metrics"} <= set(version.tags) and bool(version.run_id)
+
+
 def check_ours(version: ModelVersion) -> None:
     """:class:`BadInput` if the version was not registered by this pipeline."""
-    if not {"onnx_sha256", "weights_sha256", "metrics"} <= set(version.tags) or not version.run_id:
+    if not is_ours(version):
         raise BadInput(f"{version.name} version {version.version} was not registered by this pipeline: name another")

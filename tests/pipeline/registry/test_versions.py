@@ -1,7 +1,6 @@
 """The registry and what moves in it, on a real MLflow store: registration, the gate carried out, rollback, history."""
 
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from pipeline.base.errors import BadInput
 from pipeline.data import described, splits
 from pipeline.data.splits import Split
 from pipeline.learning import inference
-from pipeline.registry import artifacts, history, noise, promotion, registration, versions
+from pipeline.registry import artifacts, history, noise, promotion, registration, snapshot, versions
 
 NAME = "digits-cnn"
 PARAMS = params_file.load(ROOT / "params.yaml").model_copy(update={"dataset": "digits"})
@@ -49,9 +48,10 @@ def write_model(*wrong_groups: int) -> str:
 
 
 @pytest.fixture
-def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+def client(empty_registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
     """A registry in a workspace that has everything the register stage reads but a model."""
     monkeypatch.chdir(tmp_path)
+    shutil.copy(empty_registry, tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     splits.save(places.PROCESSED / "test", Split(images(), LABELS))
     splits.save(places.PROCESSED / "val", Split(images()[:100], LABELS[:100]))
@@ -266,34 +266,45 @@ def test_a_promotion_cut_off_before_its_alias_moved_never_happened(
     assert promotion.rollback(client, NAME).version == "1"
 
 
-def settle_database() -> None:
-    """Make the registry's file look as if it was last written a while ago."""
-    os.utime("mlflow.db", ns=(0, Path("mlflow.db").stat().st_mtime_ns - 10**10))
-
-
-def test_the_champions_file_is_found_again_without_mlflow_until_the_registry_changes(
+def test_what_is_in_use_is_told_without_mlflow_until_the_registry_changes(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ):
     three_champions(client)
-    settle_database()
-    assert artifacts.champion_file(NAME)[0] == "3"
     with monkeypatch.context() as patch:
         patch.delattr(versions, "connect")
-        version, path = artifacts.champion_file(NAME)
-        assert version == "3" and path == artifacts.onnx_file(client, versions.version(client, NAME, "3"))
+        number, path = snapshot.champion_file(NAME)
+        assert number == "3" and path == artifacts.onnx_file(client, versions.version(client, NAME, "3"))
+        assert snapshot.champion(NAME) == history.describe(client, versions.version(client, NAME, "3"))
+        assert snapshot.version(NAME, "1").version == "1"
+        assert list(snapshot.read(NAME).events) == history.events(client, NAME)
     promotion.rollback(client, NAME)
-    assert artifacts.champion_file(NAME)[0] == "2"
+    assert snapshot.champion_file(NAME)[0] == "2"
     client.set_registered_model_alias(NAME, "champion", "1")  # by hand, in MLflow's own page
-    assert artifacts.champion_file(NAME)[0] == "1"
+    assert snapshot.champion_file(NAME)[0] == "1"
+
+
+def test_a_version_older_than_those_remembered_is_looked_up(client: MlflowClient, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(snapshot, "DESCRIBED", 1)
+    three_champions(client)
+    assert set(snapshot.read(NAME).facts) == {"3"}
+    assert snapshot.version(NAME, "1").version == "1"
+    with pytest.raises(BadInput, match="has no version 9"):
+        snapshot.version(NAME, "9")
+
+
+def test_a_remembered_answer_that_is_no_longer_whole_is_asked_for_again(client: MlflowClient):
+    three_champions(client)
+    (kept,) = (places.home() / places.SNAPSHOTS).iterdir()
+    kept.write_text(kept.read_text()[:100])
+    assert snapshot.champion(NAME).version == "3"
 
 
 def test_a_remembered_champion_whose_file_was_changed_is_not_used(client: MlflowClient):
     three_champions(client)
-    settle_database()
-    _, path = artifacts.champion_file(NAME)
+    _, path = snapshot.champion_file(NAME)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(BadInput, match="version 3 is missing or not the one that was registered"):
-        artifacts.champion_file(NAME)
+        snapshot.champion_file(NAME)
 
 
 def test_two_promotions_at_once_leave_one_winner(client: MlflowClient):

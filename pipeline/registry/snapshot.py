@@ -1,0 +1,121 @@
+"""What did the registry last say, and does that still hold? Answers to look at, without MLflow's import of two seconds.
+
+A registry that is an SQLite file is asked once and not again while the file is the very one of that answer: no alias
+can have moved. Any other registry is asked each time.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from pydantic import ValidationError
+
+from pipeline.base import files, places
+from pipeline.base.errors import BadInput
+from pipeline.registry import artifacts, history, versions
+from pipeline.registry.records import Event, Facts, Record
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+DESCRIBED = 10  # of the newest versions; an older one is looked up when it is asked for
+_CHANGE_COUNTER = slice(24, 28)  # of an SQLite file: https://www.sqlite.org/fileformat.html, section 1.3.9
+
+
+class Snapshot(Record):
+    """A registered model as it stood."""
+
+    database: list[list[Any]]
+    """the state of the registry's file"""
+    aliases: dict[str, str]
+    facts: dict[str, Facts]
+    """of the newest versions, by number"""
+    events: tuple[Event, ...]
+    onnx: str | None
+    """the champion's file"""
+    onnx_sha256: str | None
+
+
+def read(name: str) -> Snapshot:
+    """The model as it stands."""
+    return _kept(name) or take(versions.connect(), name)
+
+
+def take(client: MlflowClient, name: str) -> Snapshot:
+    """Ask the registry, and keep what it says where its file can tell that it still holds."""
+    database = _state()
+    aliases = versions.aliases(client, name)
+    newest = versions.newest(client, name, DESCRIBED)
+    asked = {str(version.version): version for version in newest if versions.is_ours(version)}
+    onnx = sha256 = None
+    if number := aliases.get(versions.CHAMPION):
+        champion = asked.setdefault(number, client.get_model_version(name, number))
+        with suppress(BadInput):  # who wants the file is told then
+            onnx, sha256 = str(artifacts.onnx_file(client, champion)), champion.tags["onnx_sha256"]
+    snapshot = Snapshot(
+        database=database,
+        aliases=aliases,
+        facts={number: history.describe(client, version) for number, version in asked.items()},
+        events=tuple(history.events(client, name)),
+        onnx=onnx,
+        onnx_sha256=sha256,
+    )
+    if database:
+        files.write_json(_place(name), snapshot.model_dump(mode="json", exclude_unset=True))
+    return snapshot
+
+
+def _kept(name: str) -> Snapshot | None:
+    with suppress(OSError, ValidationError):
+        kept = Snapshot.model_validate_json(_place(name).read_bytes())
+        if kept.database and kept.database == _state():
+            return kept
+    return None
+
+
+def _place(name: str) -> Path:
+    return places.home() / places.SNAPSHOTS / f"{quote(name, safe='')}.json"
+
+
+def _state() -> list[list[Any]]:
+    """What changes with every change of the registry's SQLite file; empty for any other registry."""
+    database = places.registry_file()
+    if database is None or not database.is_file():
+        return []
+    paths = [path for path in (database, Path(f"{database}-wal"), Path(f"{database}-journal")) if path.is_file()]
+    with database.open("rb") as file:
+        counter = file.read(_CHANGE_COUNTER.stop)[_CHANGE_COUNTER].hex()
+    return [[str(path), path.stat().st_mtime_ns, path.stat().st_size, counter] for path in paths]
+
+
+def champion(name: str) -> Facts:
+    """The champion's facts; :class:`BadInput` if there is none yet."""
+    snapshot = read(name)
+    number = snapshot.aliases.get(versions.CHAMPION)
+    if number is None:
+        raise versions.no_champion(name)
+    return snapshot.facts[number]
+
+
+def version(name: str, number: str) -> Facts:
+    """The facts of the version of that number or alias; :class:`BadInput` if there is none, or none of ours."""
+    snapshot = read(name)
+    known = snapshot.facts.get(snapshot.aliases.get(number, number))
+    if known:
+        return known
+    client = versions.connect()
+    return history.describe(client, versions.version(client, name, number))
+
+
+def champion_file(name: str) -> tuple[str, Path]:
+    """The champion's number and its ONNX file, digest checked; :class:`BadInput` if there is none."""
+    snapshot = read(name)
+    number = snapshot.aliases.get(versions.CHAMPION)
+    if number and snapshot.onnx and files.sha256_file(snapshot.onnx) == snapshot.onnx_sha256:
+        return number, Path(snapshot.onnx)
+    client = versions.connect()
+    found = versions.champion(client, name)
+    return str(found.version), artifacts.onnx_file(client, found)
