@@ -1,6 +1,7 @@
 """The registry and what moves in it, on a real MLflow store: registration, the gate carried out, rollback, history."""
 
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
