@@ -82,8 +82,12 @@ def accept(batch: Batch, filed: Filed) -> None:
     splits.save(part / "train", batch.train)
     splits.save(part / "recent", batch.recent)
     files.write_json(part / places.BATCH_FACTS, filed.as_json())
-    part.replace(places.BATCHES / batch.name)
+    _put_in_place(part, places.BATCHES / batch.name)
     version(places.BATCHES / batch.name)
+
+
+def _put_in_place(part: Path, place: Path) -> None:
+    part.replace(place)
 
 
 def version(folder: Path) -> None:

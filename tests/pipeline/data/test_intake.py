@@ -182,16 +182,35 @@ def test_without_a_champion_the_labels_are_taken_on_trust(workspace: Path, new: 
     assert event.event == "accepted" and event.suspected_labels is None
 
 
+class Killed(BaseException):
+    """Stands for a kill: nothing catches it."""
+
+
+@pytest.mark.parametrize("cut_off", ["before the facts are written", "between the facts and the rename", "after it"])
 def test_a_kill_in_the_middle_leaves_nothing_half_accepted(
-    workspace: Path, digits: Loaded, new: Split, monkeypatch: pytest.MonkeyPatch
+    workspace: Path, digits: Loaded, new: Split, monkeypatch: pytest.MonkeyPatch, cut_off: str
 ):
     path = write_npz(*new)
+
+    def killed(*_: object) -> None:
+        raise Killed
+
     with monkeypatch.context() as patch:
-        patch.setattr(files, "write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
+        if cut_off.startswith("before"):
+            patch.setattr(files, "write_json", killed)
+        elif cut_off.startswith("between"):
+            patch.setattr(batches, "_put_in_place", killed)
+        else:
+            patch.setattr(batches, "version", killed)
+        with pytest.raises(Killed):
             add(path, digits)
-    assert batches.accepted() == [] and path.exists()
-    assert add(path, digits).event == "accepted" and len(batches.accepted()) == 1
+    there = 1 if cut_off == "after it" else 0
+    assert len(batches.accepted()) == there and path.exists()
+    if there:
+        with pytest.raises(BadInput, match="is known: accepted as"):
+            add(path, digits)
+    else:
+        assert add(path, digits).event == "accepted"
     assert [p.name for p in places.BATCHES.iterdir()] == [batches.accepted()[0].name]
 
 

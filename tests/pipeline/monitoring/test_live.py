@@ -1,0 +1,72 @@
+"""A store of what was seen outlives the features that it was begun with."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.data import comparison, described
+from pipeline.digits import features
+from pipeline.monitoring import live, monitor
+from pipeline.monitoring.live import Seen
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (150, 28, 28), np.uint8)
+
+
+def seen(first: int, count: int) -> Seen:
+    ids = [f"a-{number}" for number in range(first, first + count)]
+    answers = np.arange(count) % 10
+    at = "2026-01-01T00:00:00+00:00"
+    return Seen(ids, at, "digits-cnn", "1", IMAGES[first : first + count], answers, np.full(count, 0.9))
+
+
+def write(path: Path, part: Seen) -> None:
+    with live.store(path) as store:
+        live.write(store, [part], features.measure(part.images), keep_images=False)
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    """A store of 100 rows, made before there was a feature `slant`."""
+    path = tmp_path / "live.db"
+    write(path, seen(0, 100))
+    with closing(sqlite3.connect(path)) as store, store:
+        store.execute("ALTER TABLE seen DROP COLUMN slant")
+        store.execute("PRAGMA user_version = 0")
+    return path
+
+
+def test_a_store_of_earlier_features_takes_rows_of_today_s(older: Path):
+    write(older, seen(100, 50))
+    with live.store(older) as store:
+        assert store.execute("SELECT count(*), count(slant) FROM seen").fetchone() == (150, 50)
+
+
+def test_a_window_holds_the_features_that_all_of_its_rows_have(older: Path):
+    write(older, seen(100, 50))
+    with live.store(older) as store:
+        last, whole = live.window(store, "digits-cnn", "1", after=0, most=150)
+        _, latest = live.window(store, "digits-cnn", "1", after=100, most=150)
+    assert last == 150 and len(whole) == 150 and set(features.FEATURES) - set(whole) == {"slant"}
+    assert len(latest) == 50 and set(features.FEATURES) <= set(latest)
+
+
+def test_a_reference_of_earlier_features_is_compared_in_those_that_both_have(tmp_path: Path):
+    rows = comparison.answered(features.describe(IMAGES), np.eye(10, dtype=np.float32)[np.arange(150) % 10])
+    described.write(tmp_path / "reference.parquet", rows.drop(columns="slant"))
+    reference = pd.read_parquet(tmp_path / "reference.parquet")
+    rules = monitor.Monitor(min_images=1, max_images=150, max_distance=0.25, max_drifted_share=0.1, bad=2, of=3)
+    compared, _ = monitor.compare(reference, rows.assign(curl=1.0), rules)
+    assert compared.verdict == "alike"
+    assert {column.name for column in compared.columns} == {*features.FEATURES, "answer", "confidence"} - {"slant"}
+
+
+def test_a_table_says_which_features_it_was_made_with(tmp_path: Path):
+    from pyarrow import parquet
+
+    described.write(tmp_path / "some.parquet", features.describe(IMAGES))
+    metadata = parquet.read_schema(tmp_path / "some.parquet").metadata
+    assert metadata[features.VERSION_KEY.encode()] == str(features.VERSION).encode()
