@@ -21,7 +21,7 @@ from PIL import Image
 from benchmarks.table import show
 from pipeline.base.errors import BadInput, one_line
 from pipeline.digits import framing
-from pipeline.digits.shape import SIDE
+from pipeline.digits.image import SIDE
 from pipeline.learning import inference
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))

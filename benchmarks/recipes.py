@@ -31,7 +31,7 @@ from benchmarks.table import show
 from pipeline.base import files, params, processes
 from pipeline.base.errors import one_line
 from pipeline.data.datasets import mnist
-from pipeline.digits.shape import CLASSES, SIDE
+from pipeline.digits.image import CLASSES, SIDE
 from pipeline.learning import inference
 from pipeline.registry import artifacts, versions
 from pipeline.reporting import figures

@@ -2,15 +2,15 @@
 
 from pipeline.base import places
 from pipeline.base.errors import one_line
-from pipeline.data import described, splits
+from pipeline.data import descriptions, splits
 
 
 def main() -> None:
     parts = {name: splits.load(places.RAW / name) for name in ("train", "test", "recent")}
     splits.check_arrays(parts["train"], parts["test"], "describe")
-    tables = {name: described.describe(split) for name, split in parts.items()}
+    tables = {name: descriptions.describe(split) for name, split in parts.items()}
     for name, table in tables.items():
-        described.save(name, table)
+        descriptions.save(name, table)
     counts = ", ".join(f"{len(table):,} {name}" for name, table in tables.items())
     print(f"describe: {counts} images, {tables['train'].shape[1]} columns")
 

@@ -3,12 +3,12 @@
 from pipeline.base import files, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import one_line
-from pipeline.data import comparison, described
+from pipeline.data import comparison, descriptions
 
 
 def main() -> None:
     params = params_file.load().drift
-    train, test = (comparison.labelled(described.load(name)) for name in ("train", "test"))
+    train, test = (comparison.labelled(descriptions.load(name)) for name in ("train", "test"))
     compared, snapshot = comparison.compare(train, test, params)
     comparison.save_page(snapshot, places.DRIFT_PAGE)
     files.write_json(places.DRIFT, compared.as_json())

@@ -7,10 +7,10 @@ import pandas as pd
 from pipeline.base import files, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import one_line
-from pipeline.data import described, splits
+from pipeline.data import descriptions, splits
 from pipeline.data.splits import Split
 from pipeline.digits import corruptions
-from pipeline.digits.shape import CLASSES
+from pipeline.digits.image import CLASSES
 from pipeline.learning import evaluation, inference
 from pipeline.reporting import figures
 
@@ -40,7 +40,7 @@ def main() -> None:
     parts = {name: splits.load(places.PROCESSED / name) for name in ("train", "val", "test", "recent")}
     model, test = inference.open_model(places.ONNX), parts["test"]
     answers = evaluation.ask(answer := lambda images: inference.run(model, images), parts)
-    features = described.of_images(test.images, described.load("test"))
+    features = descriptions.of_images(test.images, descriptions.load("test"))
     found = evaluation.tables(test, features, answers["test"], answer, params)
     for name, table in found.items():
         text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")

@@ -10,14 +10,16 @@ from pathlib import Path
 from pipeline.base import files, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput, one_line
-from pipeline.data import checks, described
+from pipeline.data import checks, descriptions
 
 
 def main() -> None:
     params = params_file.load().validate_
     places.REPORTS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=places.REPORTS) as folder:
-        validated = checks.validate(described.load("train"), described.load("test"), params, Path(folder) / "docs")
+        validated = checks.validate(
+            descriptions.load("train"), descriptions.load("test"), params, Path(folder) / "docs"
+        )
         shutil.rmtree(places.DATA_DOCS, ignore_errors=True)
         (Path(folder) / "docs").replace(places.DATA_DOCS)
     files.write_json(places.VALIDATION, validated.as_json())

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Serving
 from pipeline.digits import framing, ink
-from pipeline.digits.shape import SIDE
+from pipeline.digits.image import SIDE
 from serving.problems import Problem
 
 JSON, NPY, FORM = "application/json", "application/x-npy", "multipart/form-data"

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from pipeline.digits.shape import CLASSES, SIDE
+from pipeline.digits.image import CLASSES, SIDE
 from serving import problems, requests
 
 

@@ -32,7 +32,7 @@ from starlette.exceptions import HTTPException
 from pipeline.base import clock, places
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Serving
-from pipeline.digits.shape import CLASSES, SIDE
+from pipeline.digits.image import CLASSES, SIDE
 from pipeline.learning import inference
 from pipeline.monitoring import live
 from pipeline.monitoring.live import Seen

@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 import pytest
 import typer.main
-from looks import facts
+from examples import facts
 from workspace import ROOT
 
 import cli

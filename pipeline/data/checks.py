@@ -1,6 +1,6 @@
 """May this data in? Great Expectations on one row of summary numbers an image, and one row a class.
 
-The tables are those of :mod:`pipeline.data.described`; the bands are params.yaml's section `validate`.
+The tables are those of :mod:`pipeline.data.descriptions`; the bands are params.yaml's section `validate`.
 """
 
 import ast
@@ -17,7 +17,7 @@ from scipy.stats import chisquare
 from pipeline.base import repeatable
 from pipeline.base.params import Validate
 from pipeline.data import splits
-from pipeline.digits.shape import CLASSES
+from pipeline.digits.image import CLASSES
 
 DIGITS = list(range(CLASSES))
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # stands for "no date", which Data Docs cannot do without

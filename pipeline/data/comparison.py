@@ -45,7 +45,7 @@ class Compared:
 
 def labelled(described: pd.DataFrame) -> pd.DataFrame:
     """What is compared of labelled images: the FEATURES, and the label as text, of a table of
-    :mod:`pipeline.data.described`."""
+    :mod:`pipeline.data.descriptions`."""
     return described[list(FEATURES)].assign(**{LABEL: described["label"].astype(str)})
 
 

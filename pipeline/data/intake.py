@@ -19,12 +19,12 @@ from filelock import FileLock
 from pipeline.base import clock, files, places
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Batches, Ingest, Params, Validate
-from pipeline.data import batches, checks, comparison, described, suspicion
+from pipeline.data import batches, checks, comparison, descriptions, suspected_labels
 from pipeline.data.batches import Filed, Finding
 from pipeline.data.checks import Check
 from pipeline.data.datasets import decoders
 from pipeline.data.splits import Split
-from pipeline.digits.shape import CLASSES
+from pipeline.digits.image import CLASSES
 
 NOISE = 3.0  # standard deviations by which a small batch's class shares may lie outside the bands for a whole data set
 ABSENT = 0.01  # a class may be absent from a batch so small that this is more likely than once in a hundred
@@ -78,7 +78,7 @@ def _reference() -> tuple[pd.DataFrame, pd.DataFrame]:
     """The described train and test splits of this workspace, or of the scheduled retrainings' where only they run."""
     for workspace in (Path(), places.RETRAIN):
         if (workspace / places.FEATURES).is_dir():
-            return described.load("train", workspace), described.load("test", workspace)
+            return descriptions.load("train", workspace), descriptions.load("test", workspace)
     raise BadInput("there is no data yet to compare a batch with: `digits run` first")
 
 
@@ -114,7 +114,7 @@ def judge(
 ) -> tuple[tuple[Finding, ...], dict[str, Any]]:
     """What speaks against the batch, and the numbers beside: :class:`Filed`'s ``class_counts``, ``suspected_labels``
     and ``drift``. ``reference`` and ``test`` are described splits."""
-    table = described.describe(whole)
+    table = descriptions.describe(whole)
     rules = _rules(params.validate_, params.batches, len(whole.labels))
     with tempfile.TemporaryDirectory() as docs:
         checked = checks.validate(table, test, rules, Path(docs)).checks
@@ -124,7 +124,7 @@ def judge(
     compared, _ = comparison.compare(comparison.labelled(reference), comparison.labelled(table), rules_of_drift)
     if compared.drifted_share > params.batches.max_drifted_share:
         findings.append(_drifted(compared, params.batches.max_drifted_share))
-    suspected = len(suspicion.suspected_labels(whole.labels, answer(whole.images))) / len(table) if answer else None
+    suspected = len(suspected_labels.find(whole.labels, answer(whole.images))) / len(table) if answer else None
     if suspected is not None and suspected > params.batches.max_suspected_labels:
         message = (
             f"batch: labels: the champion is sure that {suspected:.1%} of them are wrong, allowed "

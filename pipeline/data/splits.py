@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.base import files
 from pipeline.base.errors import BadInput
-from pipeline.digits.shape import CLASSES, SIDE
+from pipeline.digits.image import CLASSES, SIDE
 
 
 class Split(NamedTuple):

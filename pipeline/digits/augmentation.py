@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from pipeline.base.params import Augment
-from pipeline.digits.shape import SIDE
+from pipeline.digits.image import SIDE
 
 CENTRE = (SIDE - 1) / 2
 FIELDS = 256  # displacement fields that the images share: drawing one takes as long as ten warps

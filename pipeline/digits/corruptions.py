@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy import ndimage
 
-from pipeline.digits.shape import SIDE
+from pipeline.digits.image import SIDE
 
 Corruption = Callable[[np.ndarray, np.random.Generator, float], np.ndarray]
 CENTRE = (SIDE - 1) / 2

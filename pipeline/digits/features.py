@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.digits.shape import SIDE
+from pipeline.digits.image import SIDE
 
 if TYPE_CHECKING:  # the service needs the numbers alone, and starts in half the time without
     import pandas as pd

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from pipeline.base.errors import BadInput
 from pipeline.digits import ink
-from pipeline.digits.shape import SIDE
+from pipeline.digits.image import SIDE
 
 BOX = 20  # pixels, the longer side of a digit in MNIST
 FINE = 8  # pixels to one of the result, beyond which detail only costs time

@@ -10,10 +10,10 @@ import pandas as pd
 
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Evaluate
-from pipeline.data import suspicion
+from pipeline.data import suspected_labels
 from pipeline.data.splits import Split
 from pipeline.digits import corruptions
-from pipeline.digits.shape import CLASSES
+from pipeline.digits.image import CLASSES
 
 DIGITS = np.arange(CLASSES)
 SEED = 0  # of the corruptions: the accuracy under each is a number to compare between runs
@@ -200,7 +200,7 @@ def tables(
         "confusion": pd.DataFrame({"actual": labels, "predicted": predicted}),
         "confused_pairs": confused_pairs(confusion(labels, predicted)),
         "mistakes": mistakes(labels, probabilities),
-        "suspected_labels": suspicion.suspected_labels(labels, probabilities),
+        "suspected_labels": suspected_labels.find(labels, probabilities),
         "calibration": calibration(labels, probabilities, ask.calibration_bins),
         "slices": slices(described, predicted == labels),
         "robustness": robustness(test, answer, ask.corrupted),

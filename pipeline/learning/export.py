@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.base import files
-from pipeline.learning import canonical, inference
+from pipeline.learning import inference, onnx_order
 from pipeline.learning.backend import keras
 
 ONNX_TOLERANCE = 1e-5
@@ -70,7 +70,7 @@ def export_onnx(model: keras.Model, path: Path, probe: np.ndarray) -> float:
         model.export(str(part), format="onnx", verbose=False)
         graph = onnx.load(part)
         _name_output(graph.graph, "probabilities")
-        graph = canonical.canonical_onnx(graph)
+        graph = onnx_order.canonical(graph)
         onnx.checker.check_model(graph)
         onnx.save(graph, part)
         difference = np.abs(inference.probabilities(part, probe) - expected).max()

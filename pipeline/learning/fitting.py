@@ -25,7 +25,7 @@ from pipeline.base.errors import BadInput
 from pipeline.base.params import Recipe
 from pipeline.data.splits import Split
 from pipeline.digits import augmentation
-from pipeline.digits.shape import CLASSES
+from pipeline.digits.image import CLASSES
 from pipeline.learning import networks
 from pipeline.learning.backend import keras, tensorflow
 
@@ -362,7 +362,7 @@ CODE = (
     "base",
     "data/splits.py",
     "digits/augmentation.py",
-    "digits/shape.py",
+    "digits/image.py",
     "learning/backend.py",
     "learning/fitting.py",
     "learning/networks.py",

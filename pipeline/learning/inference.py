@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.base.errors import BadInput
-from pipeline.digits.shape import CLASSES, SIDE
+from pipeline.digits.image import CLASSES, SIDE
 
 if TYPE_CHECKING:
     import onnxruntime

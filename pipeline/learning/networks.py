@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Network
-from pipeline.digits.shape import CLASSES, SIDE
+from pipeline.digits.image import CLASSES, SIDE
 from pipeline.learning.backend import keras, tensorflow
 
 layers = keras.layers

@@ -21,7 +21,7 @@ from pipeline.base.errors import BadInput
 from pipeline.data.splits import Split
 from pipeline.digits import features
 from pipeline.digits.features import FEATURES
-from pipeline.digits.shape import SIDE
+from pipeline.digits.image import SIDE
 
 if TYPE_CHECKING:  # the service writes; only the monitor reads tables
     import pandas as pd

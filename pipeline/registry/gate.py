@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from pipeline.base.params import Gate
-from pipeline.digits.shape import CLASSES
+from pipeline.digits.image import CLASSES
 from pipeline.registry.records import Check, Comparison, Outcome, Verdict
 
 

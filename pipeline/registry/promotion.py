@@ -12,7 +12,7 @@ from pipeline.base.params import Params
 from pipeline.data import splits
 from pipeline.data.splits import Split
 from pipeline.learning import inference
-from pipeline.registry import artifacts, gate, history, noise, snapshot, versions
+from pipeline.registry import artifacts, gate, history, seed_noise, snapshot, versions
 from pipeline.registry.records import Event, Proof, Verdict
 
 TOLERANCE = 1e-5  # of a pinned probability, as between Keras and ONNX
@@ -91,7 +91,7 @@ def judge(
     test, recent = unseen
     rival = _candidate(client, champion, test, recent) if champion else None
     candidate = _candidate(client, challenger, test, recent)
-    margin = noise.noted(client, challenger.name, challenger.tags.get("fitted", ""))
+    margin = seed_noise.noted(client, challenger.name, challenger.tags.get("fitted", ""))
     verdict = gate.decide(np.asarray(test.labels), np.asarray(recent.labels), candidate, rival, params.gate, margin)
     digests = {
         f"{name}_sha256": {part: files.sha256_array(array) for part, array in split._asdict().items()}

@@ -16,8 +16,8 @@ from mlflow.entities.model_registry import ModelVersion
 
 from pipeline.base import files, places
 from pipeline.base.params import Params
-from pipeline.data import comparison, described, splits
-from pipeline.digits.shape import CLASSES, SIDE
+from pipeline.data import comparison, descriptions, splits
+from pipeline.digits.image import CLASSES, SIDE
 from pipeline.learning import inference
 from pipeline.registry import lineage, versions
 
@@ -99,7 +99,7 @@ def _log_model(card: str) -> str:
             Path(folder) / Path(name).name
             for name in (places.VERSION_PINNED, places.VERSION_CARD, places.VERSION_REFERENCE)
         )
-        described.write(reference, _reference(splits.load(places.PROCESSED / "val").images))
+        descriptions.write(reference, _reference(splits.load(places.PROCESSED / "val").images))
         np.savez(pinned, images=images, probabilities=inference.probabilities(places.ONNX, images))
         readme.write_text(card, encoding="utf-8")
         return mlflow.onnx.log_model(
@@ -118,7 +118,7 @@ def _log_model(card: str) -> str:
 def _reference(images: np.ndarray) -> pd.DataFrame:
     """What the model makes of the val split's images: what those it will see are compared with."""
     some = images[:: max(len(images) // REFERENCE_IMAGES, 1)]
-    features = described.of_images(some, described.load("train"))
+    features = descriptions.of_images(some, descriptions.load("train"))
     return comparison.answered(features, inference.probabilities(places.ONNX, some))
 
 

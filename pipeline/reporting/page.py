@@ -16,7 +16,7 @@ import pandas as pd
 from pipeline.base import files, params, places
 from pipeline.base.errors import BadInput
 from pipeline.data import splits
-from pipeline.digits.shape import CLASSES
+from pipeline.digits.image import CLASSES
 
 JSONS = {
     "training": places.TRAINING,

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from pipeline.base.params import TRAIN_IMAGES, Study
-from pipeline.registry import noise
+from pipeline.registry import seed_noise
 
 
 def summarise(each: pd.DataFrame) -> pd.DataFrame:
@@ -90,7 +90,7 @@ def _of_what(study: Study, each: pd.DataFrame) -> str:
 
 def _words_on_noise(name: str, study: Study, each: pd.DataFrame, val_images: int) -> str:
     """What the seed alone does, for a study of one setting."""
-    found, margin = each["val_accuracy"], noise.margin(each["val_accuracy"].std())
+    found, margin = each["val_accuracy"], seed_noise.margin(each["val_accuracy"].std())
     return (
         f"# {name}: {study.question}\n\nThe seed alone moves validation accuracy by {found.std():.3%} (standard "
         f"deviation of {len(each)} fits, {found.min():.2%} to {found.max():.2%}, mean {found.mean():.2%}). Two fits of "

@@ -29,7 +29,7 @@ from pipeline.base.errors import BadInput
 from pipeline.base.params import TRAIN_IMAGES, Params, Recipe, Study, StudyName
 from pipeline.data import splits
 from pipeline.data.splits import Split
-from pipeline.registry import noise, versions
+from pipeline.registry import seed_noise, versions
 from pipeline.reporting import figures
 from pipeline.studies import findings
 from pipeline.studies import trial as trial_process
@@ -145,7 +145,7 @@ def run(name: str, study: Study, params: Params, scheduler: str | None = None) -
     if study.is_of_noise:
         fitted = fitting.digest(results[0][0].recipe, data)
         accuracies = [result["kept_val_accuracy"] for _, result in results]
-        found["noise"] = noise.note(client, versions.model_name(params.dataset), fitted, accuracies)
+        found["noise"] = seed_noise.note(client, versions.model_name(params.dataset), fitted, accuracies)
     return found
 
 

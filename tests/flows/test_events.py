@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from looks import window
+from examples import window
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from schedule_box import free_port
 from workspace import ROOT

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from checkout import Checkout, images
-from looks import window
+from examples import window
 from prefect.client.schemas.objects import State
 from prefect.logging import disable_run_logger
 

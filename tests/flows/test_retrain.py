@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from looks import facts
+from examples import facts
 from prefect import flow
 from prefect.logging import disable_run_logger
 from prefect.testing.utilities import prefect_test_harness

@@ -9,7 +9,7 @@ import pytest
 from pipeline import describe
 from pipeline.base import places
 from pipeline.base.errors import BadInput
-from pipeline.data import described, splits
+from pipeline.data import descriptions, splits
 from pipeline.data.splits import Split
 from pipeline.digits import features
 
@@ -31,7 +31,7 @@ def raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Split]:
 def test_a_row_an_image_in_the_split_s_order(raw: dict[str, Split]):
     describe.main()
     for name, split in raw.items():
-        table = described.load(name)
+        table = descriptions.load(name)
         np.testing.assert_array_equal(table["label"], split.labels)
         np.testing.assert_array_equal(table["hash"], splits.content_hashes(split.images))
         np.testing.assert_allclose(table[list(features.FEATURES)], features.measure(split.images))

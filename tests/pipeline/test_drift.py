@@ -10,7 +10,7 @@ from pipeline import drift
 from pipeline.base import files, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
-from pipeline.data import described
+from pipeline.data import descriptions
 from pipeline.data.datasets import catalogue
 from pipeline.data.splits import Split
 
@@ -23,8 +23,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     monkeypatch.chdir(tmp_path)
     whole = catalogue.load(PARAMS).train
-    described.save("train", described.describe(Split(whole.images[::2], whole.labels[::2])))
-    described.save("test", described.describe(Split(255 - np.asarray(whole.images[1::2]), whole.labels[1::2])))
+    descriptions.save("train", descriptions.describe(Split(whole.images[::2], whole.labels[::2])))
+    descriptions.save("test", descriptions.describe(Split(255 - np.asarray(whole.images[1::2]), whole.labels[1::2])))
 
 
 def test_the_stage_goes_on_after_drift_with_a_warning(capsys: pytest.CaptureFixture[str]):

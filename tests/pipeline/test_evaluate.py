@@ -17,7 +17,7 @@ from workspace import ROOT
 from pipeline import evaluate
 from pipeline.base import files, places
 from pipeline.base.errors import BadInput
-from pipeline.data import described, splits
+from pipeline.data import descriptions, splits
 
 PARAMS = ROOT / "params.yaml"
 
@@ -38,7 +38,7 @@ def workspace(digits: splits.Split, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     parts = {"train": slice(0, 1200), "val": slice(1200, 1400), "test": slice(1400, None), "recent": slice(0, 0)}
     for name, part in parts.items():
         splits.save(places.PROCESSED / name, splits.Split(digits.images[part], digits.labels[part]))
-    described.save("test", described.describe(splits.load(places.PROCESSED / "test")))
+    descriptions.save("test", descriptions.describe(splits.load(places.PROCESSED / "test")))
     ink = digits.images[:1200].reshape(1200, 784) / 255
     means = np.stack([ink[digits.labels[:1200] == digit].mean(axis=0) for digit in range(10)])
     linear_model.write(places.ONNX, means.T, -(means**2).sum(axis=1) / 2)

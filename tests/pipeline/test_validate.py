@@ -10,7 +10,7 @@ from workspace import ROOT
 
 from pipeline.base import files, places
 from pipeline.base import params as params_file
-from pipeline.data import described
+from pipeline.data import descriptions
 from pipeline.data.datasets import catalogue
 from pipeline.data.splits import Split
 
@@ -26,9 +26,9 @@ def copies() -> tuple[Split, Split]:
 
 def run_stage(folder: Path, train: Split, test: Split) -> subprocess.CompletedProcess[str]:
     (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    tables = {name: described.describe(split) for name, split in {"train": train, "test": test}.items()}
+    tables = {name: descriptions.describe(split) for name, split in {"train": train, "test": test}.items()}
     for name, table in tables.items():
-        described.write(folder / places.FEATURES / f"{name}.parquet", table)
+        descriptions.write(folder / places.FEATURES / f"{name}.parquet", table)
     command = [sys.executable, "-m", "pipeline.validate"]
     return subprocess.run(command, cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
 

@@ -24,7 +24,7 @@ from pipeline.base.params import Ingest
 from pipeline.data import splits
 from pipeline.data.splits import Split
 from pipeline.digits import framing
-from pipeline.digits.shape import CLASSES, SIDE
+from pipeline.digits.image import CLASSES, SIDE
 
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 PIXELS = [f"pixel{i}" for i in range(SIDE * SIDE)]

@@ -9,7 +9,7 @@ from workspace import ROOT
 
 from pipeline.base import files
 from pipeline.base import params as params_file
-from pipeline.data import checks, described
+from pipeline.data import checks, descriptions
 from pipeline.data.checks import Check, Validated
 from pipeline.data.datasets import catalogue
 from pipeline.data.splits import Split
@@ -31,7 +31,7 @@ def copies(clean: tuple[Split, Split]) -> tuple[Split, Split]:
 
 
 def validated(train: Split, test: Split, docs: Path) -> Validated:
-    return checks.validate(described.describe(train), described.describe(test), PARAMS.validate_, docs)
+    return checks.validate(descriptions.describe(train), descriptions.describe(test), PARAMS.validate_, docs)
 
 
 def findings(train: Split, test: Split, docs: Path) -> dict[str, Check]:

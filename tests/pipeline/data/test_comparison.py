@@ -10,7 +10,7 @@ from scipy.stats import wasserstein_distance
 from workspace import ROOT
 
 from pipeline.base import params as params_file
-from pipeline.data import comparison, described
+from pipeline.data import comparison, descriptions
 from pipeline.data.comparison import Compared
 from pipeline.data.datasets import catalogue
 from pipeline.data.splits import Split
@@ -25,7 +25,7 @@ def train() -> Split:
 
 
 def rows(split: Split) -> pd.DataFrame:
-    return comparison.labelled(described.describe(split))
+    return comparison.labelled(descriptions.describe(split))
 
 
 @pytest.fixture(scope="module")

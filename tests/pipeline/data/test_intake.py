@@ -10,7 +10,7 @@ from workspace import ROOT
 from pipeline.base import files, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
-from pipeline.data import batches, described, intake, splits, suspicion
+from pipeline.data import batches, descriptions, intake, splits, suspected_labels
 from pipeline.data.batches import Filed
 from pipeline.data.datasets import catalogue, decoders
 from pipeline.data.datasets.decoders import Loaded
@@ -32,7 +32,7 @@ def workspace(digits: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     splits.save(places.RAW / "train", Split(digits.train.images[:half], digits.train.labels[:half]))
     splits.save(places.RAW / "test", digits.test)
     for name in ("train", "test"):
-        described.save(name, described.describe(splits.load(places.RAW / name)))
+        descriptions.save(name, descriptions.describe(splits.load(places.RAW / name)))
     monkeypatch.setattr(batches, "version", lambda folder: None)  # `dvc add` has a test of its own
     return tmp_path
 
@@ -216,7 +216,7 @@ def test_a_kill_in_the_middle_leaves_nothing_half_accepted(
 
 def test_the_gate_s_suspicion_is_confident_learning_s(digits: Loaded, new: Split):
     wrong = shuffled_labels(new)
-    suspected = suspicion.suspected_labels(wrong.labels, answers(digits)(wrong.images))
+    suspected = suspected_labels.find(wrong.labels, answers(digits)(wrong.images))
     assert len(suspected) == (wrong.labels != new.labels).sum()
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score, recall_score
 from workspace import ROOT
 
-from pipeline.data import splits, suspicion
+from pipeline.data import splits, suspected_labels
 from pipeline.digits import features
 from pipeline.learning import evaluation
 
@@ -79,7 +79,7 @@ def test_the_tables_agree_with_each_other(seed: int, n: int, sharpness: float):
     missed = evaluation.mistakes(labels, probabilities)
     assert len(missed) == errors and (missed["true"] != missed["predicted"]).all()
     assert missed["confidence"].is_monotonic_decreasing
-    suspected = suspicion.suspected_labels(labels, probabilities)
+    suspected = suspected_labels.find(labels, probabilities)
     assert set(suspected["index"]) <= set(missed["index"])
     reliability = evaluation.calibration(labels, probabilities, 15)
     assert reliability["n"].sum() == n

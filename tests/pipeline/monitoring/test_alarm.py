@@ -1,8 +1,8 @@
 """When windows are an alarm, at the edges: whatever k of n is asked for, and whatever came before."""
 
+from examples import window
 from hypothesis import given
 from hypothesis import strategies as st
-from looks import window
 
 from pipeline.monitoring import windows
 

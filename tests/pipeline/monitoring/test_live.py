@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.data import comparison, described
+from pipeline.data import comparison, descriptions
 from pipeline.digits import features
 from pipeline.monitoring import live, monitor
 from pipeline.monitoring.live import Seen
@@ -56,7 +56,7 @@ def test_a_window_holds_the_features_that_all_of_its_rows_have(older: Path):
 
 def test_a_reference_of_earlier_features_is_compared_in_those_that_both_have(tmp_path: Path):
     rows = comparison.answered(features.describe(IMAGES), np.eye(10, dtype=np.float32)[np.arange(150) % 10])
-    described.write(tmp_path / "reference.parquet", rows.drop(columns="slant"))
+    descriptions.write(tmp_path / "reference.parquet", rows.drop(columns="slant"))
     reference = pd.read_parquet(tmp_path / "reference.parquet")
     rules = monitor.Monitor(min_images=1, max_images=150, max_distance=0.25, max_drifted_share=0.1, bad=2, of=3)
     compared, _ = monitor.compare(reference, rows.assign(curl=1.0), rules)
@@ -67,6 +67,6 @@ def test_a_reference_of_earlier_features_is_compared_in_those_that_both_have(tmp
 def test_a_table_says_which_features_it_was_made_with(tmp_path: Path):
     from pyarrow import parquet
 
-    described.write(tmp_path / "some.parquet", features.describe(IMAGES))
+    descriptions.write(tmp_path / "some.parquet", features.describe(IMAGES))
     metadata = parquet.read_schema(tmp_path / "some.parquet").metadata
     assert metadata[features.VERSION_KEY.encode()] == str(features.VERSION).encode()

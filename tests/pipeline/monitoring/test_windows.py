@@ -1,5 +1,5 @@
 import pytest
-from looks import window
+from examples import window
 
 from pipeline.monitoring import windows
 from pipeline.monitoring.windows import Window

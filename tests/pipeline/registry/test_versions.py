@@ -15,10 +15,10 @@ from workspace import ROOT
 from pipeline.base import files, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
-from pipeline.data import described, splits
+from pipeline.data import descriptions, splits
 from pipeline.data.splits import Split
 from pipeline.learning import inference
-from pipeline.registry import artifacts, history, noise, promotion, registration, snapshot, versions
+from pipeline.registry import artifacts, history, promotion, registration, seed_noise, snapshot, versions
 
 NAME = "digits-cnn"
 PARAMS = params_file.load(ROOT / "params.yaml").model_copy(update={"dataset": "digits"})
@@ -65,7 +65,7 @@ def client(empty_registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "min_recall": 0.97,
         "gap": 0.0,
     }
-    described.save("train", described.describe(Split(images()[:100], LABELS[:100])))
+    descriptions.save("train", descriptions.describe(Split(images()[:100], LABELS[:100])))
     files.write_json("reports/metrics.json", metrics)
     files.write_json("reports/training.json", {"recipe": "fast", "epochs": 12, "fitted": "abc"})
     for name in ("validation.json", "drift.json", "curves.png", "evaluation/per_class.csv"):
@@ -346,9 +346,9 @@ def test_what_is_not_there_is_one_line(client: MlflowClient):
 
 
 def test_the_noise_of_what_was_fitted_is_the_margin_of_that_alone(client: MlflowClient):
-    noise.note(client, NAME, "abc", [0.99, 0.98, 0.97])
-    assert noise.noted(client, NAME, "abc") == pytest.approx(1.96 * 2**0.5 * 0.01)
-    assert noise.noted(client, NAME, "of other data") == 0.0
+    seed_noise.note(client, NAME, "abc", [0.99, 0.98, 0.97])
+    assert seed_noise.noted(client, NAME, "abc") == pytest.approx(1.96 * 2**0.5 * 0.01)
+    assert seed_noise.noted(client, NAME, "of other data") == 0.0
 
 
 def test_how_long_training_took_stands_with_the_run_of_these_weights_alone(client: MlflowClient):

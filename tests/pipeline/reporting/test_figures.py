@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pipeline.data import suspicion
+from pipeline.data import suspected_labels
 from pipeline.digits import features
 from pipeline.learning import evaluation
 from pipeline.reporting import figures
@@ -55,9 +55,7 @@ def draw(answers) -> dict[str, Callable[[], Figure]]:
         "confusion_images": lambda: figures.confusion_images(images, labels, probabilities),
         "mistakes": lambda: figures.mistakes(images, evaluation.mistakes(labels, probabilities), 12),
         "confused_pairs": lambda: figures.confused_pairs(images, evaluation.mistakes(labels, probabilities)),
-        "suspected_labels": lambda: figures.suspected_labels(
-            images, suspicion.suspected_labels(labels, probabilities), 12
-        ),
+        "suspected_labels": lambda: figures.suspected_labels(images, suspected_labels.find(labels, probabilities), 12),
         "per_class": lambda: figures.per_class(evaluation.per_class(labels, predicted)),
         "reliability": lambda: figures.reliability(table, evaluation.calibration_error(table)),
         "slices": lambda: figures.slices(slices, (predicted == labels).mean()),
@@ -160,7 +158,7 @@ def test_a_perfect_model_has_pictures_too(tmp_path: Path):
         figures.confusion_matrix(evaluation.confusion(labels, labels)),
         figures.confusion_images(images, labels, probabilities),
         figures.mistakes(images, evaluation.mistakes(labels, probabilities), 30),
-        figures.suspected_labels(images, suspicion.suspected_labels(labels, probabilities), 30),
+        figures.suspected_labels(images, suspected_labels.find(labels, probabilities), 30),
         figures.per_class(evaluation.per_class(labels, labels)),
         figures.reliability(table, evaluation.calibration_error(table)),
         figures.slices(evaluation.slices(features.describe(images), np.ones(200, bool)), 1.0),

@@ -22,7 +22,7 @@ from pipeline.base.params import Study
 from pipeline.data import splits
 from pipeline.data.splits import Split
 from pipeline.learning import fitting, networks
-from pipeline.registry import noise, versions
+from pipeline.registry import seed_noise, versions
 from pipeline.studies import findings, study, trial
 from pipeline.studies.trial import Trial
 
@@ -221,9 +221,9 @@ def test_a_study_of_the_recipe_as_it_is_measures_the_noise_that_the_gate_allows_
     assert told["noise"]["std"] == pytest.approx(accuracies.std()) and told["noise"]["seeds"] == 2
     train, val = (splits.load(places.PROCESSED / name) for name in ("train", "val"))
     fitted = fitting.digest(quick, fitting.data_digest(train, val))
-    margin = noise.noted(versions.connect(), "digits-cnn", fitted)
+    margin = seed_noise.noted(versions.connect(), "digits-cnn", fitted)
     assert margin == pytest.approx(1.96 * 2**0.5 * accuracies.std())
-    assert noise.noted(versions.connect(), "digits-cnn", fitting.digest(PARAMS.recipe, "other data")) == 0.0
+    assert seed_noise.noted(versions.connect(), "digits-cnn", fitting.digest(PARAMS.recipe, "other data")) == 0.0
     assert "The seed alone moves validation accuracy by" in told["findings"]
 
 

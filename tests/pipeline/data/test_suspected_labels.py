@@ -1,6 +1,6 @@
 import numpy as np
 
-from pipeline.data import suspicion
+from pipeline.data import suspected_labels
 
 
 def answers(seed: int, n: int, sharpness: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
@@ -25,7 +25,7 @@ def test_planted_wrong_labels_are_suspected_the_clearest_first():
     probabilities[planted, true[planted]] = 0.982
     labels = true.copy()
     labels[planted] = (true[planted] + 3) % 10
-    table = suspicion.suspected_labels(labels, probabilities.astype(np.float32))
+    table = suspected_labels.find(labels, probabilities.astype(np.float32))
     assert table["index"].tolist() == [10, 20, 30]
     np.testing.assert_array_equal(table["suggested"], true[planted])
     np.testing.assert_array_equal(table["label"], labels[planted])

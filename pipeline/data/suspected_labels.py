@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from pipeline.digits.shape import CLASSES
+from pipeline.digits.image import CLASSES
 
 
-def suspected_labels(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
+def find(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     """Images whose label may be wrong, the clearest first: index, label, suggested, p_label, p_suggested.
 
     Confident learning (Northcutt, Jiang and Chuang 2021, arXiv 1911.00068): a class's threshold is its mean

@@ -5,7 +5,7 @@ from typing import Any
 import onnx
 
 
-def canonical_onnx(model: onnx.ModelProto) -> onnx.ModelProto:
+def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
     """The same graph with its nodes, constants and their names in an order of its own.
 
     tf2onnx goes over sets, and numbers what it makes as it goes: which of several equal constants stays, in which order
