@@ -76,7 +76,7 @@ def test_a_version_that_comes_out_otherwise_is_told(workspace: Workspace):
     latest = json.loads((workspace.folder / "reports/registration.json").read_text())["version"]
     commit = workspace.run("git", "rev-parse", "HEAD~1").stdout.strip()
     tag = f"set_model_version_tag('digits-cnn', '{latest}', 'git_commit', '{commit}')"
-    workspace.run("python", "-c", f"from pipeline import registry; registry.connect().{tag}")
+    workspace.run("python", "-c", f"from pipeline.registry import versions; versions.connect().{tag}")
     found = told(workspace, "reproduce", latest, code=1)
     assert not found["agrees"] and not found["weights"]["agrees"] and found["data"]
 
@@ -88,8 +88,7 @@ def test_prune_says_what_would_go_and_removes_only_that(workspace: Workspace):
     workspace.run(
         "python",
         "-c",
-        "from pipeline import registry; import sqlite3; "
-        "db = sqlite3.connect('mlflow.db'); db.execute('update model_versions set creation_time = 1'); db.commit()",
+        "import sqlite3; db = sqlite3.connect('mlflow.db'); db.execute('update model_versions set creation_time = 1'); db.commit()",
     )
     planned = told(workspace, "prune", "--dry-run")
     assert planned["removed"] and planned["kept"]
@@ -105,5 +104,6 @@ def test_prune_says_what_would_go_and_removes_only_that(workspace: Workspace):
 
 
 def registered(workspace: Workspace) -> set[str]:
-    code = "from pipeline import registry; print(*[v.version for v in registry.connect().search_model_versions()])"
+    code = "from pipeline.registry import versions; client = versions.connect(); "
+    code += "print(*[version.version for version in client.search_model_versions()])"
     return set(workspace.run("python", "-c", code).stdout.split())
