@@ -2,6 +2,7 @@
 
 import json
 import re
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -85,11 +86,8 @@ def test_prune_says_what_would_go_and_removes_only_that(workspace: Workspace):
     workspace.edit("versions", "1", days="1")
     for name in ("one that is refused", "one that waits"):
         workspace.register_again(name)
-    workspace.run(
-        "python",
-        "-c",
-        "import sqlite3; db = sqlite3.connect('mlflow.db'); db.execute('update model_versions set creation_time = 1'); db.commit()",
-    )
+    with sqlite3.connect(workspace.folder / "mlflow.db") as registry:
+        registry.execute("UPDATE model_versions SET creation_time = 1")
     planned = told(workspace, "prune", "--dry-run")
     assert planned["removed"] and planned["kept"]
     champion, versions = told(workspace, "champion"), registered(workspace)
