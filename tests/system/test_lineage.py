@@ -2,6 +2,7 @@
 
 import json
 import re
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,7 @@ def test_a_version_that_comes_out_otherwise_is_told(workspace: Workspace):
     latest = json.loads((workspace.folder / "reports/registration.json").read_text())["version"]
     commit = workspace.run("git", "rev-parse", "HEAD~1").stdout.strip()
     tag = f"set_model_version_tag('digits-cnn', '{latest}', 'git_commit', '{commit}')"
-    workspace.run("python", "-c", f"from pipeline import registry; registry.connect().{tag}")
+    workspace.run("python", "-c", f"from pipeline.registry import versions; versions.connect().{tag}")
     found = told(workspace, "reproduce", latest, code=1)
     assert not found["agrees"] and not found["weights"]["agrees"] and found["data"]
 
@@ -85,12 +86,8 @@ def test_prune_says_what_would_go_and_removes_only_that(workspace: Workspace):
     workspace.edit("versions", "1", days="1")
     for name in ("one that is refused", "one that waits"):
         workspace.register_again(name)
-    workspace.run(
-        "python",
-        "-c",
-        "from pipeline import registry; import sqlite3; "
-        "db = sqlite3.connect('mlflow.db'); db.execute('update model_versions set creation_time = 1'); db.commit()",
-    )
+    with sqlite3.connect(workspace.folder / "mlflow.db") as registry:
+        registry.execute("UPDATE model_versions SET creation_time = 1")
     planned = told(workspace, "prune", "--dry-run")
     assert planned["removed"] and planned["kept"]
     champion, versions = told(workspace, "champion"), registered(workspace)
@@ -105,5 +102,6 @@ def test_prune_says_what_would_go_and_removes_only_that(workspace: Workspace):
 
 
 def registered(workspace: Workspace) -> set[str]:
-    code = "from pipeline import registry; print(*[v.version for v in registry.connect().search_model_versions()])"
+    code = "from pipeline.registry import versions; client = versions.connect(); "
+    code += "print(*[version.version for version in client.search_model_versions()])"
     return set(workspace.run("python", "-c", code).stdout.split())
