@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_args
 import typer
 from typer.core import TyperGroup
 
+from pipeline.base import places
 from pipeline.base.errors import BadInput, one_line
 
 CTRL_C = 130
@@ -81,7 +82,7 @@ def _names(section: str) -> list[str]:
     import yaml
 
     try:
-        return list(yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))[section])
+        return list(yaml.safe_load(places.PARAMS.read_text(encoding="utf-8"))[section])
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
         return []
 
@@ -109,7 +110,7 @@ Study = Annotated[str, _argument("NAME", "A study of params.yaml.", lambda: _nam
 StudyFile = Annotated[Path | None, _option("FILE", "Read it from this YAML file of studies instead.")]
 Scheduler = Annotated[str | None, _option("ADDRESS", "A Dask scheduler, as tcp://host:8786; else this machine.")]
 Pictures = Annotated[list[str], _argument("FILE", "PNG or JPEG of one digit, any size and colours.")]
-Host = Annotated[str, _option("ADDRESS", "To listen on (127.0.0.1: this machine alone).")]
+Host = Annotated[str, _option("ADDRESS", "To listen on; the default is this machine alone.")]
 Port = Annotated[int, _option("PORT", "To listen on; 0 takes a free one.")]
 Batch = Annotated[Path | None, _argument("PATH", "An npz or csv file, or a folder of IDX files or pictures.")]
 Corrections = Annotated[
@@ -165,7 +166,9 @@ def predict_files(files: Pictures, as_json: AsJson = False, model: Model = None)
 
 
 @app.command("serve", rich_help_panel=USE)
-def serve_champion(host: Host = "127.0.0.1", port: Port = 8000, as_json: AsJson = False, model: Model = None) -> None:
+def serve_champion(
+    host: Host = places.LOOPBACK, port: Port = 8000, as_json: AsJson = False, model: Model = None
+) -> None:
     """Answer over HTTP with the champion, and show the page to draw on."""
     from serving import logs, service
 
@@ -225,7 +228,7 @@ def show_history(as_json: AsJson = False, model: Model = None) -> None:
     from pipeline.registry import snapshot
 
     name = _model_name(model)
-    events = [event.as_json() for event in snapshot.read(name).events]
+    events = [event.as_json() for event in snapshot.events(name)]
     lines = [_event_line(event) for event in events] or [f"{name}: nothing was decided yet"]
     _print(as_json, events, "\n".join(lines))
 

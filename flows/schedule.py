@@ -125,9 +125,7 @@ class Box:
         while waited < READY_SECONDS and not self.stopping.wait(0.5):
             waited += 0.5
             if self.running["server"].poll() is not None:
-                raise BadInput(
-                    f"Prefect's server ended at its start: see {self.top / places.PREFECT_LOGS / 'server.log'}"
-                )
+                raise BadInput(f"Prefect's server ended at its start: see {log}")
             try:
                 if httpx.get(f"{self.environment['PREFECT_API_URL']}/health", timeout=2).is_success:
                     return

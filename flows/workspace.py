@@ -3,7 +3,7 @@
 In a git worktree of its own at the checkout's last commit, under .cache/retrain: what a person is in the middle of
 editing is not what an unattended run should train. It shares git's objects and DVC's cache, makes no commits, and
 takes the data that lies outside git (ingest.local_dir, data/batches) as hard links of what is there when it starts. It
-goes on from its own last state or the checkout's, whichever leaves less to do. Lineage goes to the checkout's MLflow.
+goes on from its own last state, or from the checkout's if that leaves nothing to do. Lineage goes to the checkout's MLflow.
 Without git (a container, where nobody edits) the checkout itself is used.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import yaml
 from filelock import FileLock, Timeout
 
 from pipeline import run
@@ -36,12 +37,13 @@ def held(dataset: str | None = None, recipe: str | None = None) -> Iterator[Path
             os.environ["MLFLOW_TRACKING_URI"] = places.tracking_uri(top)
             if given := os.environ.get("MNIST_DIR"):
                 os.environ["MNIST_DIR"] = str(top / given)
-            place = _worktree(top) if _has_commits(top) else top
-            run.mend(place)
+            place, locks = _worktree(top) if _has_commits(top) else (top, [])
             settings = place / places.PARAMS
             before = settings.read_text(encoding="utf-8")
             params.choose(settings, dataset=dataset, recipe=recipe)
             try:
+                run.mend(place)
+                _resume(place, locks)
                 yield place
             finally:
                 if settings.read_text(encoding="utf-8") != before:  # it was for this run
@@ -58,8 +60,9 @@ def _has_commits(top: Path) -> bool:
     return True
 
 
-def _worktree(top: Path) -> Path:
-    """The worktree at the checkout's commit, its own changes dropped, its outputs of earlier runs kept."""
+def _worktree(top: Path) -> tuple[Path, list[str]]:
+    """The worktree at the checkout's commit, its own changes dropped, its outputs of earlier runs kept; and what dvc.lock
+    may hold to go on from: its own, the checkout's, the commit's content."""
     place = top / places.RETRAIN
     if (place / ".git").is_file():
         with suppress(processes.Failed):
@@ -71,36 +74,45 @@ def _worktree(top: Path) -> Path:
     commit = _git(top, "rev-parse", "HEAD").strip()
     for lock in _git_folder(place).glob("*.lock"):  # of a git that was killed; nobody else works here
         lock.unlink()
-    run.mend(place)
     own = _read(place / places.DVC_LOCK)
     _git(place, "checkout", "--quiet", "--detach", "--force", commit)
     _dvc(place, "config", "--local", "cache.dir", str(_cache(top)))
     for shared in (places.BATCHES, Path(params.load(place / places.PARAMS).ingest.local_dir)):
         if not shared.is_absolute():
             _mirror(top / shared, place / shared)
-    _resume(place, [own, _read(top / places.DVC_LOCK), _read(place / places.DVC_LOCK)])
-    return place
+    return place, [own, _read(top / places.DVC_LOCK), _read(place / places.DVC_LOCK)]
 
 
 def _read(lock: Path) -> str:
-    return lock.read_text(encoding="utf-8") if lock.is_file() else ""
+    return lock.read_text(encoding="utf-8", errors="replace") if lock.is_file() else ""
 
 
 def _resume(place: Path, locks: Sequence[str]) -> None:
-    """Go on from the nearest state: of the contents of dvc.lock given, the one that leaves the fewest stages to run.
+    """Go on from the first of these contents of dvc.lock that leaves no stage to run, else from the first of all.
 
-    The first is that of what lies in ``place``; what another one names comes out of DVC's cache.
+    That one is of what lies in ``place``; what another one names comes out of DVC's cache.
     """
-    left: dict[str, int] = {}
-    for number, lock in enumerate(locks):
-        if not lock or lock in left:
-            continue
-        _put(place, lock, with_outs=number > 0)
-        left[lock] = len(stale(place))
-        if not left[lock]:
-            return
-    if left:
-        _put(place, min(left, key=left.__getitem__), with_outs=True)
+    if not locks:
+        return
+    for number, lock in enumerate(dict.fromkeys(locks)):
+        if _whole(lock):
+            with suppress(processes.Failed):  # DVC cannot work with this one
+                _put(place, lock, with_outs=number > 0)
+                if not stale(place):
+                    return
+    if _whole(locks[0]):
+        _put(place, locks[0], with_outs=True)
+    else:
+        (place / places.DVC_LOCK).unlink(missing_ok=True)
+
+
+def _whole(lock: str) -> bool:
+    """Whether that is a dvc.lock from its beginning to its end: DVC writes it in place, and people merge it."""
+    try:
+        run.parsed_lock(lock)
+    except (ValueError, yaml.YAMLError):
+        return False
+    return True
 
 
 def _put(place: Path, lock: str, with_outs: bool) -> None:

@@ -63,7 +63,7 @@ def settle(params: Params) -> Outcome:
 def mend(place: Path = Path()) -> None:
     """Remove what a kill cut short while DVC was writing it, because DVC would refuse to run for ever: its list of who
     reads and writes what, and dvc.lock, which the next run makes anew from DVC's run cache."""
-    for name, whole in ((places.DVC_TMP_LOCK, json.loads), (places.DVC_LOCK, _parsed_lock)):
+    for name, whole in ((places.DVC_TMP_LOCK, json.loads), (places.DVC_LOCK, parsed_lock)):
         for patience in (MEND_SECONDS, 0):  # another DVC may be writing it this very moment
             try:
                 whole((place / name).read_text(encoding="utf-8"))
@@ -77,7 +77,7 @@ def mend(place: Path = Path()) -> None:
             (place / name).unlink(missing_ok=True)
 
 
-def _parsed_lock(text: str) -> None:
+def parsed_lock(text: str) -> None:
     """ValueError or a YAMLError if that is no whole dvc.lock."""
     if "stages" not in (yaml.safe_load(text) or {}):
         raise ValueError("no stages")

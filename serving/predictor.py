@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import onnxruntime
 
 SILENT = "the registry has not answered yet"
-LINE = '{"fault"'  # how each line of serving.watch begins; its stderr comes along
 RESTART_SECONDS = 5.0  # from the end of a watcher to the next one
 MOST_IMAGES = 256  # computed at once; what waits beyond that makes up the next batch
 FEW_IMAGES = 2  # computed on the spot: handing them to another thread would take longer
@@ -88,10 +87,12 @@ class Predictor:
         """Start a watcher and do what it says, until it ends."""
         with processes.started([sys.executable, "-m", "serving.watch", self.name]) as self._watcher:
             for line in self._watcher.stdout:
-                if line.startswith(LINE):
-                    self.take(json.loads(line))
-                elif "error: " in line:
-                    log.warning("the registry's watcher: %s", line.strip())
+                try:
+                    told = json.loads(line)
+                except ValueError:  # its stderr comes along, in which its libraries speak too
+                    log.info("the registry's watcher: %s", line.strip())
+                else:
+                    self.take(told)
 
     def take(self, told: dict[str, Any]) -> None:
         """Use the versions of a line of :mod:`serving.watch`; those in use stay where it tells of a fault."""

@@ -5,9 +5,9 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 FAULT_FILE = "DIGITS_FAULT_FILE"  # names the file in which a process that ends by one_line says why, for its starter
 
@@ -45,14 +45,17 @@ def one_line() -> Iterator[None]:
 
 def raise_again(fault: Path, otherwise: str) -> NoReturn:
     """Raise what a process that was given ``fault`` as FAULT_FILE ended on; :class:`BadInput` if it did not say."""
-    told = json.loads(fault.read_text(encoding="utf-8")) if fault.is_file() else {}
+    told: dict[str, Any] = {}
+    with suppress(OSError, ValueError):
+        told = json.loads(fault.read_text(encoding="utf-8"))
     kind = TemporaryFault if told.get("code") == os.EX_TEMPFAIL else BadInput
     raise kind(told.get("message") or otherwise)
 
 
 def _end(message: str, code: int) -> None:
-    if path := os.environ.get(FAULT_FILE):
-        Path(path).write_text(json.dumps({"code": code, "message": message}), encoding="utf-8")
     for line in message.splitlines():
         print(f"error: {line}", file=sys.stderr, flush=True)
+    if path := os.environ.get(FAULT_FILE):
+        with suppress(OSError):
+            Path(path).write_text(json.dumps({"code": code, "message": message}), encoding="utf-8")
     sys.exit(code)

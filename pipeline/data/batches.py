@@ -82,12 +82,8 @@ def accept(batch: Batch, filed: Filed) -> None:
     splits.save(part / "train", batch.train)
     splits.save(part / "recent", batch.recent)
     files.write_json(part / places.BATCH_FACTS, filed.as_json())
-    _put_in_place(part, places.BATCHES / batch.name)
+    part.replace(places.BATCHES / batch.name)
     version(places.BATCHES / batch.name)
-
-
-def _put_in_place(part: Path, place: Path) -> None:
-    part.replace(place)
 
 
 def version(folder: Path) -> None:
@@ -100,7 +96,7 @@ def version(folder: Path) -> None:
 
 def filed() -> list[Filed]:
     """What is kept beside every accepted batch, oldest first."""
-    found = [Filed.model_validate(files.read_json(path)) for path in places.BATCHES.glob(f"*/{places.BATCH_FACTS}")]
+    found = [Filed.model_validate(files.read_json(path)) for path in places.BATCHES.glob(f"[!.]*/{places.BATCH_FACTS}")]
     return sorted(found, key=lambda one: (one.at, one.batch))
 
 

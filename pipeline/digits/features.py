@@ -25,10 +25,22 @@ FEATURES = (
     "stroke_width",  # pixels
     "euler_number",  # separate strokes minus holes: 1 for a 1, 0 for a 0, -1 for an 8
 )
-VERSION = (
-    1  # of the tuple above: up by one when a feature comes or goes; one that is computed otherwise gets a new name
-)
+# Of FEATURES: up by one when one comes or goes. One that is computed otherwise gets a new name, so that what was kept
+# under the old one is not compared with it.
+VERSION = 1
 VERSION_KEY = "digits.features"  # in a Parquet file's metadata
+# The tails of a test split on which a model may be weaker than its average tells: slice, feature, which tail.
+SLICES = (
+    ("thin strokes", "stroke_width", "low"),
+    ("thick strokes", "stroke_width", "high"),
+    ("slanted left", "slant", "low"),
+    ("slanted right", "slant", "high"),
+    ("narrow", "box_width", "low"),
+    ("wide", "box_width", "high"),
+    ("small", "box_area", "low"),
+    ("little ink", "mean", "low"),
+    ("much ink", "mean", "high"),
+)
 INK = 64  # grey level from which a pixel counts as ink: a quarter of full, as the antialiased rim of a stroke does
 CHUNK = 4096  # images at once: a chunk's float arrays stay below 100 MB
 
@@ -123,3 +135,8 @@ def _euler_number(dark: np.ndarray) -> np.ndarray:
     worth[[7, 11, 13, 14]] = -1  # three
     worth[[6, 9]] = -2  # two on a diagonal
     return worth[quads].sum(axis=(1, 2), dtype=np.int32) / 4
+
+
+def with_area(described: pd.DataFrame) -> pd.DataFrame:
+    """With the column ``box_area``: the framing makes one side of most boxes equally long."""
+    return described.assign(box_area=described["box_width"] * described["box_height"])

@@ -12,24 +12,12 @@ from pipeline.base.errors import BadInput
 from pipeline.base.params import Evaluate
 from pipeline.data import suspected_labels
 from pipeline.data.splits import Split
-from pipeline.digits import corruptions
+from pipeline.digits import corruptions, features
 from pipeline.digits.image import CLASSES
 
 DIGITS = np.arange(CLASSES)
 SEED = 0  # of the corruptions: the accuracy under each is a number to compare between runs
 
-# The tails of the test split on which a model may be weaker than its average tells: slice, feature, which tail.
-SLICES = (
-    ("thin strokes", "stroke_width", "low"),
-    ("thick strokes", "stroke_width", "high"),
-    ("slanted left", "slant", "low"),
-    ("slanted right", "slant", "high"),
-    ("narrow", "box_width", "low"),
-    ("wide", "box_width", "high"),
-    ("small", "box_area", "low"),
-    ("little ink", "mean", "low"),
-    ("much ink", "mean", "high"),
-)
 TAIL = 0.1  # of the test split in each slice
 
 Answer = Callable[[np.ndarray], np.ndarray]
@@ -121,10 +109,9 @@ def slices(described: pd.DataFrame, right: np.ndarray) -> pd.DataFrame:
     feature's value at which the tail begins; low and high are Wilson's 95 % interval (1927). A tail of more than twice
     its size is left out: so many images share the edge that it singles out nothing.
     """
-    area = described["box_width"] * described["box_height"]  # the framing makes one side of most boxes equally long
-    described = described.assign(box_area=area)
+    described = features.with_area(described)
     rows = []
-    for name, feature, side in SLICES:
+    for name, feature, side in features.SLICES:
         values = described[feature].to_numpy()
         edge = np.quantile(values, TAIL if side == "low" else 1 - TAIL)
         inside = values <= edge if side == "low" else values >= edge

@@ -50,7 +50,7 @@ def _with_small_ids(config: bytes) -> bytes:
 
 
 def weights_digest(model: keras.Model) -> str:
-    """SHA-256 over the weights in the model's order; a saved file's own bytes differ each time, as it holds a date."""
+    """SHA-256 over the weights in the model's order, whatever the rest of a saved file holds."""
     digest = hashlib.sha256()
     for value in model.get_weights():
         digest.update(files.sha256_array(np.atleast_1d(value)).encode())

@@ -76,11 +76,13 @@ def store(path: Path | None = None) -> Iterator[sqlite3.Connection]:
 def _bring_up_to_date(connection: sqlite3.Connection) -> None:
     """Make the tables; in a store of earlier features, the columns that it lacks, empty in the rows that are there."""
     connection.executescript(_SCHEMA)
+    connection.execute("BEGIN IMMEDIATE")  # another process may be at the same
     there = {name for _, name, *_ in connection.execute("PRAGMA table_info(seen)")}
     for name in FEATURES:
         if name not in there:
             connection.execute(f"ALTER TABLE seen ADD COLUMN {name} REAL")
     connection.execute(f"PRAGMA user_version = {features.VERSION}")
+    connection.commit()
 
 
 def write(connection: sqlite3.Connection, seen: Sequence[Seen], measured: np.ndarray, keep_images: bool) -> None:
@@ -162,7 +164,7 @@ def file_under(connection: sqlite3.Connection, ids: Sequence[str], labels: Itera
 
 def window(connection: sqlite3.Connection, model: str, version: str, after: int, most: int) -> tuple[int, pd.DataFrame]:
     """The last rows, at most ``most``, that the version answered after row ``after``: the number of the last one, and
-    the columns that :func:`pipeline.monitoring.monitor.rows` gives. In a store that was begun anew since then, all
+    the columns that :func:`pipeline.data.comparison.answered` gives. In a store that was begun anew since then, all
     count."""
     import pandas as pd
 
@@ -173,7 +175,7 @@ def window(connection: sqlite3.Connection, model: str, version: str, after: int,
         WHERE model = ? AND version = ? AND number > ? ORDER BY number DESC LIMIT ?"""  # noqa: S608
     frame = pd.read_sql_query(query, connection, params=(model, version, after, most)).iloc[::-1]
     last = int(frame["number"].iloc[-1]) if len(frame) else after
-    whole = frame.drop(columns="number").dropna(axis="columns")  # older rows lack a feature that came later
+    whole = frame.drop(columns="number").dropna(axis="columns", how="all").dropna()  # older rows lack a later feature
     return last, whole.astype({"answer": str}).reset_index(drop=True)
 
 

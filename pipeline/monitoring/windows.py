@@ -5,10 +5,11 @@ alarm wants ``monitor.bad`` bad ones among the last ``monitor.of``, and the late
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.base import files, places
 from pipeline.data import comparison
@@ -23,7 +24,7 @@ class Window(BaseModel):
     model: str
     version: str
     images: int
-    last_row: int | None
+    last_row: int | None = None
     """of what was seen in use; None for a folder's"""
     bad: bool
     drifted_share: float
@@ -49,7 +50,10 @@ def keep(window: Window, snapshot: Any) -> Path:
 
 def of(name: str, version: str | None = None) -> list[Window]:
     """The kept windows that were compared with that version, or with any, oldest first."""
-    found = [Window.model_validate(line) for line in files.read_json_lines(places.home() / places.WINDOWS)]
+    found = []
+    for line in files.read_json_lines(places.home() / places.WINDOWS):
+        with suppress(ValidationError):  # of another release, or of other means
+            found.append(Window.model_validate(line))
     return [window for window in found if window.model == name and version in (None, window.version)]
 
 

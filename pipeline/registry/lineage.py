@@ -12,7 +12,7 @@ _RECORDED_ANYWAY = (f":(exclude){places.PARAMS}", f":(exclude){places.DVC_LOCK}"
 
 
 def data_digests(lock: Path = places.DVC_LOCK) -> dict[str, str]:
-    """DVC's MD5 of each output of the stages before train, from dvc.lock: ``{"dvc.data/raw/train": …}``."""
+    """DVC's MD5 of what ingest and preprocess left, from dvc.lock: ``{"dvc.data/raw/train": …}``."""
     if not lock.is_file():
         return {}
     stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]

@@ -29,7 +29,7 @@ def promote(
     """
     with versions.locked():
         event = _decided(client, name, params, number, reason)
-    snapshot.take(client, name)  # so that `digits champion` need not ask
+    snapshot.refresh(client, name)  # so that `digits champion` need not ask
     return event
 
 
@@ -126,7 +126,7 @@ def rollback(client: MlflowClient, name: str, reason: str = "") -> Event:
             raise BadInput(f"{name} has had no champion before version {champion.version}: there is nothing to undo")
         version = versions.version(client, name, number)
         event = history.reinstate(client, version, str(champion.version), prove(client, version), reason)
-    snapshot.take(client, name)
+    snapshot.refresh(client, name)
     return event
 
 

@@ -35,7 +35,7 @@ class Comparison(Record):
     only_challenger_right: int
     only_champion_right: int
     p_value: float
-    margin: float
+    margin: float = 0.0
     outcome: Outcome
 
 
@@ -46,8 +46,8 @@ class Verdict(Record):
     reason: str
     checks: tuple[Check, ...]
     comparison: Comparison | None
-    recent: Comparison | None
-    rules: dict[str, Any]
+    recent: Comparison | None = None
+    rules: dict[str, Any] = {}
     test_images: int = 0
     recent_images: int = 0
     test_sha256: dict[str, str] = {}

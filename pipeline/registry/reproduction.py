@@ -12,9 +12,9 @@ from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
+from ruamel.yaml import YAML
 
 from pipeline.base import files, places, processes
-from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
 from pipeline.registry import lineage, versions
 
@@ -60,7 +60,8 @@ def _put_records(client: MlflowClient, version: ModelVersion, place: Path) -> di
 
 def _put_data(manifest: dict[str, Any], place: Path) -> None:
     """The data set's own files, where they lie in this workspace, and the batches that the version had."""
-    local = Path(params_file.load(place / places.PARAMS).ingest.local_dir)
+    settings = YAML(typ="safe").load(place / places.PARAMS)  # the recorded commit's, which today's schema may refuse
+    local = Path(settings["ingest"]["local_dir"])
     if local.is_dir() and not local.is_absolute():
         shutil.copytree(local, place / local, dirs_exist_ok=True)
     elif local.is_file() and not local.is_absolute():

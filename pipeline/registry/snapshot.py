@@ -20,7 +20,9 @@ from pipeline.registry.records import Event, Facts, Record
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
+FORM = 1
 DESCRIBED = 10  # of the newest versions; an older one is looked up when it is asked for
 _CHANGE_COUNTER = slice(24, 28)  # of an SQLite file: https://www.sqlite.org/fileformat.html, section 1.3.9
 
@@ -28,14 +30,16 @@ _CHANGE_COUNTER = slice(24, 28)  # of an SQLite file: https://www.sqlite.org/fil
 class Snapshot(Record):
     """A registered model as it stood."""
 
+    form: int
+    """which fields there are: another release's snapshot is none"""
     database: list[list[Any]]
     """the state of the registry's file"""
     aliases: dict[str, str]
     facts: dict[str, Facts]
-    """of the newest versions, by number"""
+    """of the newest versions and the champion, by number; without those that cannot be described"""
     events: tuple[Event, ...]
     onnx: str | None
-    """the champion's file"""
+    """the champion's file, if it is there and whole"""
     onnx_sha256: str | None
 
 
@@ -44,34 +48,52 @@ def read(name: str) -> Snapshot:
     return _kept(name) or take(versions.connect(), name)
 
 
+def refresh(client: MlflowClient, name: str) -> None:
+    """Keep what the registry says now, after a change that was made: a fault of this is none of the change."""
+    with suppress(Exception):
+        if places.registry_file():
+            take(client, name)
+
+
 def take(client: MlflowClient, name: str) -> Snapshot:
     """Ask the registry, and keep what it says where its file can tell that it still holds."""
     database = _state()
     aliases = versions.aliases(client, name)
-    newest = versions.newest(client, name, DESCRIBED)
-    asked = {str(version.version): version for version in newest if versions.is_ours(version)}
+    asked = {str(version.version): version for version in versions.newest(client, name, DESCRIBED) if database}
     onnx = sha256 = None
     if number := aliases.get(versions.CHAMPION):
         champion = asked.setdefault(number, client.get_model_version(name, number))
         with suppress(BadInput):  # who wants the file is told then
             onnx, sha256 = str(artifacts.onnx_file(client, champion)), champion.tags["onnx_sha256"]
     snapshot = Snapshot(
+        form=FORM,
         database=database,
         aliases=aliases,
-        facts={number: history.describe(client, version) for number, version in asked.items()},
+        facts=_described(client, asked),
         events=tuple(history.events(client, name)),
         onnx=onnx,
         onnx_sha256=sha256,
     )
     if database:
-        files.write_json(_place(name), snapshot.model_dump(mode="json", exclude_unset=True))
+        with suppress(OSError):  # a full disk: the answer is known all the same
+            files.write_json(_place(name), snapshot.model_dump(mode="json", exclude_unset=True))
     return snapshot
+
+
+def _described(client: MlflowClient, asked: dict[str, ModelVersion]) -> dict[str, Facts]:
+    from mlflow.exceptions import MlflowException
+
+    facts = {}
+    for number, version in asked.items():
+        with suppress(BadInput, MlflowException):  # of other means, or its run was deleted: told when it is asked for
+            facts[number] = history.describe(client, version)
+    return facts
 
 
 def _kept(name: str) -> Snapshot | None:
     with suppress(OSError, ValidationError):
         kept = Snapshot.model_validate_json(_place(name).read_bytes())
-        if kept.database and kept.database == _state():
+        if kept.form == FORM and kept.database and kept.database == _state():
             return kept
     return None
 
@@ -97,25 +119,32 @@ def champion(name: str) -> Facts:
     number = snapshot.aliases.get(versions.CHAMPION)
     if number is None:
         raise versions.no_champion(name)
-    return snapshot.facts[number]
+    return snapshot.facts.get(number) or version(name, number)
 
 
 def version(name: str, number: str) -> Facts:
     """The facts of the version of that number or alias; :class:`BadInput` if there is none, or none of ours."""
-    snapshot = read(name)
-    known = snapshot.facts.get(snapshot.aliases.get(number, number))
+    kept = _kept(name)
+    known = kept and kept.facts.get(kept.aliases.get(number, number))
     if known:
         return known
     client = versions.connect()
     return history.describe(client, versions.version(client, name, number))
 
 
+def events(name: str) -> tuple[Event, ...]:
+    """Every decision on the model's versions, oldest first."""
+    kept = _kept(name)
+    return kept.events if kept else tuple(history.events(versions.connect(), name))
+
+
 def champion_file(name: str) -> tuple[str, Path]:
     """The champion's number and its ONNX file, digest checked; :class:`BadInput` if there is none."""
     snapshot = read(name)
     number = snapshot.aliases.get(versions.CHAMPION)
-    if number and snapshot.onnx and files.sha256_file(snapshot.onnx) == snapshot.onnx_sha256:
-        return number, Path(snapshot.onnx)
+    path = Path(snapshot.onnx or "")
+    if number and path.is_file() and files.sha256_file(path) == snapshot.onnx_sha256:
+        return number, path
     client = versions.connect()
     found = versions.champion(client, name)
     return str(found.version), artifacts.onnx_file(client, found)

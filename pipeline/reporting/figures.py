@@ -176,7 +176,7 @@ def confused_pairs(images: np.ndarray, table: pd.DataFrame) -> Figure:
 
 
 def suspected_labels(images: np.ndarray, table: pd.DataFrame, count: int) -> Figure:
-    """A gallery of the first ``count`` rows of :func:`pipeline.learning.evaluation.suspected_labels`."""
+    """A gallery of the first ``count`` rows of :func:`pipeline.data.suspected_labels.find`."""
     rows = table.head(count)
     captions = [
         f"labelled {label}\nrather {other}?" for label, other in zip(rows["label"], rows["suggested"], strict=True)

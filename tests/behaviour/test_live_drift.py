@@ -6,8 +6,8 @@ from answers import Answers
 from workspace import ROOT, Workspace
 
 from pipeline.base import params as params_file
-from pipeline.data import splits
-from pipeline.digits import corruptions
+from pipeline.data import comparison, splits
+from pipeline.digits import corruptions, features
 from pipeline.monitoring import monitor
 
 RULES = params_file.load(ROOT / "params.yaml").monitor
@@ -20,8 +20,8 @@ def parts(demo: Workspace) -> dict[str, np.ndarray]:
 
 
 def look(answers: Answers, reference: np.ndarray, images: np.ndarray) -> str:
-    rows = (monitor.rows(part, answers(part)) for part in (reference, images))
-    return str(monitor.compare(*rows, RULES)[0]["verdict"])
+    rows = (comparison.answered(features.describe(part), answers(part)) for part in (reference, images))
+    return monitor.compare(*rows, RULES)[0].verdict
 
 
 @pytest.mark.parametrize("seed", range(3))

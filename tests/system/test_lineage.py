@@ -31,7 +31,7 @@ def write_batch(workspace: Workspace, name: str, shift: int = 1) -> Path:
 
 def test_an_accepted_batch_is_trained_on_and_judged_by(workspace: Workspace):
     before = json.loads((workspace.folder / "data/raw/manifest.json").read_text())["counts"]
-    # A champion of two epochs is wrong too often to judge labels by; tests/pipeline/test_batches.py does that.
+    # A champion of two epochs is wrong too often to judge labels by; tests/pipeline/data/test_intake.py does that.
     workspace.edit("max_suspected_labels", "1.0")
     event = told(workspace, "add-batch", str(write_batch(workspace, "new.npz")), "--by", "ada")
     assert event["event"] == "accepted" and event["by"] == "ada" and event["retraining"] is False
@@ -59,7 +59,7 @@ def test_a_quarantined_batch_ends_with_1_and_an_alert(workspace: Workspace):
 
 
 def test_a_version_is_made_again_from_its_commit_params_and_data(workspace: Workspace):
-    latest = json.loads((workspace.folder / "reports/registration.json").read_text())["version"]
+    latest = max(registered(workspace), key=int)
     found = told(workspace, "reproduce", latest)
     assert found["agrees"] and found["data"] and found["weights"]["agrees"]
     assert found["metrics"] and all(one["agrees"] for one in found["metrics"].values())
@@ -69,12 +69,14 @@ def test_a_version_is_made_again_from_its_commit_params_and_data(workspace: Work
 @pytest.mark.slow
 def test_a_version_that_comes_out_otherwise_is_told(workspace: Workspace):
     """The training code of the recorded commit is not what it was: stands for any change that nobody recorded."""
-    path = workspace.folder / "pipeline/train.py"
+    path = workspace.folder / "pipeline/learning/fitting.py"
     whole = path.read_text()
-    path.write_text(whole.replace("keras.utils.set_random_seed(seed)", "keras.utils.set_random_seed(seed + 1)"))
-    workspace.commit("another seed", "pipeline/train.py")
+    other = whole.replace("keras.utils.set_random_seed(seed)", "keras.utils.set_random_seed(seed + 1)")
+    assert other != whole
+    path.write_text(other)
+    workspace.commit("another seed", "pipeline/learning/fitting.py")
     workspace.run("dvc", "repro", "-q")
-    latest = json.loads((workspace.folder / "reports/registration.json").read_text())["version"]
+    latest = max(registered(workspace), key=int)
     commit = workspace.run("git", "rev-parse", "HEAD~1").stdout.strip()
     tag = f"set_model_version_tag('digits-cnn', '{latest}', 'git_commit', '{commit}')"
     workspace.run("python", "-c", f"from pipeline.registry import versions; versions.connect().{tag}")

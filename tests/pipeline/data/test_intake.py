@@ -192,6 +192,8 @@ def test_a_kill_in_the_middle_leaves_nothing_half_accepted(
 ):
     path = write_npz(*new)
 
+    replace = Path.replace
+
     def killed(*_: object) -> None:
         raise Killed
 
@@ -199,7 +201,7 @@ def test_a_kill_in_the_middle_leaves_nothing_half_accepted(
         if cut_off.startswith("before"):
             patch.setattr(files, "write_json", killed)
         elif cut_off.startswith("between"):
-            patch.setattr(batches, "_put_in_place", killed)
+            patch.setattr(Path, "replace", lambda path, to: killed() if path.is_dir() else replace(path, to))
         else:
             patch.setattr(batches, "version", killed)
         with pytest.raises(Killed):

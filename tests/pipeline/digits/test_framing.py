@@ -16,7 +16,7 @@ from workspace import ROOT
 
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
-from pipeline.data.datasets import decoders
+from pipeline.data.datasets import catalogue
 from pipeline.digits import framing
 
 SHIPPED = ROOT / "params.yaml"
@@ -53,7 +53,7 @@ def test_a_frame_is_as_mnists_are():
 
 def test_mnists_framing_is_kept_as_it_is():
     """The embedded digits are in it already, as MNIST's own are."""
-    digits = decoders.load(params_file.load(SHIPPED).model_copy(update={"dataset": "digits"})).test.images[:100]
+    digits = catalogue.load(params_file.load(SHIPPED).model_copy(update={"dataset": "digits"})).test.images[:100]
     again = np.stack([framing.to_mnist(image) for image in digits])
     assert np.abs(again.astype(int) - digits).mean() < 1.5
 

@@ -162,9 +162,9 @@ def test_a_slice_that_the_model_fails_on_comes_first():
     assert table.loc[0, ["slice", "n", "errors", "accuracy"]].tolist() == ["slanted left", 100, 50, 0.5]
     assert table.loc[0, "low"] == pytest.approx(0.4038, abs=1e-4)  # Wilson's interval for 50 of 100
     assert table.loc[0, "high"] == pytest.approx(0.5962, abs=1e-4)
-    assert set(table["slice"]) == {name for name, _, _ in evaluation.SLICES}
+    assert set(table["slice"]) == {name for name, _, _ in features.SLICES}
 
 
 def test_a_feature_that_does_not_vary_gives_no_slice():
     table = evaluation.slices(described(200).assign(stroke_width=2.0), np.ones(200, bool))
-    assert "stroke_width" not in set(table["feature"]) and len(table) == len(evaluation.SLICES) - 2
+    assert "stroke_width" not in set(table["feature"]) and len(table) == len(features.SLICES) - 2

@@ -137,7 +137,7 @@ def test_a_wrong_file_of_studies_is_told(tmp_path: Path, text: str, line: str):
 
 @pytest.fixture
 def registry(workspace: Path, empty_registry: Path) -> None:
-    shutil.copy(empty_registry, workspace / versions.DATABASE)
+    shutil.copy(empty_registry, workspace / places.DATABASE)
 
 
 def results(name: str = "tiny") -> pd.DataFrame:
