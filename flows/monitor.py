@@ -33,17 +33,16 @@ def monitor(folder: str | None = None) -> Any:
         window, snapshot = found
         page = windows.keep(window, snapshot)
         known = windows.of(name, window.version)
-    rules = settings.monitor
-    alarm = windows.alarmed(known, rules.bad, rules.of)
-    words = _words(window, page)
-    get_run_logger().info("%s: %s", "bad window" if window.bad else "good window", words)
-    create_markdown_artifact(
-        f"# {'Drift' if alarm else 'No drift'}\n\n{words}\n", key="monitor", description="A window"
-    )
-    if alarm and not windows.alarmed(known[:-1], rules.bad, rules.of):  # once, as it begins
-        bad = sum(one.bad for one in known[-rules.of :])
-        alerts.raise_("drift", f"{bad} of the last {rules.of} windows are bad: {words}")
-        events.drift(window)
+        rules = settings.monitor
+        alarm = windows.alarmed(known, rules.bad, rules.of)
+        words = _words(window, page)
+        get_run_logger().info("%s: %s", "bad window" if window.bad else "good window", words)
+        heading = "Drift" if alarm else "No drift"
+        create_markdown_artifact(f"# {heading}\n\n{words}\n", key="monitor", description="A window")
+        if alarm and not windows.alarmed(known[:-1], rules.bad, rules.of):  # once, as it begins
+            bad = sum(one.bad for one in known[-rules.of :])
+            alerts.raise_("drift", f"{bad} of the last {rules.of} windows are bad: {words}")
+            events.drift(window)
     return {**window.model_dump(), "alarm": alarm, "page": str(page)}
 
 

@@ -3,8 +3,8 @@
 In a git worktree of its own at the checkout's last commit, under .cache/retrain: what a person is in the middle of
 editing is not what an unattended run should train. It shares git's objects and DVC's cache, makes no commits, and
 takes the data that lies outside git (ingest.local_dir, data/batches) as hard links of what is there when it starts. It
-goes on from its own last state, or from the checkout's if that leaves nothing to do. Lineage goes to the checkout's MLflow.
-Without git (a container, where nobody edits) the checkout itself is used.
+goes on from its own last state, or from the checkout's if that leaves nothing to do. Lineage goes to the checkout's
+MLflow. Without git (a container, where nobody edits) the checkout itself is used.
 """
 
 import json
@@ -61,8 +61,8 @@ def _has_commits(top: Path) -> bool:
 
 
 def _worktree(top: Path) -> tuple[Path, list[str]]:
-    """The worktree at the checkout's commit, its own changes dropped, its outputs of earlier runs kept; and what dvc.lock
-    may hold to go on from: its own, the checkout's, the commit's content."""
+    """The worktree at the checkout's commit, its own changes dropped, its outputs of earlier runs kept; and what
+    dvc.lock may hold to go on from: its own, the checkout's, the commit's content."""
     place = top / places.RETRAIN
     if (place / ".git").is_file():
         with suppress(processes.Failed):

@@ -41,7 +41,7 @@ def test_it_is_at_the_last_commit_whatever_is_being_edited(checkout: Workspace):
     checkout.commit("another seed")
     with workspace.held() as place:
         assert seed(place) == 99
-        assert json.loads((place / ".dvc/tmp/rwlock").read_text()) == {}  # DVC's own again
+        assert json.loads((place / ".dvc/tmp/rwlock").read_text()) in ({}, {"write": {}})  # whole: DVC's own again
     assert seed(checkout.folder) == 99
 
 
