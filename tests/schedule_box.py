@@ -12,6 +12,8 @@ import yaml
 from waiting import WAIT, until
 from workspace import Workspace
 
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -76,6 +78,10 @@ class Box:
             if run["state"]["type"] == state and message in (run["state"]["message"] or "")
         ]
 
+    def is_quiet(self) -> bool:
+        """Whether no run is at work or about to begin: one that is pending has the place of the next already."""
+        return all(run["state"]["type"] in ENDED for run in self.runs())
+
     def deployment(self, name: str = "retrain") -> dict[str, Any]:
         return dict(self.client.get(f"{self.url}/deployments/name/{name}/{name}").json())
 
@@ -91,7 +97,7 @@ class Box:
 
         def state() -> dict[str, Any] | None:
             found = self.client.get(f"{self.url}/flow_runs/{run['id']}").json()["state"]
-            return found if found["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
+            return found if found["type"] in ENDED else None
 
         return dict(until(state, f"end of {run['name']}\n{self.logs()}"))
 

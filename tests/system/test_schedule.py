@@ -56,7 +56,7 @@ def test_each_stage_s_output_is_in_its_task_s_log(box: Box):
 
 
 def test_a_killed_worker_leaves_no_orphan_and_the_next_run_completes(box: Box):
-    until(lambda: not box.having("RUNNING"), "quiet")
+    until(box.is_quiet, "quiet")
     box.workspace.edit("seed", "11")
     box.workspace.commit("another seed")
     run = box.begin(reason="to be killed")
