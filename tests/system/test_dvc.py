@@ -62,7 +62,13 @@ def test_what_python_leaves_beside_the_code_makes_nothing_stale(checkout: Worksp
     assert status(checkout) == set()
 
 
-@pytest.mark.parametrize("committed", [True, False], ids=["lock committed", "lock left alone"])
+@pytest.mark.parametrize(
+    "committed",
+    [
+        pytest.param(True, id="lock committed"),
+        pytest.param(False, id="lock left alone", marks=pytest.mark.slow),
+    ],
+)
 def test_a_scheduled_retraining_runs_nothing_that_was_run_before(checkout: Workspace, committed: bool):
     if committed:
         checkout.run("git", "add", "dvc.lock")
@@ -89,6 +95,7 @@ def accept_a_batch(place: Path) -> None:
     (place / places.BATCHES / name / places.BATCH_FACTS).write_text(json.dumps(facts))
 
 
+@pytest.mark.slow  # each kind of file has a test of its own
 def test_all_that_a_stage_leaves_is_the_same_bytes_when_it_runs_again(checkout: Workspace):
     before = (checkout.folder / "dvc.lock").read_text()
     checkout.run(*DVC, "repro", "--force", "--no-run-cache")
