@@ -175,7 +175,8 @@ def window(connection: sqlite3.Connection, model: str, version: str, after: int,
         WHERE model = ? AND version = ? AND number > ? ORDER BY number DESC LIMIT ?"""  # noqa: S608
     frame = pd.read_sql_query(query, connection, params=(model, version, after, most)).iloc[::-1]
     last = int(frame["number"].iloc[-1]) if len(frame) else after
-    whole = frame.drop(columns="number").dropna(axis="columns", how="all").dropna()  # older rows lack a later feature
+    lacking = [name for name in FEATURES if len(frame) and frame[name].isna().all()]  # older rows lack a later feature
+    whole = frame.drop(columns=["number", *lacking]).dropna()
     return last, whole.astype({"answer": str}).reset_index(drop=True)
 
 
