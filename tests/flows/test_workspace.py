@@ -102,3 +102,11 @@ def test_a_folder_that_is_no_checkout_is_one_line(tmp_path: Path, monkeypatch: p
         BadInput, match=r"there is no params.yaml in .*: start this in the checkout, or set DIGITS_HOME"
     ):
         workspace.held().__enter__()
+
+
+@pytest.mark.parametrize("torn", ["schema: '2.0'\nstages:\n  ingest:\n    cmd: py", "<<<<<<< HEAD\n=======\n", ""])
+def test_a_torn_lock_of_the_checkout_is_no_state_to_go_on_from(checkout: Workspace, torn: str):
+    (checkout.folder / "dvc.lock").write_text(torn)
+    with workspace.held() as place:
+        assert not (place / "dvc.lock").exists() and "ingest" in workspace.stale(place)
+    assert (checkout.folder / "dvc.lock").read_text() == torn
