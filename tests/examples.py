@@ -1,6 +1,8 @@
-"""What the rooms say, as they say it: a window, a version's facts."""
+"""What the rooms say, as they say it: a window, a version's facts, a model's answers."""
 
 from typing import Any
+
+import numpy as np
 
 from pipeline.monitoring.windows import Window
 from pipeline.registry.records import Facts
@@ -28,3 +30,12 @@ def facts(**metrics: float) -> Facts:
         verdict=None,
         replaced=None,
     )
+
+
+def answers(seed: int, n: int, sharpness: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (n,) and probabilities (n, 10) of a model that is right most of the time."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 10, n).astype(np.uint8)
+    logits = rng.normal(size=(n, 10)) + sharpness * np.eye(10)[labels]
+    powers = np.exp(logits)
+    return labels, (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)

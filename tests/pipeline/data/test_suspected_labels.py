@@ -1,15 +1,7 @@
 import numpy as np
+from examples import answers
 
 from pipeline.data import suspected_labels
-
-
-def answers(seed: int, n: int, sharpness: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (n,) and probabilities (n, 10) of a model that is right most of the time."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 10, n).astype(np.uint8)
-    logits = rng.normal(size=(n, 10)) + sharpness * np.eye(10)[labels]
-    powers = np.exp(logits)
-    return labels, (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def test_planted_wrong_labels_are_suspected_the_clearest_first():

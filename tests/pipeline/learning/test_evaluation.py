@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from examples import answers
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, log_loss, precision_score, recall_score
@@ -19,15 +20,6 @@ PROBABILITIES[0, 0] = 1
 PROBABILITIES[1, [1, 7]] = 0.25, 0.75
 PROBABILITIES[2, [2, 3]] = 0.5, 0.3
 PROBABILITIES[2, 8] = 0.2
-
-
-def answers(seed: int, n: int, sharpness: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (n,) and probabilities (n, 10) of a model that is right most of the time."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 10, n).astype(np.uint8)
-    logits = rng.normal(size=(n, 10)) + sharpness * np.eye(10)[labels]
-    powers = np.exp(logits)
-    return labels, (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 @pytest.mark.parametrize(("count", "each"), [(1000, 100), (500, 50), (1900, 190), (5000, 190)])
