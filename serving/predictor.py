@@ -90,7 +90,7 @@ class Predictor:
                 try:
                     told = json.loads(line)
                 except ValueError:  # its stderr comes along, in which its libraries speak too
-                    log.info("the registry's watcher: %s", line.strip())
+                    log.warning("the registry's watcher: %s", line.strip())
                 else:
                     self.take(told)
 

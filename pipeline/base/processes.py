@@ -30,7 +30,6 @@ class Failed(Exception):
     def __init__(self, command: Sequence[str], code: int, said: str) -> None:
         words = " ".join(command).removeprefix(f"{sys.executable} -m ")[:80]
         super().__init__(f"`{words}` ended with {code}: {said or 'it said nothing'}")
-        self.code = code
 
 
 def call(

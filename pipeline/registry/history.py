@@ -18,7 +18,7 @@ from pipeline.registry.records import Event, Facts, Happening, Proof, Verdict
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 _EVENT = "event."  # tag keys: event.<UTC time>, so that they sort by time
 _VERDICT = "gate"  # a version's tag
@@ -67,8 +67,10 @@ def person() -> str:
 def events(client: MlflowClient, name: str) -> list[Event]:
     """Every decision on the model's versions, oldest first."""
     model = versions.find(client, name)
-    if model is None:
-        return []
+    return _events_of(model) if model else []
+
+
+def _events_of(model: RegisteredModel) -> list[Event]:
     kept = [Event.model_validate_json(model.tags[key]) for key in sorted(model.tags) if key.startswith(_EVENT)]
     in_use = model.aliases.get(versions.CHAMPION)
     return _took_effect(kept, in_use and str(in_use))
@@ -106,10 +108,10 @@ def verdict(version: ModelVersion) -> Verdict | None:
 def describe(client: MlflowClient, version: ModelVersion) -> Facts:
     """The version's facts; :class:`BadInput` if it was not registered by this pipeline."""
     versions.check_ours(version)
-    run = client.get_run(str(version.run_id))
+    run, model = client.get_run(str(version.run_id)), client.get_registered_model(version.name)
     number = str(version.version)
-    promotions = [e for e in events(client, version.name) if e.event == "promoted" and e.version == number]
-    pointing = versions.aliases(client, version.name)
+    promotions = [e for e in _events_of(model) if e.event == "promoted" and e.version == number]
+    pointing = {alias: str(pointed) for alias, pointed in model.aliases.items()}
     return Facts(
         model=version.name,
         version=number,
