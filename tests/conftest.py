@@ -14,9 +14,9 @@ from workspace import Workspace
 settings.register_profile("here", deadline=None, derandomize=True)
 settings.load_profile("here")
 
-# What two workers begin with, so that neither waits for what the other makes: the longest file, which needs nothing of
-# others; the one that has the demo made; the one that has the other workspace made while there is a demo to be used.
-FIRST = ("test_schedule.py", "test_following.py", "test_lineage.py")
+# What two workers begin with, so that neither waits for what the other makes: a file that has the demo made, and a long
+# one that needs nothing of others; then the two longest.
+FIRST = ("test_following.py", "test_fitting.py", "test_schedule.py", "test_lineage.py")
 Once = Callable[[str, Callable[[Path], object]], Path]
 
 
@@ -60,12 +60,6 @@ def demo(once: Once) -> Workspace:
             lambda place: Workspace.new(place, short=False).digits("run", "--dataset", "digits", "--recipe", "fast"),
         )
     )
-
-
-@pytest.fixture(scope="session")
-def trained(once: Once) -> Workspace:
-    """A workspace in which `digits run` was typed once, never interrupted. Whoever wants to change it takes a copy."""
-    return Workspace(once("trained", lambda place: Workspace.new(place).digits("run")))
 
 
 @pytest.fixture(scope="session")

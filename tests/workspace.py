@@ -25,7 +25,8 @@ PARTS = (
     *("data/batches/README.md", "data/incoming/README.md"),
 )
 # A short training: these tests are about the pipeline, tests/behaviour is about the model.
-SHORT = {"epochs": "2", "min_steps_per_epoch": "20", "min_accuracy": "0.3", "min_recall": "0.0", "max_gap": "1.0"}
+SHORT = {"epochs": "2", "min_steps_per_epoch": "20", "corrupted": "50"}
+LENIENT = {"min_accuracy": "0.3", "min_recall": "0.0", "max_gap": "1.0"}  # so that what learnt so little may pass
 # Where MLflow's tables hold the address of a file.
 REGISTRY_PLACES = (
     ("experiments", "artifact_location"),
@@ -52,7 +53,9 @@ class Workspace:
             shutil.copy(ROOT / part, folder / part)
         for room in ("flows", "pipeline", "serving"):
             shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
-        workspace.edit("dataset", "digits", **(SHORT if short else {}))
+        workspace.edit("dataset", "digits")
+        if short:
+            workspace.shorten()
         for command in (["init", "-q"], ["add", "-A"]):
             subprocess.run(["git", *command], cwd=folder, check=True)
         workspace.commit("a clone")
@@ -82,6 +85,10 @@ class Workspace:
         self.run(sys.executable, "-m", "pipeline.register")
         for path, text in kept.items():
             path.write_text(text)
+
+    def shorten(self) -> None:
+        """Let trainings from now on take seconds."""
+        self.edit(**SHORT, **LENIENT)
 
     def edit(self, key: str = "", value: str = "", **more: str) -> None:
         """Set keys of params.yaml, each by its last name at its first place (of the recipes, fast's)."""

@@ -59,9 +59,9 @@ def registry(postgres: str, database: str, workspace: Workspace) -> dict[str, st
 
 
 @pytest.fixture(scope="module")
-def workspace(postgres: str, trained: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def workspace(postgres: str, demo: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """One that is trained, and a registry in Postgres that never saw its model."""
-    workspace = trained.copy(tmp_path_factory.mktemp("postgres") / "workspace")
+    workspace = demo.copy(tmp_path_factory.mktemp("postgres") / "workspace")
     (workspace.folder / "mlflow.db").unlink()
     workspace.more = registry(postgres, "mlflow", workspace)
     return workspace

@@ -21,9 +21,9 @@ DVC = (sys.executable, "-m", "dvc")
 
 
 @pytest.fixture(scope="module")
-def trained(trained: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def trained(demo: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A copy for this file: its tests change what is in it and bring it back."""
-    return trained.copy(tmp_path_factory.mktemp("trained") / "workspace")
+    return demo.copy(tmp_path_factory.mktemp("trained") / "workspace")
 
 
 class Typed(NamedTuple):

@@ -11,8 +11,8 @@ from waiting import until
 from workspace import ROOT, Workspace
 
 STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
-# What a kill could leave half done: the swap of the data, a training with its checkpoint, a version in the registry.
-STAGES_WITH_A_STATE = ["ingest", "train", "register"]
+
+pytestmark = pytest.mark.slow  # what a kill leaves half done has a short test in each room
 
 
 def kill_in(workspace: Workspace, stage: str) -> None:
@@ -32,15 +32,15 @@ def kill_in(workspace: Workspace, stage: str) -> None:
     until(lambda: not processes_of(workspace.folder), "the end of what it had started")
 
 
-@pytest.mark.parametrize("stages", [STAGES_WITH_A_STATE, pytest.param(STAGES, marks=pytest.mark.slow)], ids=len)
 def test_killed_in_its_stages_the_pipeline_ends_with_the_weights_of_an_uninterrupted_run(
-    trained: Workspace, new_workspace: Callable[[], Workspace], stages: list[str]
+    new_workspace: Callable[[], Workspace],
 ):
-    workspace = new_workspace()
-    for stage in stages:
-        kill_in(workspace, stage)
-    done = workspace.digits("run")
+    uninterrupted, killed = new_workspace(), new_workspace()
+    uninterrupted.digits("run")
+    for stage in STAGES:
+        kill_in(killed, stage)
+    done = killed.digits("run")
     assert "gate: version 1 promoted" in done.stdout
     for name in ("models/weights.sha256", "reports/metrics.json", "data/raw/manifest.json"):
-        assert (workspace.folder / name).read_text() == (trained.folder / name).read_text()
-    assert len(json.loads(workspace.digits("history", "--json").stdout)) == 1
+        assert (killed.folder / name).read_text() == (uninterrupted.folder / name).read_text()
+    assert len(json.loads(killed.digits("history", "--json").stdout)) == 1
