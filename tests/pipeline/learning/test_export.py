@@ -1,5 +1,6 @@
 """Does a fitted network leave TensorFlow as it is, and as the same bytes from any process?"""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -56,26 +57,25 @@ def test_an_export_that_differs_is_refused_and_leaves_no_file(workspace: Path, m
     assert not list(workspace.glob("*.onnx"))
 
 
-EXPORT = """
-import sys
-from pathlib import Path
-import numpy as np
-from pipeline.base.params import Network
-from pipeline.learning import export, networks
-from pipeline.learning.backend import keras
-keras.utils.set_random_seed(0)
-network = Network.model_validate({"name": "strided", "filters": 4, "dropout": 0.3})
-model = networks.shift_averaged(networks.build(network))
-export.save_keras(model, Path(sys.argv[1]) / "model.keras")
-export.export_onnx(model, Path(sys.argv[1]) / "model.onnx", np.zeros((2, 28, 28), np.uint8))
-"""
+def leave(folder: Path) -> None:
+    """The two files of one small model."""
+    keras.utils.set_random_seed(0)
+    network = Network.model_validate(
+        {"name": "conv-blocks", "blocks": 1, "filters": 4, "batch_norm": True, "dropout": 0.3}
+    )
+    model = networks.shift_averaged(networks.build(network))
+    export.save_keras(model, folder / "model.keras")
+    export.export_onnx(model, folder / "model.onnx", IMAGES)
 
 
 def test_the_files_of_one_model_are_the_same_bytes_from_every_process(workspace: Path):
-    for seed in ("1", "2"):
-        (workspace / seed).mkdir()
-        environment = {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed}
-        subprocess.run([sys.executable, "-c", EXPORT, seed], env=environment, check=True, capture_output=True)
+    for process in ("1", "2"):
+        (workspace / process).mkdir()
+    leave(workspace / "1")
+    code = "import sys, pathlib, test_export; test_export.leave(pathlib.Path(sys.argv[1]))"
+    search = [str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)]
+    environment = {"PYTHONPATH": os.pathsep.join(search), "PYTHONHASHSEED": "2"}
+    subprocess.run([sys.executable, "-c", code, "2"], env=environment, check=True, capture_output=True)
     for name in ("model.keras", "model.onnx"):
         assert files.sha256_file(workspace / "1" / name) == files.sha256_file(workspace / "2" / name), name
     loaded = keras.models.load_model(workspace / "1/model.keras", compile=False, safe_mode=True)
