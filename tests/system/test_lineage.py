@@ -1,9 +1,10 @@
 """What comes after a run, in a real workspace: new data, a version made again, and old ones pruned."""
 
 import json
-import re
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,8 +21,10 @@ def workspace(demo: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Work
     return workspace
 
 
-def told(workspace: Workspace, *arguments: str, code: int = 0) -> dict:
-    return dict(json.loads(workspace.digits(*arguments, "--json", code=code).stdout))
+@pytest.fixture
+def told(workspace: Workspace, typed: Callable[..., Any]) -> Callable[..., dict]:
+    """Types `digits … --json` and reads the answer."""
+    return lambda *arguments, code=0: dict(json.loads(typed(workspace, *arguments, "--json", code=code).stdout))
 
 
 def write_batch(workspace: Workspace, name: str, shift: int = 1) -> Path:
@@ -32,44 +35,48 @@ def write_batch(workspace: Workspace, name: str, shift: int = 1) -> Path:
     return path
 
 
-def test_an_accepted_batch_is_trained_on_and_judged_by(workspace: Workspace):
+def test_an_accepted_batch_is_trained_on_and_judged_by(
+    workspace: Workspace, told: Callable[..., dict], typed: Callable[..., Any]
+):
     before = json.loads((workspace.folder / "data/raw/manifest.json").read_text())["counts"]
-    event = told(workspace, "add-batch", str(write_batch(workspace, "new.npz")), "--by", "ada")
+    event = told("add-batch", str(write_batch(workspace, "new.npz")), "--by", "ada")
     assert event["event"] == "accepted" and event["by"] == "ada" and event["retraining"] is False
     assert (workspace.folder / f"data/batches/{event['batch']}.dvc").is_file()
-    outcome = told(workspace, "run")
+    outcome = told("run")
     manifest = json.loads((workspace.folder / "data/raw/manifest.json").read_text())
     assert manifest["batches"] == [event["batch"]]
     assert manifest["counts"]["train"] == before["train"] + event["counts"]["train"]
     verdict = outcome["decision"]["verdict"]
     assert verdict["recent_images"] == event["counts"]["recent"] > 50
     assert outcome["decision"]["event"] == "refused" and verdict["recent"]["outcome"] == "worse"  # two epochs are few
-    again = workspace.digits("add-batch", "new.npz", code=2)
+    again = typed(workspace, "add-batch", "new.npz", code=2)
     assert f"new.npz is known: accepted as {event['batch']}" in again.stderr
 
 
-def test_a_quarantined_batch_ends_with_1_and_an_alert(workspace: Workspace):
+def test_a_quarantined_batch_ends_with_1_and_an_alert(
+    workspace: Workspace, told: Callable[..., dict], typed: Callable[..., Any]
+):
     train = splits.load(workspace.folder / "data/raw/train")
     path = workspace.folder / "inverted.npz"
     np.savez(path, allow_pickle=False, images=255 - train.images, labels=train.labels)
-    done = workspace.digits("add-batch", "inverted.npz", code=1)
+    done = typed(workspace, "add-batch", "inverted.npz", code=1)
     assert "quarantined: moved to data/quarantine/" in done.stdout and "look inverted" in done.stdout
     assert not path.exists()
     alerts = (workspace.folder / "reports/alerts.jsonl").read_text()
     assert '"quarantined"' in alerts and "inverted.npz" in alerts
-    assert told(workspace, "champion")["version"]
+    assert told("champion")["version"]
 
 
-def test_a_version_is_made_again_from_its_commit_params_and_data(workspace: Workspace):
+def test_a_version_is_made_again_from_its_commit_params_and_data(workspace: Workspace, told: Callable[..., dict]):
     latest = max(registered(workspace), key=int)
-    found = told(workspace, "reproduce", latest)
+    found = told("reproduce", latest)
     assert found["agrees"] and found["data"] and found["weights"]["agrees"]
     assert found["metrics"] and all(one["agrees"] for one in found["metrics"].values())
     assert found["machine"]["here"] == found["machine"]["recorded"] != "unknown"
 
 
 @pytest.mark.slow
-def test_a_version_that_comes_out_otherwise_is_told(workspace: Workspace):
+def test_a_version_that_comes_out_otherwise_is_told(workspace: Workspace, told: Callable[..., dict]):
     """The training code of the recorded commit is not what it was: stands for any change that nobody recorded."""
     path = workspace.folder / "pipeline/learning/fitting.py"
     whole = path.read_text()
@@ -82,30 +89,30 @@ def test_a_version_that_comes_out_otherwise_is_told(workspace: Workspace):
     commit = workspace.run("git", "rev-parse", "HEAD~1").stdout.strip()
     tag = f"set_model_version_tag('digits-cnn', '{latest}', 'git_commit', '{commit}')"
     workspace.run("python", "-c", f"from pipeline.registry import versions; versions.connect().{tag}")
-    found = told(workspace, "reproduce", latest, code=1)
+    found = told("reproduce", latest, code=1)
     assert not found["agrees"] and not found["weights"]["agrees"] and found["data"]
 
 
-def test_prune_says_what_would_go_and_removes_only_that(workspace: Workspace):
+def test_prune_says_what_would_go_and_removes_only_that(
+    workspace: Workspace, told: Callable[..., dict], typed: Callable[..., Any]
+):
     workspace.edit("versions", "1", days="1")
-    for name in ("one that is refused", "one that waits"):
-        workspace.register_again(name)
+    workspace.register_again("one that waits")  # the one before is refused, and has no alias any more
     with sqlite3.connect(workspace.folder / "mlflow.db") as registry:
         registry.execute("UPDATE model_versions SET creation_time = 1")
-    planned = told(workspace, "prune", "--dry-run")
+    planned = told("prune", "--dry-run")
     assert planned["removed"] and planned["kept"]
-    champion, versions = told(workspace, "champion"), registered(workspace)
+    champion, versions = told("champion"), registered(workspace)
     assert planned["kept"][champion["version"]] == "is champion"
     assert registered(workspace) == versions  # nothing went
-    done = told(workspace, "prune")
+    done = told("prune")
     assert done["removed"] == planned["removed"]
     assert registered(workspace) == versions - set(done["removed"])
-    assert told(workspace, "champion") == champion
+    assert told("champion") == champion
     assert "didn't change" in workspace.run("dvc", "repro").stdout  # nothing that the workspace needs is gone
-    assert re.search(r"digits-cnn: would remove versions: none", workspace.digits("prune", "--dry-run").stdout)
+    assert "digits-cnn: would remove versions: none" in typed(workspace, "prune", "--dry-run").stdout
 
 
 def registered(workspace: Workspace) -> set[str]:
-    code = "from pipeline.registry import versions; client = versions.connect(); "
-    code += "print(*[version.version for version in client.search_model_versions()])"
-    return set(workspace.run("python", "-c", code).stdout.split())
+    with sqlite3.connect(workspace.folder / "mlflow.db") as registry:
+        return {str(version) for (version,) in registry.execute("SELECT version FROM model_versions")}

@@ -3,8 +3,9 @@
 import json
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +14,6 @@ import yaml
 from PIL import Image, ImageDraw
 from workspace import ROOT, Workspace
 
-import cli
 from pipeline import run
 
 STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
@@ -26,30 +26,9 @@ def trained(demo: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Worksp
     return demo.copy(tmp_path_factory.mktemp("trained") / "workspace")
 
 
-class Typed(NamedTuple):
-    stdout: str
-    stderr: str
-
-
 @pytest.fixture
-def type_digits(
-    trained: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Typed]:
-    """`digits` in the workspace, and in this process: one of its own imports for three seconds."""
-    monkeypatch.chdir(trained.folder)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-    def typed(*arguments: str, code: int = 0) -> Typed:
-        ended: object = 0
-        try:
-            cli.main(list(arguments))
-        except SystemExit as end:
-            ended = end.code
-        said = Typed(*capsys.readouterr())
-        assert ended == code, said.stderr
-        return said
-
-    return typed
+def type_digits(trained: Workspace, typed: Callable[..., Any]) -> Callable[..., Any]:
+    return partial(typed, trained)
 
 
 def everything_in(folder: Path) -> dict[str, int]:
@@ -96,7 +75,7 @@ def test_the_run_ends_with_the_champion_its_accuracy_and_the_report(trained: Wor
     assert last == f"champion: digits-cnn version 1, test accuracy {accuracy:.2%}, report reports/index.html"
 
 
-def test_every_command_says_the_same_in_text_and_json(trained: Workspace, type_digits: Callable[..., Typed]):
+def test_every_command_says_the_same_in_text_and_json(trained: Workspace, type_digits: Callable[..., Any]):
     champion = json.loads(type_digits("champion", "--json").stdout)
     assert champion["version"] == "1" and champion["aliases"] == ["champion"]
     assert champion["weights_sha256"] == (trained.folder / "models/weights.sha256").read_text().strip()
@@ -146,7 +125,7 @@ def test_predict_reads_a_picture_without_tensorflow(trained: Workspace):
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(
-    trained: Workspace, type_digits: Callable[..., Typed], arguments: tuple[str, ...], line: str
+    trained: Workspace, type_digits: Callable[..., Any], arguments: tuple[str, ...], line: str
 ):
     (trained.folder / "empty.png").touch()
     before = everything_in(trained.folder)
