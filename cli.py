@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from pipeline.base import places
-from pipeline.base.errors import BadInput, one_line
+from pipeline.base.errors import BadInput, one_line, printable
 from pipeline.registry import faults
 
 CTRL_C = 130
@@ -148,7 +148,7 @@ def predict_files(files: Pictures, as_json: AsJson = False, model: Model = None)
     from pipeline.registry import snapshot
 
     name = _model_name(model)
-    images = [framing.frame(Path(path), path) for path in files]
+    images = [framing.frame(Path(path), printable(path)) for path in files]
     version, onnx = snapshot.champion_file(name)
     session = inference.open_model(onnx)
     answers: list[dict[str, Any]] = []
@@ -156,7 +156,7 @@ def predict_files(files: Pictures, as_json: AsJson = False, model: Model = None)
         probabilities = inference.run(session, image[None])[0]
         digit = int(probabilities.argmax())
         answers.append({"file": path, "digit": digit, "probabilities": [round(float(p), 6) for p in probabilities]})
-    lines = [f"{a['file']}: {a['digit']} ({max(a['probabilities']):.1%})" for a in answers]
+    lines = [f"{printable(a['file'])}: {a['digit']} ({max(a['probabilities']):.1%})" for a in answers]
     _print(as_json, {"model": name, "version": version, "answers": answers}, "\n".join(lines))
 
 

@@ -17,6 +17,8 @@ from schedule_box import SUPERVISOR, Box, processes_of, set_schedule, worker_of
 from waiting import WAIT, until
 from workspace import ROOT, Workspace
 
+from pipeline.base import places
+
 
 @pytest.fixture(scope="module")
 def box(new_workspace: Callable[[], Workspace]) -> Iterator[Box]:
@@ -143,6 +145,16 @@ def answers(box: Box) -> bool:
         return box.client.get(f"{box.url}/health").is_success
     except httpx.HTTPError:
         return False
+
+
+def test_the_password_is_in_no_command_line_and_in_no_file_but_its_own(box: Box):
+    """After all of these runs: in no log, no lock, no registry, no worktree and no artifact."""
+    own = box.workspace.folder / places.PREFECT_PASSWORD
+    secret = own.read_text().strip().split(":")[1].encode()
+    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.is_file()]
+    assert not any(secret in line for line in lines)
+    files = [path for path in box.workspace.folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert [path for path in files if secret in path.read_bytes()] == [own]
 
 
 def test_a_kill_takes_everything_along(box: Box):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -460,23 +461,16 @@ def test_a_full_disk_while_registering_is_one_line_and_leaves_nothing(
     assert registration.register(client, PARAMS).version == 2
 
 
-def test_a_run_whose_process_was_killed_is_ended_by_the_next_registration(
-    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
-):
-    write_model()
-
-    def cut_off(*_: object) -> None:
-        raise CutOff
-
-    with monkeypatch.context() as patch, pytest.raises(CutOff):
-        patch.setattr(registration, "_log_model", cut_off)
-        patch.setattr(mlflow, "end_run", lambda *_: None)
-        patch.setattr(artifacts, "discard", lambda *_: None)
-        registration.register(client, PARAMS)
-    (killed,) = left_running(client)
-    mlflow.tracking.fluent._active_run_stack.set([])  # of the process that was killed
-    registration.register(client, PARAMS)
-    assert left_running(client) == [] and client.get_run(killed.info.run_id).info.status == "KILLED"
+def test_a_run_whose_process_was_killed_is_ended_by_the_next_registration(client: MlflowClient):
+    challenge(client, 1)
+    place = versions.experiment(client, NAME)
+    killed, elsewhere = (
+        client.create_run(place, tags={registration.REGISTERS_ON: host}).info.run_id
+        for host in (socket.gethostname(), "another machine")
+    )
+    challenge(client)
+    assert client.get_run(killed).info.status == "KILLED"
+    assert [run.info.run_id for run in left_running(client)] == [elsewhere]
 
 
 def test_another_user_does_not_read_the_registry(client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
