@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
@@ -28,6 +27,7 @@ from pipeline.registry import artifacts, lineage, versions
 
 PINNED_IMAGES = 256
 REFERENCE_IMAGES = 10_000  # of val, evenly spread: what the monitor compares with
+STORING_SECONDS = 600.0  # for another registration to store its files
 REGISTERS_ON = "registers_on"  # a run's tag: the machine whose process it is
 REQUIREMENTS = ("mlflow", "numpy", "onnx", "onnxruntime")  # what answering takes; TensorFlow is not among it
 
@@ -37,8 +37,7 @@ def register(client: MlflowClient, params: Params) -> ModelVersion:
     or stays champion."""
     name = versions.model_name(params.dataset)
     digest = places.WEIGHTS_DIGEST.read_text().strip()
-    files.private_folder((places.home() / places.REGISTRATION_LOCK).parent)
-    with FileLock(places.home() / places.REGISTRATION_LOCK):  # not the registry's: files are stored meanwhile
+    with versions.alone(places.REGISTRATION_LOCK, STORING_SECONDS):  # not the registry's lock: files are stored
         versions.create(client, name)
         version = versions.with_weights(client, name, digest) or _new_version(client, name, digest, params)
     with versions.locked():

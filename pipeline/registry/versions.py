@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.base import files, places
@@ -79,18 +80,20 @@ def locked() -> Iterator[None]:
 
     A registry in Postgres is locked for every machine, by an advisory lock; another one for this machine.
     """
-    with _locked_in_postgres() if places.tracking_uri().startswith("postgresql") else _locked_here():
+    in_postgres = places.tracking_uri().startswith("postgresql")
+    with _locked_in_postgres() if in_postgres else alone(places.REGISTRY_LOCK, LOCK_SECONDS):
         yield
 
 
 @contextmanager
-def _locked_here() -> Iterator[None]:
+def alone(lock: Path, seconds: float) -> Iterator[None]:
+    """One process of this machine at a time; :class:`TemporaryFault` if another one does not end within so long."""
     from filelock import FileLock, Timeout
 
-    path = places.home() / places.REGISTRY_LOCK
+    path = places.home() / lock
     files.private_folder(path.parent)
     try:
-        with FileLock(path, timeout=LOCK_SECONDS):
+        with FileLock(path, timeout=seconds):
             yield
     except Timeout:
         raise TemporaryFault(f"{path} is held by {_HOLDER}") from None
