@@ -3,7 +3,7 @@
 #   docker run --rm -v digits:/workspace digits run --dataset digits      the pipeline
 #   docker run --rm -v digits:/workspace -v "$PWD:/in" digits predict /in/seven.png
 #   docker run --rm -v digits:/workspace -p 127.0.0.1:8000:8000 digits serve --host 0.0.0.0
-FROM python:3.11-slim AS build
+FROM python:3.11-slim@sha256:9c900dea9e8fb7e16277c179b555cc72d29a352dbc33cff48ad5a0412fd5bfc7 AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 VIRTUAL_ENV=/venv
 WORKDIR /app
 COPY bootstrap.lock requirements.lock ./
@@ -17,7 +17,7 @@ COPY serving serving
 RUN /venv/bin/uv pip install --no-cache --no-deps --no-build-isolation --editable . \
     && python -m compileall -q .
 
-FROM python:3.11-slim
+FROM python:3.11-slim@sha256:9c900dea9e8fb7e16277c179b555cc72d29a352dbc33cff48ad5a0412fd5bfc7
 ENV PATH=/venv/bin:$PATH HOME=/workspace \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     DO_NOT_TRACK=1 DVC_NO_ANALYTICS=1 MLFLOW_DISABLE_TELEMETRY=true ORT_DISABLE_TELEMETRY=1 GIT_PYTHON_REFRESH=quiet \

@@ -15,8 +15,11 @@ demo: install ## install, then run everything on the digits that ship with sciki
 run: install ## install, then run everything on MNIST (from MNIST_DIR if set, else downloaded)
 	@digits run --dataset mnist --recipe default
 
-schedule: install ## retrain by schedule on this machine: Prefect's server, a worker and prefect.yaml, until Ctrl-C
-	@exec python -m flows.schedule $(if $(PORT),--port $(PORT))
+schedule: .cache/prefect/running ## retrain by schedule on this machine: Prefect's server, a worker and prefect.yaml, until Ctrl-C
+
+# A file, as make removes it when it is told to end: that is how its recipe hears of a SIGINT that make alone is sent.
+.cache/prefect/running: install
+	@exec python -m flows.schedule --of-make $(if $(PORT),--port $(PORT))
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev

@@ -11,7 +11,8 @@ import typer
 from typer.core import TyperGroup
 
 from pipeline.base import places
-from pipeline.base.errors import BadInput, one_line
+from pipeline.base.errors import BadInput, one_line, printable
+from pipeline.registry import faults
 
 CTRL_C = 130
 
@@ -49,10 +50,9 @@ def main(argv: list[str] | None = None) -> None:
         except typer.TyperException as error:
             raise BadInput(_wrong_use(error)) from None
         except Exception as error:
-            if not _is_the_registry_s(error):
-                raise
-            said = " ".join(str(error).split())[:300]
-            raise BadInput(f"the registry (MLFLOW_TRACKING_URI) cannot do that or does not answer: {said}") from None
+            if fault := faults.of(error):
+                raise fault from None
+            raise
         if code == CTRL_C:  # Typer caught it
             raise KeyboardInterrupt
     if code:
@@ -64,11 +64,6 @@ def _wrong_use(error: typer.TyperException) -> str:
     said, context = " ".join(error.format_message().split()).rstrip("."), getattr(error, "ctx", None)
     command = context.command_path if context else "digits"
     return f"{said[0].lower()}{said[1:]} (see `{command} --help`)"
-
-
-def _is_the_registry_s(error: Exception) -> bool:
-    """Whether MLflow or its database raised it."""
-    return any(kind.__module__.startswith(("mlflow.", "sqlalchemy.")) for kind in type(error).__mro__)
 
 
 def _datasets() -> list[str]:
@@ -153,7 +148,7 @@ def predict_files(files: Pictures, as_json: AsJson = False, model: Model = None)
     from pipeline.registry import snapshot
 
     name = _model_name(model)
-    images = [framing.frame(Path(path), path) for path in files]
+    images = [framing.frame(Path(path), printable(path)) for path in files]
     version, onnx = snapshot.champion_file(name)
     session = inference.open_model(onnx)
     answers: list[dict[str, Any]] = []
@@ -161,7 +156,7 @@ def predict_files(files: Pictures, as_json: AsJson = False, model: Model = None)
         probabilities = inference.run(session, image[None])[0]
         digit = int(probabilities.argmax())
         answers.append({"file": path, "digit": digit, "probabilities": [round(float(p), 6) for p in probabilities]})
-    lines = [f"{a['file']}: {a['digit']} ({max(a['probabilities']):.1%})" for a in answers]
+    lines = [f"{printable(a['file'])}: {a['digit']} ({max(a['probabilities']):.1%})" for a in answers]
     _print(as_json, {"model": name, "version": version, "answers": answers}, "\n".join(lines))
 
 

@@ -1,8 +1,12 @@
 """What happened, told to Prefect: accepted data and drift are events that start a retraining (see prefect.yaml)."""
 
 import os
+from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
+from flows import password
 from pipeline.base import places
 from pipeline.data.batches import Filed
 from pipeline.monitoring.windows import Window
@@ -10,10 +14,26 @@ from pipeline.monitoring.windows import Window
 ACCEPTED, DRIFT = "digits.batch.accepted", "digits.drift"
 
 
-def api_url() -> str | None:
-    """The server that hears of events: PREFECT_API_URL, else that of a `make schedule` in this checkout."""
-    path = places.checkout() / places.PREFECT_ADDRESS
-    return os.environ.get("PREFECT_API_URL") or (path.read_text().strip() if path.is_file() else None)
+def find_server() -> bool:
+    """Point Prefect's client to the server that hears of events: PREFECT_API_URL's, else that of a `make schedule` that
+    runs in this checkout, with its password. False if there is none."""
+    if os.environ.get("PREFECT_API_URL"):
+        return True
+    top = places.checkout()
+    address, auth = top / places.PREFECT_ADDRESS, password.known(top)
+    if not address.is_file() or auth is None or not _is_up(top):
+        return False
+    os.environ |= {"PREFECT_API_URL": address.read_text().strip(), "PREFECT_API_AUTH_STRING": auth}
+    return True
+
+
+def _is_up(top: Path) -> bool:
+    """Whether a `make schedule` runs: of one that was killed the address stays, and its port is anybody's."""
+    try:
+        with FileLock(top / places.PREFECT_LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def accepted(batch: Filed) -> bool:
@@ -27,10 +47,8 @@ def drift(window: Window) -> bool:
 
 
 def _emit(event: str, resource: str, payload: dict[str, Any]) -> bool:
-    url = api_url()
-    if url is None:
+    if not find_server():
         return False
-    os.environ["PREFECT_API_URL"] = url
     import httpx
     from prefect.client.orchestration import get_client
     from prefect.events.schemas.events import Event, Resource

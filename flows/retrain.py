@@ -19,6 +19,7 @@ from pipeline import run
 from pipeline.base import errors, params, places, processes
 from pipeline.base.errors import TemporaryFault
 from pipeline.monitoring import alerts
+from pipeline.registry import faults
 
 RETRIES, FIRST_DELAY = 4, 30  # a network fault is tried again after 30 s, 1, 2 and 4 minutes
 
@@ -66,10 +67,17 @@ def stage(place: Path, name: str, force: bool = False) -> bool:
     return ran
 
 
-@task(cache_policy=NO_CACHE)
+@task(
+    cache_policy=NO_CACHE,
+    retries=RETRIES,
+    retry_delay_seconds=exponential_backoff(FIRST_DELAY),
+    retry_jitter_factor=0.5,
+    retry_condition_fn=_may_pass,
+)
 def judge(place: Path) -> run.Outcome:
-    """The gate for a challenger that was never judged; what `digits run` ends with."""
-    with contextlib.chdir(place):
+    """The gate for a challenger that was never judged; what `digits run` ends with. :class:`TemporaryFault` for a
+    registry that does not answer, or that another one holds."""
+    with contextlib.chdir(place), faults.told():
         return run.settle(params.load())
 
 

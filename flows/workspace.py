@@ -31,7 +31,7 @@ def held(dataset: str | None = None, recipe: str | None = None) -> Iterator[Path
     top = places.checkout()
     if not (top / places.PARAMS).is_file():
         raise BadInput(f"there is no params.yaml in {top}: start this in the checkout, or set DIGITS_HOME")
-    (top / places.RETRAIN_LOCK).parent.mkdir(exist_ok=True)
+    files.private_folder((top / places.RETRAIN_LOCK).parent)
     try:
         with FileLock(top / places.RETRAIN_LOCK, timeout=1):
             os.environ["MLFLOW_TRACKING_URI"] = places.tracking_uri(top)

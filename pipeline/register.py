@@ -4,12 +4,12 @@ reports/registration.json, which says what was registered and not under which nu
 from pipeline.base import files, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import one_line
-from pipeline.registry import registration, versions
+from pipeline.registry import faults, registration, versions
 
 
 def main() -> None:
-    client = versions.connect()
-    version = registration.register(client, params_file.load())
+    with faults.told():
+        version = registration.register(versions.connect(), params_file.load())
     facts = {key: version.tags[key] for key in ("weights_sha256", "onnx_sha256")}
     files.write_json(places.REGISTRATION, {"model": version.name, **facts, "card": version.description})
     print(f"register: {version.name} version {version.version} holds weights {facts['weights_sha256'][:12]}")

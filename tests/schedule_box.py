@@ -12,6 +12,7 @@ import yaml
 from waiting import WAIT, until
 from workspace import Workspace
 
+SUPERVISOR = b"processes.py\0"  # in the command line of the process that stands before another one
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
@@ -31,14 +32,28 @@ class Box:
         self.client = httpx.Client(timeout=WAIT, limits=httpx.Limits(max_keepalive_connections=0))
         self.start()
 
-    def start(self) -> None:
-        command = [sys.executable, "-u", "-m", "flows.schedule", "--port", str(self.port), "--query-seconds", "1"]
+    def start(self, *command: str) -> None:
+        """By the command of `make schedule`'s recipe, unless another one is given."""
+        recipe = (sys.executable, "-u", "-m", "flows.schedule", "--port", str(self.port), "--query-seconds", "1")
         self.log = (self.workspace.folder / "schedule.log").open("w")
         self.process = subprocess.Popen(
-            command, cwd=self.workspace.folder, env=self.workspace.environment(), stdout=self.log, stderr=self.log
+            command or recipe,
+            cwd=self.workspace.folder,
+            env=self.workspace.environment(),
+            stdout=self.log,
+            stderr=self.log,
         )
         until(lambda: self.said("Ctrl-C stops") or self.process.poll() is not None, "start")
         assert self.process.poll() is None, self.logs()
+        self.log_in()
+
+    def log_in(self) -> None:
+        """As its flows do: with the password, and a token against forged requests, which holds for an hour."""
+        name, password = (self.workspace.folder / ".cache/prefect/password").read_text().strip().split(":")
+        self.client.auth = (name, password)
+        told = until(lambda: self.client.get(f"{self.url}/csrf-token", params={"client": "tests"}), "a token")
+        token = told.raise_for_status().json()["token"]
+        self.client.headers.update({"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "tests"})
 
     def said(self, words: str) -> bool:
         return words in (self.workspace.folder / "schedule.log").read_text()
@@ -55,6 +70,9 @@ class Box:
     def post(self, path: str, **body: Any) -> Any:
         def accepted() -> httpx.Response | None:
             answer = self.client.post(f"{self.url}/{path}", json=body)
+            if answer.status_code == 403:  # the token is too old
+                self.log_in()
+                return None
             return None if answer.status_code == 503 else answer  # its SQLite is busy: Prefect's own client asks again
 
         answer = until(accepted, f"an answer to {path}")
@@ -119,7 +137,11 @@ def worker_of(box: Box) -> int:
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             line = (entry / "cmdline").read_bytes()
-            if b"worker\0start" in line and str((entry / "cwd").readlink()) == str(box.workspace.folder):
+            if (
+                SUPERVISOR not in line
+                and b"worker\0start" in line
+                and str((entry / "cwd").readlink()) == str(box.workspace.folder)
+            ):
                 return int(entry.name)
         except OSError:
             continue

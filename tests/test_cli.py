@@ -143,6 +143,12 @@ def test_add_batch_wants_a_path_or_the_corrections(digits: Digits, stand_in: Cal
             2,
             "error: the disk is full while writing m.onnx: free some",
         ),
+        (
+            OSError(30, "Read-only file system", "m\n.onnx"),
+            2,
+            "error: the disk is read-only while writing m\\n.onnx: mak",
+        ),
+        (PermissionError(13, "Permission denied", "m.onnx"), 2, "error: m.onnx is closed to this user: change its"),
         (KeyboardInterrupt(), 130, "error: stopped by Ctrl-C; the same command goes on from here\n"),
     ],
 )
@@ -154,11 +160,14 @@ def test_what_a_person_can_mend_ends_in_a_line_each(
     assert (ended, out) == (code, "") and err.startswith(line)
 
 
-def test_a_registry_that_does_not_answer_is_named(digits: Digits, stand_in: Callable[..., None]):
+def test_what_the_registry_refuses_is_one_line(digits: Digits, stand_in: Callable[..., None]):
     of_mlflow = type("MlflowException", (Exception,), {"__module__": "mlflow.exceptions"})
     stand_in("pipeline.registry.promotion", promote=fail(of_mlflow("API request\nfailed")))
-    line = "error: the registry (MLFLOW_TRACKING_URI) cannot do that or does not answer: API request failed\n"
-    assert digits("promote") == (2, "", line)
+    assert digits("promote") == (
+        2,
+        "",
+        "error: the registry (MLFLOW_TRACKING_URI) cannot do that: API request failed\n",
+    )
 
 
 def test_a_defect_keeps_a_plain_traceback():

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,9 +25,9 @@ class TemporaryFault(BadInput):
 def one_line() -> Iterator[None]:
     """End the process with one line on stderr instead of a traceback, for what a person can mend.
 
-    Exit code 2 for :class:`BadInput` (a message of several lines is several findings) and for a full disk,
-    75 (sysexits.h: temporary failure) for :class:`TemporaryFault`, 130 for Ctrl-C. Anything else is a defect and keeps
-    its traceback.
+    Exit code 2 for :class:`BadInput` (a message of several lines is several findings) and for a disk that is full or
+    cannot be written to, 75 (sysexits.h: temporary failure) for :class:`TemporaryFault`, 130 for Ctrl-C. Anything else
+    is a defect and keeps its traceback.
     """
     try:
         yield
@@ -34,13 +35,41 @@ def one_line() -> Iterator[None]:
         _end(str(error), os.EX_TEMPFAIL)
     except BadInput as error:
         _end(str(error), 2)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        where = f" while writing {error.filename}" if error.filename else ""
-        _end(f"the disk is full{where}: free some space and run the same command again", 2)
     except KeyboardInterrupt:
         _end("stopped by Ctrl-C; the same command goes on from here", 130)
+    except Exception as error:
+        if (fault := disk_fault(error)) is None:
+            raise
+        _end(fault, 2)
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what led to it."""
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__ or found.__context__
+
+
+def disk_fault(error: BaseException) -> str | None:
+    """One line on the disk, if it is what is behind the error: full, read-only, or closed to this user."""
+    for one in chain(error):
+        named = isinstance(one, OSError) and one.filename
+        where = f" while writing {printable(str(named))}" if named else ""
+        code = one.errno if isinstance(one, OSError) else None
+        database = getattr(one, "sqlite_errorname", "") if isinstance(one, sqlite3.Error) else ""
+        if code in (errno.ENOSPC, errno.EDQUOT) or database == "SQLITE_FULL":
+            return f"the disk is full{where}: free some space and run the same command again"
+        if code == errno.EROFS or database.startswith("SQLITE_READONLY"):
+            return f"the disk is read-only{where}: make it writable and run the same command again"
+        if isinstance(one, PermissionError) and named:
+            return f"{printable(str(named))} is closed to this user: change its permissions, or whose it is"
+    return None
+
+
+def printable(text: str) -> str:
+    """The text on one line, with what would break a line or speak to a terminal written out, as a newline as \\n."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def raise_again(fault: Path, otherwise: str) -> NoReturn:
@@ -54,7 +83,7 @@ def raise_again(fault: Path, otherwise: str) -> NoReturn:
 
 def _end(message: str, code: int) -> None:
     for line in message.splitlines():
-        print(f"error: {line}", file=sys.stderr, flush=True)
+        print(f"error: {printable(line)}", file=sys.stderr, flush=True)
     if path := os.environ.get(FAULT_FILE):
         with suppress(OSError):
             Path(path).write_text(json.dumps({"code": code, "message": message}), encoding="utf-8")

@@ -27,6 +27,19 @@ def atomic(path: Path | str) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def private_file(path: Path | str) -> None:
+    """Make an empty file that no other user may read, unless it is there: a database's, before its library does."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def private_folder(path: Path | str) -> None:
+    """Make a folder that no other user may enter, unless it is there."""
+    Path(path).mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
 def write_text(path: Path | str, text: str) -> None:
     with atomic(path) as part:
         part.write_text(text, encoding="utf-8")

@@ -3,6 +3,7 @@
 A stage is a grandchild of who runs it: `dvc repro` starts a shell, the shell starts Python. When the starter is killed,
 nothing tells them. So a small supervisor stands between, at the head of a process group of its own, and holds the end
 of a pipe: the kernel closes the pipe when the starter dies, however it dies, and the supervisor then kills the group.
+What asks the supervisor to stop (SIGINT, SIGTERM) it hands on to the command alone.
 """
 
 import os
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 
 SUPERVISOR = Path(__file__).resolve()
 
@@ -48,6 +50,11 @@ def dvc(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "dvc", *arguments]
 
 
+def supervised(command: Sequence[str]) -> list[str]:
+    """The command that runs another one for as long as its own standard input, a pipe of the starter's, is open."""
+    return [sys.executable, "-S", "-E", "-P", str(SUPERVISOR), *command]
+
+
 @contextmanager
 def started(
     command: Sequence[str], cwd: Path | None = None, env: dict[str, str] | None = None, to_stderr: bool = False
@@ -57,7 +64,7 @@ def started(
     At the end of the block it is waited for; if the block is left by an error, the whole group is killed.
     """
     process = subprocess.Popen(
-        [sys.executable, "-S", "-E", "-P", str(SUPERVISOR), *command],
+        supervised(command),
         cwd=cwd,
         env=env,
         stdin=subprocess.PIPE,
@@ -83,7 +90,21 @@ def started(
 def _supervise(command: Sequence[str]) -> int:
     """Run the command in this process group; its exit code, with 128 added to the number of a signal."""
     threading.Thread(target=_end_with_starter, daemon=True).start()
-    code = subprocess.call(command, stdin=subprocess.DEVNULL)
+    running: list[subprocess.Popen[bytes]] = []
+    asked: list[int] = []
+
+    def hand_on(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+        for process in running:
+            process.send_signal(number)
+
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, hand_on)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    for number in asked:  # while it was being started
+        process.send_signal(number)
+    running.append(process)
+    code = process.wait()
     return 128 - code if code < 0 else code
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from pipeline.base import clock, places
+from pipeline.base import clock, files, places
 from pipeline.base.errors import BadInput
 from pipeline.data.splits import Split
 from pipeline.digits import features
@@ -63,7 +63,7 @@ class InBatch(BadInput):
 def store(path: Path | None = None) -> Iterator[sqlite3.Connection]:
     """The store, made if it is not there; what is done in the block is committed whole, or not at all."""
     path = path or places.home() / places.SEEN
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.private_file(path)
     with closing(sqlite3.connect(path, timeout=WAIT_SECONDS)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")

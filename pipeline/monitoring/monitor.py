@@ -39,8 +39,8 @@ def look(client: MlflowClient, name: str, params: Params, folder: Path | None = 
     reference: the window, and Evidently's snapshot. None while too few images came in since the last look;
     :class:`BadInput` if there is no champion, or the folder holds too few."""
     champion = versions.champion(client, name)
-    files_of_champion, version = artifacts.download(client, champion), str(champion.version)
-    if not (files_of_champion / places.VERSION_REFERENCE).is_file():
+    version = str(champion.version)
+    if not (artifacts.download(client, champion) / places.VERSION_REFERENCE).is_file():
         raise BadInput(f"{name} version {version} was registered without a reference: train and promote anew")
     last = None
     if folder is None:
@@ -54,9 +54,10 @@ def look(client: MlflowClient, name: str, params: Params, folder: Path | None = 
         images = read_folder(folder)
         if len(images) < params.monitor.min_images:
             raise BadInput(f"a window needs {params.monitor.min_images} images, {folder} holds {len(images)}")
-        probabilities = inference.probabilities(files_of_champion / places.VERSION_ONNX, images)
+        probabilities = inference.probabilities(artifacts.onnx_file(client, champion), images)
         current = comparison.answered(features.describe(images), probabilities)
-    compared, snapshot = compare(pd.read_parquet(files_of_champion / places.VERSION_REFERENCE), current, params.monitor)
+    reference = artifacts.file(client, champion, places.VERSION_REFERENCE)
+    compared, snapshot = compare(pd.read_parquet(reference), current, params.monitor)
     window = Window(
         at=clock.now(),
         model=name,

@@ -15,20 +15,34 @@ from pipeline.registry import versions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
 
 def onnx_file(client: MlflowClient, version: ModelVersion) -> Path:
     """The version's ONNX model on this disk, its digest checked against the one it was registered with."""
+    return file(client, version, places.VERSION_ONNX)
+
+
+def file(client: MlflowClient, version: ModelVersion, name: str) -> Path:
+    """That file of the version on this disk, as it was registered; :class:`BadInput` if it is not."""
     versions.check_ours(version)
-    path = download(client, version) / places.VERSION_ONNX
-    if not path.is_file() or files.sha256_file(path) != version.tags["onnx_sha256"]:
+    path = download(client, version) / name
+    registered = versions.digests(version).get(name)  # of some files, an earlier release registered none
+    if not path.is_file() or (registered and files.sha256_file(path) != registered):
         shutil.rmtree(_kept(version), ignore_errors=True)  # a copy that was damaged here is fetched anew the next time
         raise BadInput(
-            f"the ONNX file of {version.name} version {version.version} is missing or not the one that was registered "
-            f"({path}): restore it from a backup, or `digits rollback`"
+            f"the file {path.name} of {version.name} version {version.version} is missing or not the one that was "
+            f"registered ({path}): restore it from a backup, or `digits rollback`"
         )
     return path
+
+
+def check(client: MlflowClient, version: ModelVersion) -> None:
+    """:class:`BadInput` unless every file of the version is the one that was registered."""
+    versions.check_ours(version)
+    for name in versions.digests(version):
+        file(client, version, name)
 
 
 def download(client: MlflowClient, version: ModelVersion) -> Path:
@@ -65,6 +79,14 @@ def erase(client: MlflowClient, version: ModelVersion) -> None:
         client.delete_run(version.run_id)
     if places.home() in folder.resolve().parents:  # a tracking server's own store is the server's to clean
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def discard(client: MlflowClient, run: Run) -> None:
+    """Remove the files of a run that registered nothing, where they lie on this disk."""
+    made = client.search_logged_models([run.info.experiment_id], filter_string=f"source_run_id = '{run.info.run_id}'")
+    for place in (run.info.artifact_uri, *(model.artifact_location for model in made)):
+        if _is_local(place):
+            shutil.rmtree(urlsplit(place).path, ignore_errors=True)
 
 
 def _place(client: MlflowClient, version: ModelVersion) -> str:

@@ -27,22 +27,42 @@ def promote(
     ``reason`` is a person's, kept in the history. Returns the event written to the history, or one that says
     ``unchanged`` where there is nothing to judge. :class:`BadInput` if there is no such version.
     """
-    with versions.locked():
-        event = _decided(client, name, params, number, reason)
+    while (event := _decided(client, name, params, number, reason)) is None:
+        pass  # somebody else's change came in between
     snapshot.refresh(client, name)  # so that `digits champion` need not ask
     return event
 
 
-def _decided(client: MlflowClient, name: str, params: Params, number: str, reason: str) -> Event:
-    champion = versions.aliased(client, name, versions.CHAMPION)
+def _rivals(client: MlflowClient, name: str, number: str) -> tuple[ModelVersion | None, ModelVersion | None]:
+    """The champion and the version to judge, as far as there are such."""
     challenger = versions.aliased(client, name, number) or (
         None if number == versions.CHALLENGER else versions.version(client, name, number)
     )
+    return versions.aliased(client, name, versions.CHAMPION), challenger
+
+
+def _numbers(rivals: tuple[ModelVersion | None, ModelVersion | None]) -> list[str | None]:
+    return [str(rival.version) if rival else None for rival in rivals]
+
+
+def _decided(client: MlflowClient, name: str, params: Params, number: str, reason: str) -> Event | None:
+    """What was judged and carried out; None if the rivals were no longer the same when it came to that. Judging takes
+    downloads and inference, and so the registry is locked for carrying it out alone."""
+    champion, challenger = rivals = _rivals(client, name, number)
     if challenger is None and champion is None:
         raise BadInput(f"{name} has no version to judge: run `dvc repro` to train and register one")
     if challenger is None or (champion and champion.version == challenger.version):
         return _unchanged(champion, "no challenger waits" if challenger is None else "it is the champion already")
     verdict = judge(client, challenger, champion, _unseen(name), params)
+    with versions.locked():
+        if _numbers(_rivals(client, name, number)) != _numbers(rivals):
+            return None
+        return _carry_out(client, challenger, champion, verdict, reason)
+
+
+def _carry_out(
+    client: MlflowClient, challenger: ModelVersion, champion: ModelVersion | None, verdict: Verdict, reason: str
+) -> Event:
     if verdict.promote:
         return history.crown(client, challenger, verdict, reason)
     previous = str(champion.version) if champion else None
@@ -101,6 +121,7 @@ def judge(
 
 
 def _candidate(client: MlflowClient, version: ModelVersion, test: Split, recent: Split) -> gate.Candidate:
+    artifacts.check(client, version)
     onnx = artifacts.onnx_file(client, version)
     model = inference.open_model(onnx)
     predicted, on_recent = (inference.run(model, split.images).argmax(axis=1) for split in (test, recent))
@@ -119,21 +140,31 @@ def rollback(client: MlflowClient, name: str, reason: str = "") -> Event:
     ``reason`` is kept in the history. Returns the event that was written. :class:`BadInput` if there is no earlier
     champion, or it fails the proof; the champion in use then stays.
     """
-    with versions.locked():
-        champion = versions.champion(client, name)
-        number = history.previous_champion(history.events(client, name))
-        if number is None:
-            raise BadInput(f"{name} has had no champion before version {champion.version}: there is nothing to undo")
-        version = versions.version(client, name, number)
-        event = history.reinstate(client, version, str(champion.version), prove(client, version), reason)
+    while (event := _undone(client, name, reason)) is None:
+        pass  # somebody else's change came in between
     snapshot.refresh(client, name)
     return event
 
 
+def _undone(client: MlflowClient, name: str, reason: str) -> Event | None:
+    """What was proven and undone; None if the history had gone on when it came to that, as in :func:`_decided`."""
+    champion, events = versions.champion(client, name), history.events(client, name)
+    number = history.previous_champion(events)
+    if number is None:
+        raise BadInput(f"{name} has had no champion before version {champion.version}: there is nothing to undo")
+    version = versions.version(client, name, number)
+    proof = prove(client, version)
+    with versions.locked():
+        if history.events(client, name) != events:
+            return None
+        return history.reinstate(client, version, str(champion.version), proof, reason)
+
+
 def prove(client: MlflowClient, version: ModelVersion) -> Proof:
     """Run a version on its pinned batch; :class:`BadInput` unless it answers as it did when registered."""
+    artifacts.check(client, version)
     onnx = artifacts.onnx_file(client, version)
-    with np.load(artifacts.download(client, version) / places.VERSION_PINNED, allow_pickle=False) as pinned:
+    with np.load(artifacts.file(client, version, places.VERSION_PINNED), allow_pickle=False) as pinned:
         images, recorded = pinned["images"], pinned["probabilities"]
     answered = inference.probabilities(onnx, images)
     difference = float(np.abs(answered - recorded).max())

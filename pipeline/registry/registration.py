@@ -4,7 +4,10 @@ Registering the same weights again finds the version that is there: a restored o
 """
 
 import json
+import socket
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 
 from pipeline.base import files, places
@@ -19,10 +23,12 @@ from pipeline.base.params import Params
 from pipeline.data import comparison, descriptions, splits
 from pipeline.digits.image import CLASSES, SIDE
 from pipeline.learning import inference
-from pipeline.registry import lineage, versions
+from pipeline.registry import artifacts, lineage, versions
 
 PINNED_IMAGES = 256
 REFERENCE_IMAGES = 10_000  # of val, evenly spread: what the monitor compares with
+STORING_SECONDS = 600.0  # for another registration to store its files
+REGISTERS_ON = "registers_on"  # a run's tag: the machine whose process it is
 REQUIREMENTS = ("mlflow", "numpy", "onnx", "onnxruntime")  # what answering takes; TensorFlow is not among it
 
 
@@ -31,9 +37,10 @@ def register(client: MlflowClient, params: Params) -> ModelVersion:
     or stays champion."""
     name = versions.model_name(params.dataset)
     digest = places.WEIGHTS_DIGEST.read_text().strip()
-    with versions.locked():
+    with versions.alone(places.REGISTRATION_LOCK, STORING_SECONDS):  # not the registry's lock: files are stored
         versions.create(client, name)
         version = versions.with_weights(client, name, digest) or _new_version(client, name, digest, params)
+    with versions.locked():
         champion = versions.aliased(client, name, versions.CHAMPION)
         if champion is None or champion.version != version.version:
             client.set_registered_model_alias(name, versions.CHALLENGER, version.version)
@@ -52,7 +59,7 @@ def _new_version(client: MlflowClient, name: str, digest: str, params: Params) -
         **lineage.data_digests(),
     }
     mlflow.set_tracking_uri(places.tracking_uri())
-    with mlflow.start_run(experiment_id=versions.experiment(client, name), tags=origin) as run:
+    with _run(client, versions.experiment(client, name), origin) as run:
         flat = pd.json_normalize(params.in_use()).iloc[0]
         mlflow.log_params({str(key): value for key, value in flat.items()})
         mlflow.log_metrics(
@@ -63,16 +70,36 @@ def _new_version(client: MlflowClient, name: str, digest: str, params: Params) -
         for path in (places.EVALUATION, places.CURVES, places.VALIDATION, places.DRIFT):
             (mlflow.log_artifacts if path.is_dir() else mlflow.log_artifact)(str(path), f"reports/{path.stem}")
         card = model_card(params, metrics, manifest)
-        model_uri = _log_model(card)
+        model_uri, digests = _log_model(card)
         tags = {
             **origin,
             "machine": lineage.machine(),
             "fitted": training["fitted"],
             "weights_sha256": digest,
             "onnx_sha256": files.sha256_file(places.ONNX),
+            "files_sha256": json.dumps(digests),
             "metrics": json.dumps(metrics),
         }
-        return client.create_model_version(name, model_uri, run.info.run_id, tags=tags, description=card)
+        with versions.locked():
+            return client.create_model_version(name, model_uri, run.info.run_id, tags=tags, description=card)
+
+
+@contextmanager
+def _run(client: MlflowClient, experiment: str, tags: dict[str, str]) -> Iterator[Run]:
+    """A run to register in. One that a fault ends leaves no files, and is not left running; neither is one of this
+    machine that was killed."""
+    import mlflow
+
+    here = {REGISTERS_ON: socket.gethostname()}
+    cut_off = f"attributes.status = 'RUNNING' and tags.{REGISTERS_ON} = '{here[REGISTERS_ON]}'"
+    for run in client.search_runs([experiment], cut_off):  # whose process is dead: one registers at a time
+        client.set_terminated(run.info.run_id, "KILLED")
+    with mlflow.start_run(experiment_id=experiment, tags={**tags, **here}) as run:
+        try:
+            yield run
+        except BaseException:
+            artifacts.discard(client, run)  # first, as on a full disk there is no room to write down how it ended
+            raise
 
 
 def _timing(digest: str) -> dict[str, Any]:
@@ -81,8 +108,9 @@ def _timing(digest: str) -> dict[str, Any]:
     return timing if timing.get("weights_sha256") == digest else {}
 
 
-def _log_model(card: str) -> str:
-    """Log the ONNX model, with Keras' file, the card and the pinned batch beside it; returns the model's URI."""
+def _log_model(card: str) -> tuple[str, dict[str, str]]:
+    """Log the ONNX model, with Keras' file, the card, the pinned batch and the reference beside it; returns the model's
+    URI, and the SHA-256 of each file beside it."""
     import mlflow.onnx
     import onnx
     from mlflow.models import ModelSignature
@@ -102,17 +130,19 @@ def _log_model(card: str) -> str:
         descriptions.write(reference, _reference(splits.load(places.PROCESSED / "val").images))
         np.savez(pinned, images=images, probabilities=inference.probabilities(places.ONNX, images))
         readme.write_text(card, encoding="utf-8")
-        return mlflow.onnx.log_model(
+        beside = [places.KERAS, pinned, readme, reference]
+        logged = mlflow.onnx.log_model(
             onnx.load(places.ONNX),
             name="model",
             signature=signature,
             input_example=images[:2],
             pip_requirements=[f"{package}=={installed(package)}" for package in REQUIREMENTS],
             onnx_execution_providers=["CPUExecutionProvider"],
-            extra_files=[str(places.KERAS), str(pinned), str(readme), str(reference)],
+            extra_files=[str(path) for path in beside],
             metadata={package: installed(package) for package in ("keras", "tensorflow")},
             save_as_external_data=False,
-        ).model_uri
+        )
+        return logged.model_uri, {f"extra_files/{path.name}": files.sha256_file(path) for path in beside}
 
 
 def _reference(images: np.ndarray) -> pd.DataFrame:

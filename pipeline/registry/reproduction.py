@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from pipeline.base import files, places, processes
 from pipeline.base.errors import BadInput
-from pipeline.registry import lineage, versions
+from pipeline.registry import artifacts, lineage, versions
 
 TOLERANCE = {"accuracy": 0.003, "loss": 0.02, "train_accuracy": 0.003, "val_accuracy": 0.005}
 
@@ -24,8 +24,10 @@ TOLERANCE = {"accuracy": 0.003, "loss": 0.02, "train_accuracy": 0.003, "val_accu
 def reproduce(client: MlflowClient, version: ModelVersion) -> dict[str, Any]:
     """Make the version again and compare: ``{"agrees", "weights", "data", "metrics", "machine", "notes"}``.
 
-    :class:`BadInput` if the version does not say what made it, or the commit or its data are not here.
+    :class:`BadInput` if the version's files are not those that were registered, it does not say what made it, or the
+    commit or its data are not here.
     """
+    artifacts.check(client, version)
     tags = version.tags
     if "git_commit" not in tags:
         raise BadInput(f"{version.name} version {version.version} was made without git: its code is not known")

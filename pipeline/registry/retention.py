@@ -16,8 +16,8 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from pipeline.base import places, processes
-from pipeline.base.errors import BadInput
+from pipeline.base import files, places, processes
+from pipeline.base.errors import BadInput, TemporaryFault
 from pipeline.base.params import Retention
 from pipeline.registry import artifacts, history, versions
 
@@ -27,24 +27,23 @@ RECORDS = (places.DVC_YAML, places.DVC_LOCK, places.PARAMS)
 def prune(client: MlflowClient, name: str, rule: Retention, dry_run: bool) -> dict[str, Any]:
     """Remove what the rule lets go, or only say what it would be: ``{"removed", "kept", "cache"}``.
 
-    :class:`BadInput` while a retraining is at work: its data is referred to by nothing yet.
+    :class:`TemporaryFault` while a retraining is at work: its data is referred to by nothing yet.
     """
-    lock = FileLock(places.RETRAIN_LOCK)
-    places.RETRAIN_LOCK.parent.mkdir(exist_ok=True)
+    files.private_folder(places.RETRAIN_LOCK.parent)
     try:
-        with lock.acquire(timeout=0), versions.locked():
-            there = _versions(client, name)
-            needed = _needed(client, name, there, rule)
-            old = [version for version in there if str(version.version) not in needed]
+        with FileLock(places.RETRAIN_LOCK, timeout=0):
+            with versions.locked():
+                there = _versions(client, name)
+                needed = _needed(client, name, there, rule)
+                old = [version for version in there if str(version.version) not in needed]
+                for version in old if not dry_run else []:
+                    artifacts.erase(client, version)
             with tempfile.TemporaryDirectory() as folder:
                 stays = _recorded(client, {(v.name, str(v.version)) for v in old})
                 projects = [_records(client, version, Path(folder)) for version in stays]
-                if not dry_run:
-                    for version in old:
-                        artifacts.erase(client, version)
                 cache = _prune_cache([place for place in projects if place], dry_run)
     except Timeout:
-        raise BadInput("a retraining is at work, and prune could take its data away: try again later") from None
+        raise TemporaryFault("a retraining is at work, and prune could take its data away: try again later") from None
     return {
         "model": name,
         "dry_run": dry_run,

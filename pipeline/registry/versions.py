@@ -10,10 +10,11 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.base import places
-from pipeline.base.errors import BadInput
+from pipeline.base import files, places
+from pipeline.base.errors import BadInput, TemporaryFault
 
 if TYPE_CHECKING:  # MLflow takes a second to import, and `digits predict` does without it where it can
     from mlflow import MlflowClient
@@ -34,9 +35,12 @@ def model_name(dataset: str) -> str:
 def connect() -> MlflowClient:
     """The registry's client, with MLflow's bars for local copies off unless the environment says otherwise."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    logging.getLogger("mlflow.store.db").setLevel(logging.WARNING)  # it tells of each table it creates
+    # It tells of each table it creates, and of each fault with a traceback, before it raises that.
+    logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)
     from mlflow import MlflowClient
 
+    if database := places.registry_file():
+        files.private_file(database)
     return MlflowClient(places.tracking_uri())
 
 
@@ -71,25 +75,28 @@ def experiment(client: MlflowClient, name: str) -> str:
 
 @contextmanager
 def locked() -> Iterator[None]:
-    """One change of the registry at a time; :class:`BadInput` if another one does not end.
+    """One change of the registry at a time; :class:`TemporaryFault` if another one does not end. For changes alone:
+    what takes its time (downloads, inference, `dvc gc`) is done before or after, and seen to hold still.
 
     A registry in Postgres is locked for every machine, by an advisory lock; another one for this machine.
     """
-    with _locked_in_postgres() if places.tracking_uri().startswith("postgresql") else _locked_here():
+    in_postgres = places.tracking_uri().startswith("postgresql")
+    with _locked_in_postgres() if in_postgres else alone(places.REGISTRY_LOCK, LOCK_SECONDS):
         yield
 
 
 @contextmanager
-def _locked_here() -> Iterator[None]:
+def alone(lock: Path, seconds: float) -> Iterator[None]:
+    """One process of this machine at a time; :class:`TemporaryFault` if another one does not end within so long."""
     from filelock import FileLock, Timeout
 
-    path = places.home() / places.REGISTRY_LOCK
-    path.parent.mkdir(exist_ok=True)
+    path = places.home() / lock
+    files.private_folder(path.parent)
     try:
-        with FileLock(path, timeout=LOCK_SECONDS):
+        with FileLock(path, timeout=seconds):
             yield
     except Timeout:
-        raise BadInput(f"{path} is held by {_HOLDER}") from None
+        raise TemporaryFault(f"{path} is held by {_HOLDER}") from None
 
 
 @contextmanager
@@ -105,7 +112,7 @@ def _locked_in_postgres() -> Iterator[None]:
         except OperationalError as error:
             if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:
                 raise
-            raise BadInput(f"the registry's lock in Postgres is held by {_HOLDER}") from None
+            raise TemporaryFault(f"the registry's lock in Postgres is held by {_HOLDER}") from None
         yield  # closing the connection lets the lock go, whatever happened
 
 
@@ -161,6 +168,12 @@ def metrics(version: ModelVersion) -> dict[str, Any]:
     """What the version measured when it was registered."""
     measured: dict[str, Any] = json.loads(version.tags["metrics"])
     return measured
+
+
+def digests(version: ModelVersion) -> dict[str, str]:
+    """The SHA-256 of each of its files that was registered, by its name among them."""
+    others: dict[str, str] = json.loads(version.tags.get("files_sha256", "{}"))
+    return {places.VERSION_ONNX: version.tags["onnx_sha256"], **others}
 
 
 def is_ours(version: ModelVersion) -> bool:

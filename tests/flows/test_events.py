@@ -1,5 +1,6 @@
 """What is told to Prefect, and that nobody's work depends on somebody hearing it."""
 
+import base64
 import json
 import os
 import subprocess
@@ -13,11 +14,12 @@ from typing import Any
 
 import pytest
 from examples import window
+from filelock import FileLock
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from schedule_box import free_port
 from workspace import ROOT
 
-from flows import events
+from flows import events, password
 from pipeline.base import files, places, processes
 from pipeline.data.batches import Filed
 
@@ -30,6 +32,7 @@ class Hub(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.taken.append((self.path, json.loads(body)))  # type: ignore[attr-defined]
+        self.server.authorization = self.headers.get("Authorization", "")  # type: ignore[attr-defined]
         self.send_response(self.server.status)  # type: ignore[attr-defined]
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -55,18 +58,25 @@ def hub() -> Iterator[Any]:
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DIGITS_HOME", str(tmp_path))
-    monkeypatch.setenv("PREFECT_API_URL", "")  # telling sets it; monkeypatch brings the old value back
+    for name in ("PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):
+        monkeypatch.setenv(name, "")  # telling sets it; monkeypatch brings the old value back
     return tmp_path
 
 
-def test_the_server_is_the_environment_s_or_else_that_of_a_make_schedule_here(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-):
-    assert events.api_url() is None
-    files.write_text(home / places.PREFECT_ADDRESS, "http://127.0.0.1:4200/api\n")
-    assert events.api_url() == "http://127.0.0.1:4200/api"
-    monkeypatch.setenv("PREFECT_API_URL", "http://team:4200/api")
-    assert events.api_url() == "http://team:4200/api"
+@pytest.fixture
+def schedule(home: Path, hub: Any) -> Iterator[FileLock]:
+    """What a `make schedule` in this checkout holds and leaves for others to find it by."""
+    password.kept(home)
+    files.write_text(home / places.PREFECT_ADDRESS, f"{hub.url}\n")
+    with FileLock(home / places.PREFECT_LOCK) as lock:
+        yield lock
+
+
+def told_by_another_process() -> bool:
+    code = f"from flows import events; from pipeline.data.batches import Filed; print(events.accepted({BATCH!r}))"
+    environment = processes.environment(PYTHONPATH=str(ROOT))
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.strip() == "True"
 
 
 def test_without_a_server_nothing_is_told():
@@ -74,17 +84,31 @@ def test_without_a_server_nothing_is_told():
     assert os.environ["PREFECT_API_URL"] == ""
 
 
-def test_a_process_that_knows_only_the_folder_tells_the_server_of_its_make_schedule(home: Path, hub: Any):
+def test_a_process_that_knows_only_the_folder_tells_the_server_of_its_make_schedule(
+    home: Path, hub: Any, schedule: FileLock
+):
     """As `digits add-batch` does."""
-    files.write_text(home / places.PREFECT_ADDRESS, f"{hub.url}\n")
-    code = f"from flows import events; from pipeline.data.batches import Filed; print(events.accepted({BATCH!r}))"
-    environment = processes.environment(PYTHONPATH=str(ROOT))
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "True", done.stderr
+    assert told_by_another_process()
     ((path, [event]),) = hub.taken
     assert path == "/api/events" and event["event"] == "digits.batch.accepted"
     assert event["resource"] == {"prefect.resource.id": "digits.batch.20260101-abc"}
     assert event["payload"] == {"batch": "20260101-abc", "by": "ann"}
+    assert base64.b64decode(hub.authorization.removeprefix("Basic ")).decode() == password.known(home)
+
+
+def test_another_program_on_the_port_of_one_that_was_killed_is_told_nothing(hub: Any, schedule: FileLock):
+    """Its address stays behind, and whoever listens there now would read the password."""
+    schedule.release()
+    assert events.find_server() is False and events.accepted(BATCH) is False
+    assert hub.taken == []
+
+
+def test_a_server_of_the_environment_is_not_told_this_checkout_s_password(
+    hub: Any, schedule: FileLock, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PREFECT_API_URL", hub.url)
+    assert told_by_another_process()
+    assert hub.authorization == ""
 
 
 @pytest.fixture

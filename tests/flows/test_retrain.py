@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
 from examples import facts
+from mlflow.exceptions import MlflowException
 from prefect import flow
 from prefect.logging import disable_run_logger
 from prefect.testing.utilities import prefect_test_harness
@@ -89,6 +91,16 @@ def test_a_network_fault_is_tried_again_and_a_failed_check_is_not(server: None, 
         with pytest.raises(BadInput):
             once()
     assert (place / "tries").read_text().count("try") == tries
+
+
+def test_a_registry_that_does_not_answer_is_worth_another_try(place: Path, monkeypatch: pytest.MonkeyPatch):
+    def away(*_: object) -> None:
+        raise MlflowException("API request failed") from requests.ConnectionError("connection refused")
+
+    monkeypatch.setattr(retrain.run, "settle", away)
+    monkeypatch.setattr(retrain.params, "load", lambda: None)
+    with pytest.raises(TemporaryFault, match=r"the registry .* does not answer"):
+        retrain.judge.fn(place)
 
 
 def test_the_summary_says_what_ran_and_what_was_decided(tmp_path: Path):

@@ -13,9 +13,9 @@ import yaml
 from workspace import ROOT
 
 from pipeline import ingest
-from pipeline.base import files
+from pipeline.base import files, places
 from pipeline.base.errors import BadInput, one_line
-from pipeline.data import splits
+from pipeline.data import batches, splits
 from pipeline.data.batches import Batch
 from pipeline.data.datasets import mnist
 from pipeline.data.datasets.decoders import Loaded
@@ -164,6 +164,13 @@ def run(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
     )
+
+
+def test_a_batch_that_a_kill_kept_from_its_place_is_none(workspace: Path) -> None:
+    """Its facts are written and it was not yet renamed: data/batches/.NAME.part/batch.json."""
+    files.write_json(places.BATCHES / ".b1.part" / places.BATCH_FACTS, {"event": "accepted"})
+    ingest.main()
+    assert files.read_json(places.MANIFEST)["batches"] == [] and batches.filed() == []
 
 
 def assert_one_error(done: subprocess.CompletedProcess[str], *parts: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from datetime import datetime
@@ -12,9 +13,11 @@ import httpx
 import numpy as np
 import pytest
 import yaml
-from schedule_box import Box, processes_of, set_schedule, worker_of
-from waiting import until
-from workspace import Workspace
+from schedule_box import SUPERVISOR, Box, processes_of, set_schedule, worker_of
+from waiting import WAIT, until
+from workspace import ROOT, Workspace
+
+from pipeline.base import places
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,7 @@ def test_a_killed_worker_leaves_no_orphan_and_the_next_run_completes(box: Box):
     run = box.begin(reason="to be killed")
     until(lambda: "train: epoch  1/2" in said(box, run), f"training\n{box.logs()}")  # each stage's output is a log's
     os.kill(until(lambda: worker_of(box), "a worker"), signal.SIGKILL)
-    until(lambda: box.said("the worker ended with -9: starting it again"), "another worker")
+    until(lambda: box.said("the worker ended with 137: starting it again"), "another worker")
     training = lambda: any("pipeline.train" in line for line in processes_of(box.workspace.folder))  # noqa: E731
     until(lambda: not training(), "the end of the orphan")
     assert box.ended(run)["type"] == "CRASHED"
@@ -130,7 +133,7 @@ def test_a_killed_server_comes_back_with_its_runs(box: Box):
     before = len(box.runs())
     servers = [entry for entry in Path("/proc").glob("[0-9]*") if is_server(entry, box)]
     os.kill(int(servers[0].name), signal.SIGKILL)
-    until(lambda: box.said("the server ended with -9: starting it again"), "another server")
+    until(lambda: box.said("the server ended with 137: starting it again"), "another server")
     until(lambda: answers(box), "an answer")
     assert len(box.runs()) == before
     state = box.ended(box.begin("monitor"))  # the shortest of the runs that come one at a time
@@ -139,10 +142,8 @@ def test_a_killed_server_comes_back_with_its_runs(box: Box):
 
 def is_server(entry: Path, box: Box) -> bool:
     try:
-        return (
-            b"server\0start" in (entry / "cmdline").read_bytes()
-            and str(box.port).encode() in (entry / "cmdline").read_bytes()
-        )
+        line = (entry / "cmdline").read_bytes()
+        return SUPERVISOR not in line and b"flows.server\0" in line and str(box.port).encode() in line
     except OSError:
         return False
 
@@ -154,11 +155,34 @@ def answers(box: Box) -> bool:
         return False
 
 
-def test_ctrl_c_stops_everything_and_keeps_the_schedules(box: Box):
-    before = len(box.runs())
-    assert box.stop() == 0
+def test_the_password_is_in_no_command_line_and_in_no_file_but_its_own(box: Box):
+    """After all of these runs: in no log, no lock, no registry, no worktree and no artifact."""
+    own = box.workspace.folder / places.PREFECT_PASSWORD
+    secret = own.read_text().strip().split(":")[1].encode()
+    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.is_file()]
+    assert not any(secret in line for line in lines)
+    files = [path for path in box.workspace.folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert [path for path in files if secret in path.read_bytes()] == [own]
+
+
+def test_a_kill_takes_everything_along(box: Box):
+    box.begin(reason="to be killed with everything")
+    until(
+        lambda: any("prefect.engine" in line or "flow_engine" in line for line in processes_of(box.workspace.folder)),
+        "a run",
+    )
+    box.process.kill()
+    box.process.wait()
     until(lambda: not processes_of(box.workspace.folder), "the end of every process")
-    box.start()
-    assert len(box.runs()) >= before
+
+
+def test_make_alone_is_told_to_stop_and_keeps_the_schedules(box: Box):
+    """As a supervisor does it, and not a terminal: its SIGINT does not reach the recipe."""
+    shutil.copy(ROOT / "Makefile", box.workspace.folder)
+    box.start("make", "-o", "install", "schedule", f"PORT={box.port}")
     assert box.deployment()["schedules"] and box.deployment()["paused"] is True  # as a person left it
-    assert box.stop() == 0
+    assert box.runs() and not box.having("RUNNING")  # what was killed is marked as crashed
+    box.process.send_signal(signal.SIGINT)
+    box.process.wait(WAIT)
+    assert box.said("schedule: stopping")
+    assert not processes_of(box.workspace.folder)

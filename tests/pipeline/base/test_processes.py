@@ -65,3 +65,13 @@ with processes.started(["sh", "-c", {GRANDCHILD.format(pid)!r}]):
     starter.send_signal(signal.SIGKILL)
     starter.wait()
     until(lambda: not alive(int(pid.read_text())))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_asks_it_to_stop_is_handed_on_to_the_command_alone(tmp_path: Path, number: int):
+    ready, asked = tmp_path / "ready", "import signal, sys, pathlib; signal.signal({0}, lambda *_: sys.exit(7)); "
+    wait = f"pathlib.Path({str(ready)!r}).touch(); signal.pause()"
+    with processes.started([sys.executable, "-c", asked.format(int(number)) + wait]) as process:
+        until(ready.exists)
+        process.send_signal(number)
+    assert process.returncode == 7

@@ -77,3 +77,23 @@ def test_a_webhook_that_fails_is_a_warning(
     with caplog.at_level(logging.WARNING):
         alerts.raise_("failed", "x")
     assert "the webhook did not take the alert" in caplog.text and len(alerts.told()) == 1
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/T000/secret", "secret", "http://secret:x@[", "{hook}T/secret"])
+def test_the_webhook_s_address_is_its_password_and_in_no_log(
+    address: str, hook: HTTPServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    hook.status = 404  # type: ignore[attr-defined]
+    url = address.format(hook=f"http://127.0.0.1:{hook.server_port}/")
+    monkeypatch.setenv("DIGITS_WEBHOOK_URL", url)
+    with caplog.at_level(logging.DEBUG):
+        alerts.raise_("failed", "x")
+    assert "the webhook did not take the alert" in caplog.text and "secret" not in caplog.text
+
+
+def test_a_name_with_a_newline_breaks_no_line_of_the_log(caplog: pytest.LogCaptureFixture):
+    name = "new.npz\nfailed: forged\x1b[31m"
+    with caplog.at_level(logging.WARNING):
+        alerts.raise_("quarantined", name)
+    assert caplog.messages == ["quarantined: new.npz\\nfailed: forged\\x1b[31m"]
+    assert alerts.told()[0]["message"] == name  # JSON has no need of that

@@ -2,23 +2,43 @@
 
 import json
 import shutil
+import socket
+import stat
+import subprocess
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import linear_model
 import mlflow
 import numpy as np
 import pytest
+from filelock import FileLock, Timeout
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from workspace import ROOT
 
-from pipeline.base import files, places
+from pipeline.base import errors, files, places, processes
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
+from pipeline.base.params import Params
 from pipeline.data import descriptions, splits
 from pipeline.data.splits import Split
 from pipeline.learning import inference
-from pipeline.registry import artifacts, history, promotion, registration, seed_noise, snapshot, versions
+from pipeline.registry import (
+    artifacts,
+    faults,
+    history,
+    promotion,
+    registration,
+    reproduction,
+    retention,
+    seed_noise,
+    snapshot,
+    versions,
+)
 
 NAME = "digits-cnn"
 PARAMS = params_file.load(ROOT / "params.yaml").model_copy(update={"dataset": "digits"})
@@ -220,22 +240,49 @@ def test_after_a_rollback_promotion_goes_on_from_the_champion_in_use(client: Mlf
     assert promotion.rollback(client, NAME).version == "2"
 
 
-def test_a_model_file_with_one_flipped_bit_is_refused_and_the_champion_stays(client: MlflowClient):
-    three_champions(client)
-    path = artifacts.onnx_file(client, versions.version(client, NAME, "2"))
+def flip_a_bit(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(BadInput, match="version 2 is missing or not the one that was registered"):
-        promotion.rollback(client, NAME)
+
+
+def test_a_file_with_one_flipped_bit_is_refused_and_the_champion_stays(client: MlflowClient):
+    three_champions(client)
+    version = versions.version(client, NAME, "2")
+    names = (places.VERSION_ONNX, places.VERSION_KERAS, places.VERSION_PINNED, places.VERSION_REFERENCE)
+    for name in names:
+        path = artifacts.file(client, version, name)
+        whole = path.read_bytes()
+        flip_a_bit(path)
+        for use in (
+            lambda: promotion.rollback(client, NAME),
+            lambda: promotion.promote(client, NAME, PARAMS, "2"),
+            lambda: reproduction.reproduce(client, version),
+        ):
+            with pytest.raises(BadInput, match=rf"the file {path.name} of \S+ version 2 is missing or not"):
+                use()
+        path.write_bytes(whole)
     assert champion(client) == "3" and len(history.events(client, NAME)) == 3
 
 
-def test_a_model_that_answers_its_pinned_batch_differently_is_refused(client: MlflowClient):
+def test_a_version_of_an_earlier_release_has_a_digest_of_its_onnx_file_alone(client: MlflowClient):
+    version = client.get_model_version(NAME, challenge(client))
+    client.delete_model_version_tag(NAME, version.version, "files_sha256")
+    flip_a_bit(artifacts.file(client, version, places.VERSION_KERAS))
+    earlier = client.get_model_version(NAME, version.version)
+    artifacts.check(client, earlier)
+    flip_a_bit(artifacts.onnx_file(client, earlier))
+    with pytest.raises(BadInput, match=r"the file model\.onnx"):
+        artifacts.check(client, earlier)
+
+
+def test_a_model_that_answers_its_pinned_batch_differently_is_refused(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+):
+    """Its files are whole: stands for another version of ONNX Runtime, or another processor."""
     three_champions(client)
-    pinned = artifacts.download(client, versions.version(client, NAME, "2")) / places.VERSION_PINNED
-    with np.load(pinned) as saved:
-        np.savez(pinned, images=saved["images"], probabilities=saved["probabilities"] * 0.9)
+    answer = inference.probabilities
+    monkeypatch.setattr(inference, "probabilities", lambda onnx, images: answer(onnx, images) * 0.9)
     with pytest.raises(BadInput, match=r"no longer answers its pinned batch .* the champion stays"):
         promotion.rollback(client, NAME)
     assert champion(client) == "3"
@@ -314,6 +361,122 @@ def test_two_promotions_at_once_leave_one_winner(client: MlflowClient):
         events = list(pool.map(lambda _: promotion.promote(versions.connect(), NAME, PARAMS).event, range(2)))
     assert sorted(events) == ["promoted", "unchanged"]
     assert len(history.events(client, NAME)) == 1
+
+
+def is_free(lock: Path) -> bool:
+    try:
+        with FileLock(lock, timeout=0):
+            return True
+    except Timeout:
+        return False
+
+
+def test_the_registry_is_not_locked_while_files_are_stored_and_models_answer(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+):
+    looked: list[str] = []
+
+    def looking(module: ModuleType, name: str) -> None:
+        whole = getattr(module, name)
+
+        def look(*given: Any) -> Any:
+            assert is_free(places.REGISTRY_LOCK), name
+            looked.append(name)
+            return whole(*given)
+
+        monkeypatch.setattr(module, name, look)
+
+    looking(registration, "_log_model")
+    looking(promotion, "judge")
+    looking(promotion, "prove")
+    looking(retention, "_prune_cache")
+    monkeypatch.setattr(processes, "call", lambda *given, **more: "")
+    challenge(client, 1)
+    promotion.promote(client, NAME, easy())
+    challenge(client)
+    promotion.promote(client, NAME, PARAMS)
+    promotion.rollback(client, NAME)
+    retention.prune(client, NAME, PARAMS.retention, dry_run=False)
+    assert looked == ["_log_model", "judge", "_log_model", "judge", "prove", "_prune_cache"]
+
+
+def easy() -> Params:
+    """With floors that a model passes which reads one group wrong."""
+    return PARAMS.model_copy(update={"gate": PARAMS.gate.model_copy(update={"min_accuracy": 0.9, "min_recall": 0.9})})
+
+
+def test_what_was_judged_against_another_champion_is_judged_anew(client: MlflowClient, monkeypatch: pytest.MonkeyPatch):
+    """The champion changes while the challenger is judged."""
+    challenge(client, 1)
+    promotion.promote(client, NAME, easy())
+    challenge(client)
+    judge, other = promotion.judge, []
+
+    def interrupted(client: MlflowClient, challenger: Any, champion: Any, *more: Any) -> Any:
+        verdict = judge(client, challenger, champion, *more)
+        if not other:
+            other.append(challenger.version)
+            history.crown(client, challenger, verdict)
+        return verdict
+
+    monkeypatch.setattr(promotion, "judge", interrupted)
+    assert promotion.promote(client, NAME, PARAMS).event == "unchanged"
+    assert [event.version for event in history.events(client, NAME)] == ["1", "2"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """The workspace on a disk of 24 MB."""
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(tmp_path)], check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting a small disk needs root")
+    yield tmp_path
+    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+
+
+def left_running(client: MlflowClient) -> list[Run]:
+    places_of = [experiment.experiment_id for experiment in client.search_experiments()]
+    return list(client.search_runs(places_of, "attributes.status = 'RUNNING'"))
+
+
+@pytest.mark.parametrize("spare", [0, 60_000, 120_000])
+def test_a_full_disk_while_registering_is_one_line_and_leaves_nothing(
+    small_disk: Path, client: MlflowClient, capfd: pytest.CaptureFixture[str], spare: int
+):
+    challenge(client, 1)
+    before = sorted(path for path in (small_disk / "mlartifacts").rglob("*") if path.is_file())
+    write_model()
+    filler = small_disk / "filler"
+    filler.write_bytes(b"x" * max(shutil.disk_usage(small_disk).free - spare, 0))
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as end, errors.one_line(), faults.told():
+        registration.register(client, PARAMS)
+    assert end.value.code == 2
+    said = capfd.readouterr().err
+    assert "error: the disk is full" in said and said.count("\n") == 1 and "Traceback" not in said
+    assert left_running(client) == []
+    assert sorted(path for path in (small_disk / "mlartifacts").rglob("*") if path.is_file()) == before
+    filler.unlink()
+    assert registration.register(client, PARAMS).version == 2
+
+
+def test_a_run_whose_process_was_killed_is_ended_by_the_next_registration(client: MlflowClient):
+    challenge(client, 1)
+    place = versions.experiment(client, NAME)
+    killed, elsewhere = (
+        client.create_run(place, tags={registration.REGISTERS_ON: host}).info.run_id
+        for host in (socket.gethostname(), "another machine")
+    )
+    challenge(client)
+    assert client.get_run(killed).info.status == "KILLED"
+    assert [run.info.run_id for run in left_running(client)] == [elsewhere]
+
+
+def test_another_user_does_not_read_the_registry(client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/new/mlflow.db")
+    versions.connect()
+    assert stat.S_IMODE((tmp_path / "new/mlflow.db").stat().st_mode) == 0o600
 
 
 def test_a_model_is_not_judged_on_another_data_set(client: MlflowClient):
