@@ -23,7 +23,6 @@ from pipeline.base import places
 from pipeline.base.errors import BadInput, one_line
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 AUTH = "PREFECT_SERVER_API_AUTH_STRING"
@@ -91,7 +90,7 @@ def link(address: str, auth: str) -> str:
     return f"{address}{OPEN}#{auth}"
 
 
-def application(addresses: list[str]) -> "FastAPI":
+def application(addresses: list[str]) -> "ASGIApp":
     """Prefect's API and pages, for these addresses alone; its other settings are the environment's."""
     os.environ["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] = ",".join(addresses)
     os.environ["PREFECT_SERVER_CSRF_PROTECTION_ENABLED"] = "true"
@@ -100,10 +99,10 @@ def application(addresses: list[str]) -> "FastAPI":
 
     app = create_app(final=True)
     app.router.routes.insert(0, Route(OPEN, _open))  # before the pages, which take every path
-    app.add_middleware(OwnPages, origins=addresses)
     hosts = [urlsplit(address).hostname or "" for address in addresses]
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)  # the outermost
-    return app
+    # Around Prefect's application, and no middleware of it: what its automations start, it asks of itself under a name
+    # of its own ("prefect-in-memory"), through the very same application.
+    return TrustedHostMiddleware(OwnPages(app, addresses), hosts, www_redirect=False)
 
 
 async def _open(_request: Request) -> HTMLResponse:
