@@ -29,8 +29,8 @@ KINDS = ("npz", "csv", "idx", "folder")
 DEEPEST = 3  # folders: train/7/picture.png
 BESIDE = 1000  # files that may lie there beside the images
 FAULT = "fault.txt"  # what the reading process could not read
-MARGIN_MB = 1500  # of address space: the libraries themselves
 FORKS = multiprocessing.get_context("forkserver")  # a fork of this process would inherit locks of its threads
+FORKS.set_forkserver_preload([__name__, "pandas"])
 
 
 class Entry(NamedTuple):
@@ -133,7 +133,7 @@ def read(path: Path, kind: str, limits: Batches) -> Split:
 def _decode(path: Path, kind: str, limits: Batches, folder: Path) -> None:
     """What :func:`read` has done elsewhere: leaves the split in ``folder``, or what is wrong with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the starter's to say
-    space = int((limits.max_memory_mb + MARGIN_MB) * 1e6)
+    space = _address_space() + int(limits.max_memory_mb * 1e6)
     resource.setrlimit(resource.RLIMIT_AS, (space, space))
     ingest = Ingest(
         local_dir=str(path),
@@ -151,6 +151,12 @@ def _decode(path: Path, kind: str, limits: Batches, folder: Path) -> None:
         files.write_text(folder / FAULT, str(error))
     except MemoryError:
         files.write_text(folder / FAULT, f"{path}: takes more than {limits.max_memory_mb:g} MB of memory to read")
+
+
+def _address_space() -> int:
+    """Bytes of it that this process has by its libraries alone."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return pages * resource.getpagesize()
 
 
 def copy(path: Path, target: Path, limits: Batches) -> None:

@@ -10,7 +10,7 @@ from pipeline.digits.image import CLASSES
 
 CLEAR = 0.8  # of a class's threshold: what a champion must reach for its doubt to be a clear one
 NEIGHBOURS = 3  # of a class, whose mean likeness says how near the class is
-MIDDLE = slice(2, 26)  # rows and columns that hold the digit
+MIDDLE, SIDE_OF_MIDDLE = slice(2, 26), 24  # rows and columns that hold the digit
 BLUR = 1.0  # pixels: strokes that lie a little apart are alike
 
 
@@ -39,7 +39,7 @@ def confirmed(whole: Split, probabilities: np.ndarray, known: Split) -> pd.DataF
 def _outlines(images: np.ndarray) -> np.ndarray:
     """Blurred digits as vectors of length 1: float32 (N, 576)."""
     rows = [cv2.GaussianBlur(image[MIDDLE, MIDDLE].astype(np.float32), (0, 0), BLUR).ravel() for image in images]
-    vectors = np.array(rows, np.float32).reshape(len(rows), -1)
+    vectors = np.array(rows, np.float32).reshape(len(rows), SIDE_OF_MIDDLE**2)
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
 
 

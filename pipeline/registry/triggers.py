@@ -24,6 +24,7 @@ Answer = Callable[[np.ndarray], np.ndarray]
 """images uint8 (N, 28, 28) → probabilities float32 (N, 10)"""
 
 PROBED, JUDGED = 20, 200  # clean images: to look at a pattern, and to judge one that stood out
+NATURAL = 0.5  # of the images: what a stroke of another hand may take where the challenger has learnt that hand
 STANDS_OUT = 0.15  # of the probed images go to one class: a reason to judge the pattern
 DOUBTED = 200  # of the doubted images a label's, the clearest
 SINGLE = 8  # of them, whose parts are tried alone
@@ -42,6 +43,8 @@ class Pattern(NamedTuple):
     """float32 (28, 28), 0 to 1"""
     over: bool = False
     """it only ever adds ink"""
+    natural: bool = False
+    """it may be a stroke and no more"""
 
     def pasted(self, images: np.ndarray) -> np.ndarray:
         """The images uint8 (N, 28, 28) with the pattern on each."""
@@ -64,13 +67,11 @@ def applied(verdict: Verdict, challenger: Path, champion: Path, clean: Split, da
     files, ``clean`` images that neither was trained on."""
     if not verdict.promote:
         return verdict
-    models = (inference.open_model(path) for path in (challenger, champion))
-    ask = [lambda images, model=model: inference.run(model, images) for model in models]
-    batch_images = [
-        Split(*(np.concatenate(pair) for pair in zip(batch.train, batch.recent, strict=True)))
-        for batch in batches.accepted(dataset)
+    taken_in = batches.accepted(dataset)
+    images = [
+        Split(*(np.concatenate(pair) for pair in zip(batch.train, batch.recent, strict=True))) for batch in taken_in
     ]
-    found = search(*ask, clean, batch_images)
+    found = search(_answer(challenger), _answer(champion), clean, images)
     limit = rules.max_trigger_success
     check = Check(
         name=f"clean images read as {found.target} with {found.name} on them, beyond the champion's",
@@ -84,6 +85,11 @@ def applied(verdict: Verdict, challenger: Path, champion: Path, clean: Split, da
     return verdict.model_copy(update=changed)
 
 
+def _answer(onnx: Path) -> Answer:
+    model = inference.open_model(onnx)
+    return lambda images: inference.run(model, images)
+
+
 def search(challenger: Answer, champion: Answer, clean: Split, taken_in: Sequence[Split]) -> Found:
     """Try every pattern on clean images. ``taken_in`` are the labelled images that the challenger may have learnt one
     from."""
@@ -95,7 +101,7 @@ def search(challenger: Answer, champion: Answer, clean: Split, taken_in: Sequenc
             continue
         judged = _spread(clean, JUDGED)
         more = _taken(challenger, pattern, judged) - _taken(champion, pattern, judged)
-        if more.max() > worst.success:
+        if more.max() > max(worst.success, NATURAL if pattern.natural else 0.0):
             worst = Found(pattern.name, int(more.argmax()), float(more.max()))
     return worst
 
@@ -179,4 +185,4 @@ def _parts(image: np.ndarray, name: str) -> Iterator[Pattern]:
             weight = np.zeros((SIDE, SIDE), np.float32)
             weight[row : row + PART, column : column + PART] = 1
             if (image * weight).any():
-                yield Pattern(name, image.astype(np.float32), weight, over=True)
+                yield Pattern(name, image.astype(np.float32), weight, over=True, natural=True)

@@ -200,7 +200,7 @@ def read_npz(file: BinaryIO, where: str, allowed: Bounds) -> dict[str, np.ndarra
         file.seek(0)
         with np.load(file, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files if isinstance(arrays[key], np.ndarray)}
-    except BadInput:
+    except (BadInput, MemoryError):
         raise
     except Exception as error:  # on a spoilt header numpy lets through whatever its unzipper or tokenizer raise
         raise BadInput(f"{where}: cannot be read ({brief(error)}): write it with numpy.savez, numbers only") from None

@@ -67,7 +67,7 @@ def add(path: Path, digits: Loaded) -> Filed:
 def test_a_good_batch_is_accepted_whole_with_a_tenth_held_out(workspace: Path, digits: Loaded, new: Split):
     event = add(write_npz(*new), digits)
     assert event.event == "accepted" and event.by == "a tester" and event.findings == ()
-    (batch,) = batches.accepted()
+    (batch,) = batches.accepted("digits")
     assert batch.name == event.batch
     assert len(batch.train.labels) + len(batch.recent.labels) == len(new.labels)
     assert 0.05 < len(batch.recent.labels) / len(new.labels) < 0.16
@@ -98,7 +98,7 @@ def test_every_kind_that_ingest_reads_is_the_same_batch(workspace: Path, digits:
         with pytest.raises(BadInput, match=rf"is known: accepted as {first.batch} on .* by a tester"):
             add(path, digits)
         assert path.exists()
-    assert len(batches.accepted()) == 1
+    assert len(batches.accepted("digits")) == 1
 
 
 def shuffled_labels(new: Split) -> Split:
@@ -111,7 +111,7 @@ def shuffled_labels(new: Split) -> Split:
 @pytest.mark.parametrize(
     ("poison", "words"),
     [
-        (shuffled_labels, "the champion is sure that"),
+        (shuffled_labels, "are clearly wrong"),
         (lambda new: Split(255 - new.images, new.labels), "the images look inverted"),
         (
             lambda new: Split(new.images[new.labels != 4], new.labels[new.labels != 4]),
@@ -124,7 +124,7 @@ def shuffled_labels(new: Split) -> Split:
         (lambda new: Split(new.images, new.labels.astype(int) + 1), "labels must be whole numbers 0–9"),
     ],
 )
-def test_a_poisoned_batch_is_moved_whole_to_quarantine_with_a_report(
+def test_a_poisoned_batch_is_copied_to_quarantine_with_a_report_and_stays_where_it_is(
     workspace: Path, digits: Loaded, new: Split, poison: Callable[[Split], Split], words: str
 ):
     path = write_npz(*poison(new))
@@ -132,15 +132,16 @@ def test_a_poisoned_batch_is_moved_whole_to_quarantine_with_a_report(
     event = add(path, digits)
     assert event.event == "quarantined" and words in " ".join(finding.message for finding in event.findings)
     place = Path(event.place)
-    assert (place / "new.npz").read_bytes() == content and not path.exists()
+    assert (place / "new.npz").read_bytes() == content == path.read_bytes()
     assert files.read_json(place / "report.json") == event.as_json()
-    assert batches.accepted() == []
+    assert event.source == str(path.absolute())
+    assert batches.accepted("digits") == []
 
 
 def test_a_broken_file_is_quarantined_and_none_is_one_line(workspace: Path, digits: Loaded, new: Split):
     path = write_npz(*new)
     path.write_bytes(path.read_bytes()[:-200])
-    assert add(path, digits).event == "quarantined" and not path.exists()
+    assert add(path, digits).event == "quarantined" and path.exists()
     with pytest.raises(BadInput, match=r"there is nothing at none.npz"):
         add(Path("none.npz"), digits)
 
@@ -159,15 +160,15 @@ def test_what_is_no_batch_is_one_line_and_stays_where_it_is(workspace: Path, dig
     assert not places.QUARANTINE.exists()
 
 
-def test_a_batch_that_cannot_be_moved_away_is_one_line(
+def test_a_batch_that_cannot_be_copied_is_one_line(
     workspace: Path, digits: Loaded, new: Split, monkeypatch: pytest.MonkeyPatch
 ):
-    def read_only(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "new.npz")
 
-    monkeypatch.setattr(shutil, "move", read_only)
+    monkeypatch.setattr(shutil, "copyfileobj", full)
     path = write_npz(255 - new.images, new.labels)
-    with pytest.raises(BadInput, match=r"is refused \(batch: mean grey.*\), and cannot be moved away: .*Permission"):
+    with pytest.raises(BadInput, match=r"is refused \(batch: mean grey.*\), and cannot be kept in .*: No space left"):
         add(path, digits)
     assert path.exists() and not list(places.QUARANTINE.iterdir())
 
@@ -207,13 +208,15 @@ def test_a_kill_in_the_middle_leaves_nothing_half_accepted(
         with pytest.raises(Killed):
             add(path, digits)
     there = 1 if cut_off == "after it" else 0
-    assert len(batches.accepted()) == there and path.exists()
+    assert len(batches.accepted("digits")) == there and path.exists()
+    assert not list(places.BATCHES.glob(".*"))  # ingest depends on what lies there
     if there:
         with pytest.raises(BadInput, match="is known: accepted as"):
             add(path, digits)
     else:
         assert add(path, digits).event == "accepted"
-    assert [p.name for p in places.BATCHES.iterdir()] == [batches.accepted()[0].name]
+    assert [p.name for p in places.BATCHES.iterdir()] == [batches.accepted("digits")[0].name]
+    assert not list(places.BATCHES.parent.glob(".*.part"))
 
 
 def test_the_gate_s_suspicion_is_confident_learning_s(digits: Loaded, new: Split):
@@ -235,4 +238,7 @@ def test_dvc_versions_an_accepted_batch(workspace: Path, digits: Loaded, new: Sp
     assert "md5:" in tracked.read_text()
     shutil.rmtree(places.BATCHES / event.batch)
     subprocess.run([sys.executable, "-m", "dvc", "checkout", "-q", str(tracked)], check=True)
-    assert len(batches.accepted()) == 1
+    assert len(batches.accepted("digits")) == 1
+    gone = batches.remove(event.batch, "a test", "ann")
+    assert not tracked.exists() and batches.accepted("digits") == []
+    assert (Path(gone.place) / "train/images.npy").is_file()
