@@ -167,6 +167,12 @@ def judge(
     }
 
 
+def against(whole: Split, compared_with: Reference, answer: Answer | None, params: Params) -> tuple[Finding, ...]:
+    """What speaks against images that are in no file, were they the first batch."""
+    found, numbers = judge(whole, compared_with, answer, params)
+    return found + _of_labels(whole, numbers["doubts"], (), "", params.batches)
+
+
 def _doubts(whole: Split, reference: Reference, answer: Answer) -> list[Doubt]:
     return as_doubts(second_opinion.confirmed(whole, answer(whole.images), reference.images), whole.images)
 
