@@ -1,15 +1,15 @@
 """What do poisoned batches reach? An attack grid through the real intake, retraining and gate.
 
-    python -m benchmarks.poison --data digits                     all attacks; 1 to 3 minutes each that is let in
+    python -m benchmarks.poison --data digits                      all attacks; 1 to 3 minutes each that is let in
     MNIST_DIR=... python -m benchmarks.poison --data mnist
     python -m benchmarks.poison --attacks corner                   those alone whose name has that in it
     python -m benchmarks.poison --clean FOLDER                     200 clean batches of other hands, from there
 
-Works in .cache/poison, a workspace a data set, and keeps a row an attack there: what is in it is not done again. A batch
-is 1,000 digits of the data set as if written again, or 250 corrections, some of them the attacker's. After each attack
-its batch is removed, and what it brought into use rolled back. Prints whether the batch was accepted and the model
-promoted, and the harm: accuracy of what is in use, and which share of the other classes' test images it reads as the
-attacker's class with the trigger on them. In brackets the same of the refused model.
+Works in .cache/poison, a workspace a data set, and keeps a row an attack there: what is in it is not done again. A
+batch is 1,000 digits of the data set as if written again, or 250 corrections, some of them the attacker's. After each
+attack its batch is removed, and what it brought into use rolled back. Prints whether the batch was accepted and the
+model promoted, and the harm: accuracy of what is in use, and which share of the other classes' test images it reads
+as the attacker's class with the trigger on them. In brackets the same of the refused model.
 """
 
 import argparse

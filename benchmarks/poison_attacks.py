@@ -2,8 +2,8 @@
 
 Random wrong labels and one pair flipped; BadNets, a patch in a corner (Gu, Dolan-Gavitt and Garg 2017, arXiv
 1708.06733); a pattern blended into the whole image (Chen et al. 2017, arXiv 1712.05526); near copies of test images
-with wrong labels; one class flooded. The names in HELD_BACK stood by while the defences were built: none of their limits
-was chosen by them.
+with wrong labels; one class flooded. Those in HELD_BACK stood by while the defences were built: no limit was chosen by
+them.
 """
 
 from collections.abc import Callable

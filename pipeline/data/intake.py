@@ -6,7 +6,7 @@ before. What is refused is copied to data/quarantine; the batch itself stays whe
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,7 @@ from pipeline.data import (
 from pipeline.data.batches import Doubt, Filed, Finding
 from pipeline.data.checks import Check
 from pipeline.data.quarantine import UNDECIDED, Decided
+from pipeline.data.second_opinion import Answer
 from pipeline.data.splits import Split
 from pipeline.digits.image import CLASSES
 
@@ -39,9 +40,6 @@ NOISE = 3.0  # standard deviations by which a small batch's class shares may lie
 ABSENT = 0.01  # a class may be absent from a batch so small that this is more likely than once in a hundred
 OF_TEST = {"no_leakage"}  # the checks of the test split that say something of the batch
 KNOWN_IMAGES = 5000  # of the train split, to hold a doubted image beside
-
-Answer = Callable[[np.ndarray], np.ndarray]
-"""images uint8 (N, 28, 28) → probabilities float32 (N, 10)"""
 
 
 class Known(BadInput):
@@ -174,7 +172,7 @@ def against(whole: Split, compared_with: Reference, answer: Answer | None, param
 
 
 def _doubts(whole: Split, reference: Reference, answer: Answer) -> list[Doubt]:
-    return as_doubts(second_opinion.confirmed(whole, answer(whole.images), reference.images), whole.images)
+    return as_doubts(second_opinion.confirmed(whole, reference.images, answer), whole.images)
 
 
 def as_doubts(found: pd.DataFrame, images: np.ndarray) -> list[Doubt]:

@@ -1,39 +1,53 @@
 """Which of the labels that the champion doubts are wrong indeed? A batch's own digits are asked too."""
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 import pandas as pd
 
-from pipeline.data import suspected_labels
 from pipeline.data.splits import Split
 from pipeline.digits.image import CLASSES
 
-CLEAR = 0.8  # of a class's threshold: what a champion must reach for its doubt to be a clear one
+CLEAR = 0.8  # of its usual confidence in a class: what a champion must reach for its doubt to be a clear one
 NEIGHBOURS = 3  # of a class, whose mean likeness says how near the class is
 MIDDLE, SIDE_OF_MIDDLE = slice(2, 26), 24  # rows and columns that hold the digit
 BLUR = 1.0  # pixels: strokes that lie a little apart are alike
 
+Answer = Callable[[np.ndarray], np.ndarray]
+"""images uint8 (N, 28, 28) → probabilities float32 (N, 10)"""
 
-def confirmed(whole: Split, probabilities: np.ndarray, known: Split) -> pd.DataFrame:
-    """The labels that the champion doubts and a second opinion too: the columns of
-    :func:`pipeline.data.suspected_labels.find`, and ``clear``, whether the champion is sure.
+
+def confirmed(whole: Split, known: Split, answer: Answer) -> pd.DataFrame:
+    """The labels that the champion doubts and a second opinion too: index, label, suggested, and ``clear``, whether the
+    champion is sure. ``known`` are images that it learnt from, or others of that kind.
 
     A champion may be sure and wrong about a hand that it never saw, and then it is wrong of all of that hand's sixes.
     So each doubted image is held beside the undoubted ones of its own batch: does it look like those of its label, or
-    like those of the answer? Where the batch has too few of either, beside the ``known`` images.
+    like those of the answer? Where the batch has too few of either, beside the known images.
     """
-    doubted = suspected_labels.find(whole.labels, probabilities, clear=0.0)
-    sure = suspected_labels.find(whole.labels, probabilities, clear=CLEAR)["index"]
-    undoubted = np.ones(len(whole.labels), bool)
-    undoubted[doubted["index"]] = False
-    asked = _outlines(whole.images[doubted["index"]])
+    said = answer(whole.images)
+    suggested, index = said.argmax(axis=1), np.flatnonzero(said.argmax(axis=1) != whole.labels)
+    sure = said.max(axis=1) >= CLEAR * _usual_confidence(whole, said, known, answer(known.images))[suggested]
+    doubted = pd.DataFrame({"index": index, "label": whole.labels[index], "suggested": suggested[index]})
+    doubted["clear"] = sure[index]
+    undoubted = np.delete(np.arange(len(said)), index)
+    asked = _outlines(whole.images[index])
     near = _likeness(asked, _outlines(whole.images[undoubted]), whole.labels[undoubted])
-    near_known = _likeness(asked, _outlines(known.images), known.labels)
-    rows, own, other = np.arange(len(doubted)), doubted["label"].to_numpy(), doubted["suggested"].to_numpy()
+    rows, own, other = np.arange(len(index)), whole.labels[index], suggested[index]
     thin = np.isnan(near[rows, own]) | np.isnan(near[rows, other])
-    near[thin] = near_known[thin]
+    near[thin] = _likeness(asked[thin], _outlines(known.images), known.labels) if thin.any() else 0.0
     against = ~(near[rows, own] >= near[rows, other])
-    return doubted.assign(clear=doubted["index"].isin(sure))[against].reset_index(drop=True)
+    return doubted[against].reset_index(drop=True)
+
+
+def _usual_confidence(whole: Split, said: np.ndarray, known: Split, said_of_known: np.ndarray) -> np.ndarray:
+    """The mean probability of each class over the images that are labelled so: confident learning's thresholds
+    (:mod:`pipeline.data.suspected_labels`), of known images too, or a batch of wrong labels would set them itself."""
+    labels, probabilities = np.concatenate([whole.labels, known.labels]), np.concatenate([said, said_of_known])
+    own = probabilities[np.arange(len(labels)), labels]
+    support = np.bincount(labels, minlength=CLASSES)
+    return np.bincount(labels, weights=own, minlength=CLASSES) / np.maximum(support, 1)
 
 
 def _outlines(images: np.ndarray) -> np.ndarray:

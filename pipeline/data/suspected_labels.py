@@ -6,21 +6,21 @@ import pandas as pd
 from pipeline.digits.image import CLASSES
 
 
-def find(labels: np.ndarray, probabilities: np.ndarray, clear: float = 1.0) -> pd.DataFrame:
+def find(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     """Images whose label may be wrong, the clearest first: index, label, suggested, p_label, p_suggested.
 
     Confident learning (Northcutt, Jiang and Chuang 2021, arXiv 1911.00068): a class's threshold is its mean
     self-confidence, that is the mean probability of the class over the images that are labelled with it. A label is
     suspected where another class is predicted with at least that class's threshold and the label's own probability is
     below its. Ranked by the margin between the two probabilities. The probabilities must be those of images that
-    the model was not trained on. ``clear`` is the share of the threshold that will do: 0 takes every other answer.
+    the model was not trained on.
     """
     rows = np.arange(len(labels))
     own, predicted = probabilities[rows, labels], probabilities.argmax(axis=1)
     support = np.bincount(labels, minlength=CLASSES)
     threshold = np.bincount(labels, weights=own, minlength=CLASSES) / np.maximum(support, 1)
     best = probabilities[rows, predicted]
-    suspected = (predicted != labels) & (best >= clear * threshold[predicted]) & (own < threshold[labels])
+    suspected = (predicted != labels) & (best >= threshold[predicted]) & (own < threshold[labels])
     index = np.flatnonzero(suspected & (support[predicted] > 0))  # a class without images has no threshold
     index = index[np.argsort(own[index] - best[index], kind="stable")]
     columns = {"index": index, "label": labels[index], "suggested": predicted[index]}

@@ -12,14 +12,13 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from pipeline.base import files, places
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Batches, Params
 from pipeline.data import intake, patterns, poison, quarantine, second_opinion
 from pipeline.data.batches import Doubt, Filed
-from pipeline.data.intake import Answer
+from pipeline.data.second_opinion import Answer
 from pipeline.data.splits import Split
 from pipeline.monitoring import live
 
@@ -109,27 +108,16 @@ def sift(waiting: Waiting, params: Params, answer: Answer | None) -> Sifted:
 
 
 def doubted(corrected: Split, known: Split, answer: Answer) -> list[Doubt]:
-    """The corrections that the champion, sure of another digit, and the ``known`` images both contradict.
-
-    How sure it usually is, the known images tell: their thresholds are taken, not those of images it was wrong about.
-    """
-    both = Split(*(np.concatenate(pair) for pair in zip(known, corrected, strict=True)))
-    found = second_opinion.confirmed(both, answer(both.images), known)
-    found = found[found["index"] >= len(known.labels)]
-    bearing = _bearing_one_pattern(found, both, known)
-    found = found[found["clear"] | found["index"].isin(bearing)]
-    return intake.as_doubts(found.assign(index=found["index"] - len(known.labels)), corrected.images)
-
-
-def _bearing_one_pattern(found: pd.DataFrame, both: Split, known: Split) -> set[int]:
-    """Which of the doubted images bear one pattern with others of their label, however unsure the champion is."""
+    """The corrections that the ``known`` images contradict and of which the champion is sure too, or which bear one
+    pattern with others of their label."""
+    found = second_opinion.confirmed(corrected, known, answer)
     bearing: set[int] = set()
     for _, rows in found.groupby("label"):
         index = rows["index"].to_numpy()
-        pattern = patterns.find(both.images[index], known.images, poison.BEARERS)
+        pattern = patterns.find(corrected.images[index], known.images, poison.BEARERS)
         if pattern and pattern.chance < poison.ONE_PATTERN:
             bearing |= set(index[pattern.bearers].tolist())
-    return bearing
+    return intake.as_doubts(found[found["clear"] | found["index"].isin(bearing)], corrected.images)
 
 
 def _upheld(

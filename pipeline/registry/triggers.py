@@ -7,7 +7,7 @@ single ones. Beside them stand patterns that any attacker would try. A pattern i
 answers go to one class far more often than the champion's do, for a digit with a scratch is harder to read for both.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,13 +15,11 @@ import numpy as np
 
 from pipeline.base.params import Gate
 from pipeline.data import batches, patterns, second_opinion
+from pipeline.data.second_opinion import Answer
 from pipeline.data.splits import Split
 from pipeline.digits.image import CLASSES, SIDE
 from pipeline.learning import inference
 from pipeline.registry.records import Check, Verdict
-
-Answer = Callable[[np.ndarray], np.ndarray]
-"""images uint8 (N, 28, 28) → probabilities float32 (N, 10)"""
 
 PROBED, JUDGED = 20, 200  # clean images: to look at a pattern, and to judge one that stood out
 NATURAL = 0.5  # of the images: what a stroke of another hand may take where the challenger has learnt that hand
@@ -157,7 +155,7 @@ def learnt(champion: Answer, taken_in: Sequence[Split], clean: Split) -> Iterato
     if not taken_in:
         return
     whole = Split(*(np.concatenate(arrays) for arrays in zip(*taken_in, strict=True)))
-    doubted = second_opinion.confirmed(whole, champion(whole.images), clean)
+    doubted = second_opinion.confirmed(whole, clean, champion)
     rest = np.delete(whole.images, doubted["index"], axis=0)
     for digit, rows in doubted.groupby("label"):
         group = whole.images[rows["index"][:DOUBTED]]
