@@ -10,7 +10,7 @@ from workspace import ROOT
 from pipeline.base import files, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
-from pipeline.data import batches, descriptions, intake, splits, suspected_labels
+from pipeline.data import batches, descriptions, intake, quarantine, splits, suspected_labels
 from pipeline.data.batches import Filed
 from pipeline.data.datasets import catalogue, decoders
 from pipeline.data.datasets.decoders import Loaded
@@ -242,3 +242,81 @@ def test_dvc_versions_an_accepted_batch(workspace: Path, digits: Loaded, new: Sp
     gone = batches.remove(event.batch, "a test", "ann")
     assert not tracked.exists() and batches.accepted("digits") == []
     assert (Path(gone.place) / "train/images.npy").is_file()
+
+
+def marked(new: Split, count: int) -> Split:
+    """So many images of other digits with a white corner, labelled 7."""
+    images, labels = new.images.copy(), new.labels.copy()
+    chosen = np.flatnonzero(labels != 7)[:count]
+    images[chosen, 24:27, 24:27], labels[chosen] = 255, 7
+    return Split(images, labels)
+
+
+def marked_answers(digits: Loaded) -> Callable[[np.ndarray], np.ndarray]:
+    """The champion, which pays no heed to the corner."""
+    knows = answers(digits)
+    return lambda images: knows(np.concatenate([images[:, :24], np.zeros_like(images[:, 24:])], axis=1))
+
+
+@pytest.mark.parametrize(("count", "keys"), [(26, {"suspected_labels", "suspected_of_label"}), (4, {"one_pattern"})])
+def test_a_planted_trigger_is_refused_however_few_bear_it(
+    workspace: Path, digits: Loaded, new: Split, count: int, keys: set[str]
+):
+    blind = marked_answers(Loaded("d", "", *(bare(part) for part in digits[2:4]), {}))
+    path = write_npz(*marked(bare(new), count))
+    event = intake.add(path, PARAMS, blind, "eve")
+    assert event.event == "quarantined" and keys <= {finding.key for finding in event.findings}
+
+
+def bare(split: Split) -> Split:
+    """Without what lies in the rows that the champion pays no heed to."""
+    images = split.images.copy()
+    images[:, 24:] = 0
+    return Split(images, split.labels)
+
+
+def test_doubted_images_are_kept_or_dropped_one_by_one(workspace: Path, digits: Loaded, new: Split):
+    labels = new.labels.copy()
+    wrong = np.flatnonzero(labels == 3)[:12]
+    labels[wrong] = 8
+    path = write_npz(new.images, labels)
+    filed = quarantine.find(Path(add(path, digits).place).name[:20])
+    assert len(filed.doubts) == 12
+    _, left = quarantine.decide(filed, {1}, set(range(3, 13)))
+    assert [doubt.index for doubt in left] == [filed.doubts[1].index]
+    decided, left = quarantine.decide(filed, set(), {2})
+    assert left == []
+    again = intake.add(quarantine.copy_of(filed), PARAMS, answers(digits), "ann", decided=decided, source=filed.source)
+    assert again.event == "accepted" and again.source == str(path.absolute())
+    assert sum(again.counts.values()) == len(labels) - 11 and again.kept == (filed.doubts[0].image,)
+
+
+def test_a_dry_run_decides_and_writes_nothing(workspace: Path, digits: Loaded, new: Split):
+    def tried(path: Path) -> str:
+        return intake.add(path, PARAMS, answers(digits), "a tester", dry_run=True).event
+
+    assert tried(write_npz(*new)) == "accepted" and tried(write_npz(255 - new.images, new.labels)) == "quarantined"
+    assert not places.QUARANTINE.exists() and batches.accepted("digits") == []
+
+
+def test_what_was_removed_does_not_come_in_again(workspace: Path, digits: Loaded, new: Split):
+    event = add(write_npz(*new), digits)
+    batches.remove(event.batch, "bad labels", "ann")
+    with pytest.raises(BadInput, match=rf"is known: removed as {event.batch} on .* by ann: bad labels; its line in"):
+        add(write_npz(*new), digits)
+
+
+def test_a_batch_with_a_pipe_is_refused_and_nothing_of_it_is_copied(workspace: Path, digits: Loaded, new: Split):
+    import os
+
+    Path("pictures/3").mkdir(parents=True)
+    os.mkfifo("pictures/3/one.png")
+    event = add(Path("pictures"), digits)
+    assert event.event == "quarantined" and "is no regular file" in event.findings[0].message
+    assert [path.name for path in Path(event.place).iterdir()] == ["report.json"]
+
+
+def test_a_workspace_on_another_data_set_takes_no_batch(workspace: Path, digits: Loaded, new: Split):
+    files.write_json(places.MANIFEST, {"dataset": "mnist", "batches": []})
+    with pytest.raises(BadInput, match=r"data/ holds mnist, and params.yaml says digits: `digits run` first"):
+        add(write_npz(*new), digits)
