@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_args
 import typer
 from typer.core import TyperGroup
 
+import cli_batches
 from pipeline.base import places
 from pipeline.base.errors import BadInput, one_line, printable
 from pipeline.registry import faults
@@ -107,11 +108,6 @@ Scheduler = Annotated[str | None, _option("ADDRESS", "A Dask scheduler, as tcp:/
 Pictures = Annotated[list[str], _argument("FILE", "PNG or JPEG of one digit, any size and colours.")]
 Host = Annotated[str, _option("ADDRESS", "To listen on; the default is this machine alone.")]
 Port = Annotated[int, _option("PORT", "To listen on; 0 takes a free one.")]
-Batch = Annotated[Path | None, _argument("PATH", "An npz or csv file, or a folder of IDX files or pictures.")]
-Corrections = Annotated[
-    bool, typer.Option("--corrections", help="Those that people made on the page, instead of PATH.")
-]
-By = Annotated[str | None, _option("WHO", "Recorded with it; else DIGITS_USER or your user name.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")]
 
 
@@ -172,40 +168,8 @@ def serve_champion(
     service.serve(_model_name(model), settings, host, port, key)
 
 
-@app.command("add-batch", rich_help_panel=DATA)
-def add_batch(
-    path: Batch = None, corrections: Corrections = False, by: By = None, as_json: AsJson = False, model: Model = None
-) -> None:
-    """Take in a batch of new labelled digits, or quarantine it."""
-    from flows import events
-    from pipeline.data import intake
-    from pipeline.monitoring import alerts
-    from pipeline.monitoring import corrections as room
-    from pipeline.registry import history
-
-    if (path is None) != corrections:
-        raise BadInput("give either the PATH of a batch or --corrections")
-    params, by = _params(), by or history.person()
-    filed = room.add(params, by) if path is None else intake.add(path, params, _champion_answer(model), by)
-    if filed.event == "quarantined":
-        alerts.raise_("quarantined", f"{filed.source}: {'; '.join(finding.message for finding in filed.findings)}")
-        _print(as_json, filed.as_json(), _batch_text(filed, retraining=False))
-        raise typer.Exit(1)
-    retraining = events.accepted(filed)
-    _print(as_json, {**filed.as_json(), "retraining": retraining}, _batch_text(filed, retraining))
-
-
-def _champion_answer(model: str | None) -> Callable[[Any], Any] | None:
-    """The champion as a function of images; None if there is none yet."""
-    from pipeline.learning import inference
-    from pipeline.registry import artifacts, versions
-
-    client, name = _registry(model)
-    champion = versions.aliased(client, name, versions.CHAMPION)
-    if champion is None:
-        return None
-    session = inference.open_model(artifacts.onnx_file(client, champion))
-    return lambda images: inference.run(session, images)
+app.command("add-batch", rich_help_panel=DATA)(cli_batches.add_batch)
+app.add_typer(cli_batches.batches_app, name="batches", rich_help_panel=DATA)
 
 
 @app.command("champion", rich_help_panel=LOOK_BACK)
@@ -320,17 +284,6 @@ def _decision(outcome: dict) -> str:
     if event["event"] == "unchanged":
         return f"gate: nothing to decide: {event['reason']}"
     return f"gate: version {event['version']} {event['event']}: {event['verdict']['reason']}"
-
-
-def _batch_text(filed: Any, retraining: bool) -> str:
-    if filed.event == "quarantined":
-        lines = [f"quarantined: moved to {filed.place}, with a report"]
-        return "\n".join([*lines, *(f"  {finding.message}" for finding in filed.findings)])
-    counts = filed.counts
-    return (
-        f"accepted as {filed.batch}: {counts['train']:,} images to train on, {counts['recent']:,} held out for the "
-        f"gate; {'a retraining starts' if retraining else '`digits run` or the next retraining takes them in'}"
-    )
 
 
 def _champion_line(outcome: dict) -> str:

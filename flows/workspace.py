@@ -130,7 +130,8 @@ def stale(place: Path) -> list[str]:
 def missed(place: Path) -> set[str]:
     """The batches that were accepted since the run in ``place`` read what there was."""
     there = {path.parent.name for path in (places.checkout() / places.BATCHES).glob(f"[!.]*/{places.BATCH_FACTS}")}
-    return there - set(files.read_json(place / places.MANIFEST).get("batches", []))
+    manifest = files.read_json(place / places.MANIFEST)
+    return there - set(manifest.get("batches", [])) - set(manifest.get("other_batches", []))
 
 
 def _git_folder(place: Path) -> Path:

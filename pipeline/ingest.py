@@ -36,13 +36,15 @@ def _joined(parts: list[Split]) -> Split:
     return Split(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def manifest(loaded: Loaded, recent: Split, accepted: list[Batch]) -> dict[str, Any]:
-    """What was read, from where, how much of it, and its digests; the same for the same data, on every machine."""
+def manifest(loaded: Loaded, recent: Split, accepted: list[Batch], others: list[str]) -> dict[str, Any]:
+    """What was read, from where, how much of it, and its digests; the same for the same data, on every machine.
+    ``others`` are the batches of other data sets."""
     every = {"train": loaded.train, "test": loaded.test, "recent": recent}
     return {
         "dataset": loaded.name,
         "source": loaded.source,
         "batches": [batch.name for batch in accepted],
+        **({"other_batches": others} if others else {}),
         "counts": {name: len(split.labels) for name, split in every.items()},
         "files": dict(sorted(loaded.files.items())),
         "digests": {
@@ -52,11 +54,13 @@ def manifest(loaded: Loaded, recent: Split, accepted: list[Batch]) -> dict[str, 
     }
 
 
-def save(loaded: Loaded, accepted: list[Batch], raw: Path = places.RAW) -> dict[str, int]:
+def save(
+    loaded: Loaded, accepted: list[Batch], others: list[str] | None = None, raw: Path = places.RAW
+) -> dict[str, int]:
     """Write all beside ``raw``, then swap: ``raw`` holds the old data or the new. Returns the counts."""
     part, old = raw.with_name(f"{raw.name}.part"), raw.with_name(f"{raw.name}.old")
     loaded, recent = with_batches(loaded, accepted)
-    facts = manifest(loaded, recent, accepted)
+    facts = manifest(loaded, recent, accepted, others or [])
     _settle(raw, part, old)
     try:
         for name, split in {"train": loaded.train, "test": loaded.test, "recent": recent}.items():
@@ -80,8 +84,10 @@ def _settle(raw: Path, part: Path, old: Path) -> None:
 
 
 def main() -> None:
-    loaded, accepted = catalogue.load(params_file.load()), batches.accepted()
-    counts = save(loaded, accepted)
+    loaded = catalogue.load(params_file.load())
+    ours, others = batches.of_dataset(loaded.name)
+    accepted = batches.load(ours)
+    counts = save(loaded, accepted, others)
     added = f"; {len(accepted)} batches, {counts['recent']:,} of their images held out" if accepted else ""
     print(
         f"ingest: {loaded.name} from {loaded.source}: {counts['train']:,} train, {counts['test']:,} test images{added}"

@@ -17,6 +17,7 @@ from examples import facts
 from workspace import ROOT
 
 import cli
+import cli_batches
 from pipeline.base import params
 from pipeline.base.errors import BadInput, TemporaryFault
 from pipeline.data.batches import Filed, Finding
@@ -206,9 +207,45 @@ def test_a_quarantined_batch_is_exit_code_1_and_an_alert(digits: Digits, stand_i
     stand_in("pipeline.monitoring.alerts", raise_=lambda *alert: alerts.append(alert))
     stand_in("pipeline.registry.history", person=answer("ann"))
     stand_in("pipeline.registry.versions", aliased=answer(None), CHAMPION="champion")
-    said = "quarantined: moved to data/quarantine/new, with a report\n  no ink\n"
+    said = "quarantined: a copy and a report are in data/quarantine/new\n  no ink\n"
     assert digits("add-batch", "new.npz") == (1, said, "")
-    assert alerts == [("quarantined", "new.npz: no ink")]
+    assert alerts == [("quarantined", "new.npz (ink_share): see data/quarantine/new/report.json")]
+    assert digits("add-batch", "new.npz", "--dry-run") == (1, "would be refused\n  no ink\n", "")
+    assert len(alerts) == 1
+
+
+def test_of_many_findings_the_first_are_told_and_how_many_more(digits: Digits, stand_in: Callable[..., None]):
+    found = tuple(Finding(key="unreadable", message=f"{number}.png: is not a picture") for number in range(25))
+    filed = Filed(event="quarantined", batch="new", at="", by="ann", source="/new", findings=found)
+    stand_in("flows.events")
+    stand_in("pipeline.data.intake", add=answer(filed))
+    stand_in("pipeline.registry.history", person=answer("ann"))
+    stand_in("pipeline.registry.versions", aliased=answer(None), CHAMPION="champion")
+    _, out, _ = digits("add-batch", "new", "--dry-run")
+    assert out.count("is not a picture") == 10 and out.endswith("and 15 more, see the report\n")
+
+
+def test_a_removal_needs_a_reason_and_is_told(digits: Digits, stand_in: Callable[..., None]):
+    record = Filed(event="removed", batch="b1", at="", by="ann", source="/new", place="data/quarantine/b1")
+    asked = []
+    stand_in("pipeline.data.batches", remove=lambda *given: asked.append(given) or record)
+    stand_in("pipeline.registry.history", person=answer("ann"))
+    assert digits("batches", "remove", "b1")[:2] == (2, "")
+    assert digits("batches", "remove", "b1", "--reason", " ")[0] == 2
+    code, out, _ = digits("batches", "remove", "b1", "--reason", "bad labels")
+    assert code == 0 and out.startswith("removed b1, which lies in data/quarantine/b1 now")
+    assert asked == [("b1", "bad labels", "ann")]
+
+
+@pytest.mark.parametrize(("text", "numbers"), [("1,4-6", {1, 4, 5, 6}), ("all", set(range(1, 10))), ("", set())])
+def test_numbers_of_pictures_are_read(text: str, numbers: set[int]):
+    assert cli_batches._numbers(text, 9) == numbers
+
+
+@pytest.mark.parametrize("text", ["0x1", "4-", "-3", "10", "1-99999999999", "one"])
+def test_numbers_that_are_none_of_them_are_one_line(text: str):
+    with pytest.raises(BadInput, match="is not among the numbers 1 to 9"):
+        cli_batches._numbers(text, 9)
 
 
 @pytest.mark.parametrize(("agrees", "code", "word"), [(True, 0, "comes out the same"), (False, 1, "DIFFERS")])

@@ -18,6 +18,7 @@ PARTS = (
         ".dvcignore",
         ".gitignore",
         "cli.py",
+        "cli_batches.py",
         "dvc.yaml",
         "params.yaml",
         "prefect.yaml",

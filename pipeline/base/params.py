@@ -38,6 +38,8 @@ class Ingest(Section):
     test_share: Annotated[float, Field(ge=0, lt=1)]
     timeout_seconds: Positive
     attempts: Count
+    max_images: Count
+    max_mb: Positive
 
 
 class Validate(Section):
@@ -59,7 +61,13 @@ class Preprocess(Section):
 class Batches(Section):
     min_images: Count
     held_out: Annotated[float, Field(gt=0, lt=1)]
+    max_images: Count
+    max_mb: Positive
+    max_memory_mb: Positive
+    max_seconds: Positive
     max_suspected_labels: Share
+    max_suspected_of_label: Share
+    max_share_of_person: Share
     max_distance: Positive
     max_drifted_share: Share
 
@@ -192,6 +200,7 @@ class Gate(Section):
     min_recent_images: Count
     max_size_mb: Positive
     max_latency_ms: Positive
+    max_trigger_success: Share
 
 
 class Params(Section):

@@ -20,9 +20,13 @@ FEATURES = Path("data/features")
 PROCESSED = Path("data/processed")
 BATCHES = Path("data/batches")  # a folder an accepted batch, whole from the moment it is there
 BATCH_FACTS = "batch.json"  # in it
+REMOVED = BATCHES / "removed.jsonl"  # a line a batch that was taken out again
 QUARANTINE = Path("data/quarantine")
 QUARANTINE_REPORT = "report.json"  # in a quarantined batch's folder
+SUSPECTS_PAGE = "suspects.html"  # in it too
+DECISIONS = "decisions.json"
 CORRECTIONS = Path("data/corrections")
+CORRECTIONS_KEPT = CORRECTIONS / "kept.json"  # the images whose doubted label a person upheld
 DOWNLOAD = Path("data/download")
 SEEN = Path("data/live.db")  # in home()
 

@@ -1,20 +1,25 @@
 """Which labelled batches were accepted? Folders below data/batches, each whole from the moment it is there.
 
 A share of each is held out, decided by the hash of each image: the gate judges on these recent images beside the test
-split. DVC versions what was accepted.
+split. DVC versions what was accepted. A batch belongs to the data set that it was accepted on.
 """
 
 import hashlib
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.base import files, places, processes
+from pipeline.base import clock, files, places, processes
+from pipeline.base.errors import BadInput
 from pipeline.data import splits
 from pipeline.data.splits import Split
+from pipeline.digits.image import SIDE
 
 
 class Batch(NamedTuple):
@@ -35,23 +40,46 @@ class Finding(BaseModel):
     """one line for people: what, where, what to do"""
 
 
+class Doubt(BaseModel):
+    """A label that the champion and the image's neighbours doubt."""
+
+    model_config = ConfigDict(frozen=True)
+
+    index: int
+    """in the batch as it was handed in"""
+    image: str
+    """hexadecimal hash of its content"""
+    label: int
+    suggested: int
+    clear: bool
+    """the champion is sure"""
+
+
 class Filed(BaseModel):
     """What became of a batch that was handed in, and why; it lies beside the batch."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    event: Literal["accepted", "quarantined"]
+    event: Literal["accepted", "quarantined", "removed"]
     batch: str
     at: str
     by: str
     source: str
+    """the whole path that it was handed in by"""
+    dataset: str = ""
+    """the data set that it belongs to; releases before did not say"""
+    reason: str = ""
+    """why it was removed"""
     findings: tuple[Finding, ...] = ()
     digest: str = ""
     """of the labelled images"""
     counts: dict[str, int] = {}
     class_counts: tuple[int, ...] = ()
     suspected_labels: float | None = None
-    """the share of labels that the champion is sure are wrong; None without a champion"""
+    """the share of labels that the champion is sure are wrong, and a second opinion too; None without a champion"""
+    doubts: tuple[Doubt, ...] = ()
+    kept: tuple[str, ...] = ()
+    """images whose doubted label a person upheld"""
     drift: dict[str, Any] = {}
     place: str = ""
     """where a quarantined batch lies"""
@@ -74,11 +102,11 @@ def digest(whole: Split) -> str:
 
 
 def accept(batch: Batch, filed: Filed) -> None:
-    """Write the batch beside its place, then rename it there whole, then let DVC version it."""
+    """Write the batch beside data/batches, then rename it there whole, then let DVC version it."""
     places.BATCHES.mkdir(parents=True, exist_ok=True)
-    for unfinished in places.BATCHES.glob(".*.part"):
-        shutil.rmtree(unfinished)
-    part = places.BATCHES / f".{batch.name}.part"
+    for unfinished in (*places.BATCHES.parent.glob(".batch-*.part"), *places.BATCHES.glob(".*.part")):
+        shutil.rmtree(unfinished)  # of a kill; earlier releases wrote within data/batches, which ingest depends on
+    part = places.BATCHES.parent / f".batch-{batch.name}.part"
     splits.save(part / "train", batch.train)
     splits.save(part / "recent", batch.recent)
     files.write_json(part / places.BATCH_FACTS, filed.as_json())
@@ -94,16 +122,94 @@ def version(folder: Path) -> None:
         print(f"warning: {folder} is accepted, but is not versioned: {error}", file=sys.stderr)
 
 
+def locked() -> FileLock:
+    """Whoever changes data/batches holds it."""
+    places.BATCHES_LOCK.parent.mkdir(exist_ok=True)
+    return FileLock(places.BATCHES_LOCK)
+
+
 def filed() -> list[Filed]:
-    """What is kept beside every accepted batch, oldest first."""
-    found = [Filed.model_validate(files.read_json(path)) for path in places.BATCHES.glob(f"[!.]*/{places.BATCH_FACTS}")]
-    return sorted(found, key=lambda one: (one.at, one.batch))
+    """What is kept beside every accepted batch of whatever data set, oldest first; without those that are removed."""
+    gone = {one.batch for one in removed()}
+    found = [
+        Filed.model_validate(files.read_json(path))
+        for path in places.BATCHES.glob(f"*/{places.BATCH_FACTS}")
+        if not path.parent.name.startswith(".")  # unfinished: pathlib's * matches dot files
+    ]
+    return sorted((one for one in found if one.batch not in gone), key=lambda one: (one.at, one.batch))
 
 
-def accepted() -> list[Batch]:
-    """Every accepted batch, oldest first."""
-    found = []
-    for one in filed():
-        folder = places.BATCHES / one.batch
-        found.append(Batch(one.batch, splits.load(folder / "train"), splits.load(folder / "recent")))
-    return found
+def of_dataset(dataset: str) -> tuple[list[Filed], list[str]]:
+    """The accepted batches of a data set, oldest first, and the names of those of others.
+
+    A batch of an earlier release does not say whose it is. It counts as the data set's whose manifest last named it:
+    as long as a workspace stays on one data set, nothing changes, and where it goes to another, the batch does not come
+    along.
+    """
+    before = files.read_json(places.MANIFEST) if places.MANIFEST.is_file() else {"dataset": dataset}
+    apart = before.get("other_batches", []) if before["dataset"] == dataset else before.get("batches", [])
+    every = filed()
+    ours = [one for one in every if (one.dataset or ("" if one.batch in apart else dataset)) == dataset]
+    return ours, [one.batch for one in every if one not in ours]
+
+
+def images_of(filed: Filed, doubts: Sequence[Doubt]) -> np.ndarray:
+    """The doubted images of an accepted batch, in that order: uint8 (N, 28, 28)."""
+    if not doubts:
+        return np.empty((0, SIDE, SIDE), np.uint8)
+    (batch,) = load([filed])
+    images = np.concatenate([batch.train.images, batch.recent.images])
+    at = {f"{content:016x}": place for place, content in enumerate(splits.content_hashes(images))}
+    return images[[at[doubt.image] for doubt in doubts]]
+
+
+def load(filed: Sequence[Filed]) -> list[Batch]:
+    folders = [places.BATCHES / one.batch for one in filed]
+    return [Batch(folder.name, splits.load(folder / "train"), splits.load(folder / "recent")) for folder in folders]
+
+
+def accepted(dataset: str) -> list[Batch]:
+    """Every accepted batch of a data set, oldest first."""
+    return load(of_dataset(dataset)[0])
+
+
+def removed() -> list[Filed]:
+    """The batches that were taken out again, oldest first."""
+    return [Filed.model_validate(line) for line in files.read_json_lines(places.REMOVED)]
+
+
+def remove(name: str, reason: str, by: str) -> Filed:
+    """Take an accepted batch out: the next retraining no longer knows it. It moves to data/quarantine, and a line of
+    data/batches/removed.jsonl keeps who, when and why; :class:`BadInput` if there is no such batch.
+
+    The line comes first, and counts from then on: what a kill leaves undone, the same command does.
+    """
+    with locked():
+        there = {one.batch: one for one in filed()}
+        gone = {one.batch: one for one in removed()}
+        if name not in there and not (name in gone and (places.BATCHES / name).is_dir()):
+            raise BadInput(f"there is no accepted batch {name}: `digits batches` lists them")
+        if name in there:
+            facts = {"event": "removed", "at": clock.now(), "by": by, "reason": reason, "place": str(_removed_to(name))}
+            files.append_json_line(places.REMOVED, there[name].model_copy(update=facts).as_json() | facts)
+        record = {one.batch: one for one in removed()}[name]
+        place = Path(record.place)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        (places.BATCHES / name).replace(place)
+        files.write_json(place / places.QUARANTINE_REPORT, record.as_json())
+        forget(places.BATCHES / name)
+        return record
+
+
+def _removed_to(name: str) -> Path:
+    return places.QUARANTINE / f"{name}-removed-{clock.now().replace(':', '').replace('+0000', '')}"
+
+
+def forget(folder: Path) -> None:
+    """`dvc remove`: the batch's .dvc file goes, and its line in .gitignore."""
+    tracked = folder.with_name(f"{folder.name}.dvc")
+    if tracked.is_file():
+        try:
+            processes.call(processes.dvc("remove", "--quiet", str(tracked)))
+        except processes.Failed as error:
+            print(f"warning: {folder} is removed, but {tracked} is still there: {error}", file=sys.stderr)

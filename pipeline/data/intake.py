@@ -1,142 +1,203 @@
-"""May this batch of new labelled digits in? Accepted whole into data/batches, or moved whole to data/quarantine.
+"""May this batch of new labelled digits in? Accepted whole into data/batches, or refused, with a copy kept.
 
 A batch is read as ingest reads a data set, put through the same validation, compared with the workspace's train split
-by Evidently, and its labels are held against the champion's answers.
+by Evidently, and its labels are held against the champion's answers and its own digits, alone and with the batches
+before. What is refused is copied to data/quarantine; the batch itself stays where it is.
 """
 
-import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 
 from pipeline.base import clock, files, places
 from pipeline.base.errors import BadInput
-from pipeline.base.params import Batches, Ingest, Params, Validate
-from pipeline.data import batches, checks, comparison, descriptions, suspected_labels
-from pipeline.data.batches import Filed, Finding
+from pipeline.base.params import Batches, Params, Validate
+from pipeline.data import (
+    batches,
+    checks,
+    comparison,
+    descriptions,
+    handed_in,
+    poison,
+    quarantine,
+    second_opinion,
+    splits,
+)
+from pipeline.data.batches import Doubt, Filed, Finding
 from pipeline.data.checks import Check
-from pipeline.data.datasets import decoders
+from pipeline.data.quarantine import UNDECIDED, Decided
+from pipeline.data.second_opinion import Answer
 from pipeline.data.splits import Split
 from pipeline.digits.image import CLASSES
 
 NOISE = 3.0  # standard deviations by which a small batch's class shares may lie outside the bands for a whole data set
 ABSENT = 0.01  # a class may be absent from a batch so small that this is more likely than once in a hundred
 OF_TEST = {"no_leakage"}  # the checks of the test split that say something of the batch
-
-Answer = Callable[[np.ndarray], np.ndarray]
-"""images uint8 (N, 28, 28) → probabilities float32 (N, 10)"""
+KNOWN_IMAGES = 5000  # of the train split, to hold a doubted image beside
 
 
 class Known(BadInput):
     """The batch was accepted before."""
 
     def __init__(self, path: Path, known: Filed) -> None:
-        super().__init__(f"{path} is known: accepted as {known.batch} on {known.at} by {known.by}")
+        what = f"{path} is known: {{}} as {known.batch} on {known.at} by {known.by}"
+        if known.event == "removed":
+            super().__init__(f"{what.format('removed')}: {known.reason}; its line in {places.REMOVED} keeps it out")
+        else:
+            super().__init__(what.format("accepted"))
         self.batch = known.batch
 
 
-def add(path: Path, params: Params, answer: Answer | None, by: str) -> Filed:
+class Reference(NamedTuple):
+    """What the workspace has, to compare a batch with."""
+
+    train: pd.DataFrame
+    """described"""
+    test: pd.DataFrame
+    images: Split
+    """some of train"""
+
+
+def add(
+    path: Path,
+    params: Params,
+    answer: Answer | None,
+    by: str,
+    *,
+    dry_run: bool = False,
+    decided: Decided = UNDECIDED,
+    source: str = "",
+) -> Filed:
     """Read, judge and file a batch.
 
-    ``answer`` is the champion, if there is one. :class:`BadInput` if there is nothing at ``path`` that looks like a
-    batch, the workspace has no data to compare it with, or (:class:`Known`) it was accepted before; nothing is then
-    moved.
+    ``answer`` is the champion, if there is one; ``decided`` what a person said of doubted labels; ``source`` where the
+    batch came from if not from ``path``. With ``dry_run`` nothing is written. :class:`BadInput` if there is nothing at
+    ``path`` that looks like a batch, the workspace has no data to compare it with, or (:class:`Known`) it was
+    accepted before; nothing is then kept of it.
     """
-    kind = _kind(path)
-    reference, test = _reference()
-    places.BATCHES_LOCK.parent.mkdir(exist_ok=True)
-    with FileLock(places.BATCHES_LOCK):
-        facts: dict[str, Any] = {"at": clock.now(), "by": by, "source": path.name}
-        try:
-            whole = read(path, kind)
-        except BadInput as error:
-            findings = tuple(Finding(key="unreadable", message=line) for line in str(error).splitlines())
-            return _quarantine(path, Filed(event="quarantined", batch=path.stem, findings=findings, **facts))
-        facts["digest"] = batches.digest(whole)
-        for known in batches.filed():
-            if known.digest == facts["digest"]:
-                raise Known(path, known)
-        findings, numbers = judge(whole, reference, test, answer, params)
-        facts |= {"batch": f"{datetime.now(UTC):%Y%m%d}-{facts['digest'][:12]}", "findings": findings, **numbers}
+    kind = handed_in.kind(path)
+    compared_with = reference(params.dataset)
+    facts: dict[str, Any] = {"at": clock.now(), "by": by, "source": source or str(path.absolute())}
+    facts |= {"dataset": params.dataset, "batch": path.absolute().stem}
+    refuse = _only_told if dry_run else quarantine.put
+    copied = None
+    try:
+        handed_in.look_over(path, params.batches)
+        copied = path
+        whole = decided.applied(handed_in.read(path, kind, params.batches))
+    except BadInput as error:
+        findings = tuple(Finding(key="unreadable", message=line) for line in str(error).splitlines())
+        return refuse(copied, Filed(event="quarantined", findings=findings, **facts), params.batches)
+    facts["digest"] = batches.digest(whole)
+    _refuse_known(path, facts["digest"])
+    findings, numbers = judge(whole, compared_with, answer, params, decided.kept)
+    facts |= {"batch": f"{datetime.now(UTC):%Y%m%d}-{facts['digest'][:12]}", **numbers}
+    with batches.locked():
+        _refuse_known(path, facts["digest"])
+        earlier, _ = batches.of_dataset(params.dataset)
+        findings += _of_labels(whole, numbers["doubts"], earlier, by, params.batches)
         if findings:
-            return _quarantine(path, Filed(event="quarantined", **facts))
+            index = [doubt.index for doubt in numbers["doubts"]]
+            doubted = Split(whole.images[index], whole.labels[index])
+            return refuse(path, Filed(event="quarantined", findings=findings, **facts), params.batches, doubted)
         batch = batches.separate(facts["batch"], whole, params.batches.held_out)
         counts = {"train": len(batch.train.labels), "recent": len(batch.recent.labels)}
-        filed = Filed(event="accepted", counts=counts, **facts)
-        batches.accept(batch, filed)
+        filed = Filed(event="accepted", counts=counts, kept=tuple(sorted(decided.kept)), **facts)
+        if not dry_run:
+            batches.accept(batch, filed)
         return filed
 
 
-def _reference() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The described train and test splits of this workspace, or of the scheduled retrainings' where only they run."""
+def _only_told(_path: Path | None, filed: Filed, _limits: Batches, _doubted: Split | None = None) -> Filed:
+    return filed
+
+
+def _refuse_known(path: Path, digest: str) -> None:
+    for known in (*batches.filed(), *batches.removed()):
+        if known.digest == digest:
+            raise Known(path, known)
+
+
+def reference(dataset: str) -> Reference:
+    """What lies in this workspace, or in the scheduled retrainings' where only they run."""
     for workspace in (Path(), places.RETRAIN):
         if (workspace / places.FEATURES).is_dir():
-            return descriptions.load("train", workspace), descriptions.load("test", workspace)
+            manifest = workspace / places.MANIFEST
+            held = files.read_json(manifest)["dataset"] if manifest.is_file() else dataset
+            if held != dataset:
+                raise BadInput(f"data/ holds {held}, and params.yaml says {dataset}: `digits run` first")
+            images = splits.load(workspace / places.RAW / "train")
+            some = slice(None, None, max(len(images.labels) // KNOWN_IMAGES, 1))
+            train, test = (descriptions.load(name, workspace) for name in ("train", "test"))
+            return Reference(train, test, Split(images.images[some], images.labels[some]))
     raise BadInput("there is no data yet to compare a batch with: `digits run` first")
 
 
-def _kind(path: Path) -> str:
-    """What the batch at ``path`` looks like: npz, csv, idx or folder; :class:`BadInput` if like none of them."""
-    if not path.exists():
-        raise BadInput(f"there is nothing at {path}: name a file or folder with labelled digits")
-    if Path.cwd().is_relative_to(path.resolve()):
-        raise BadInput(f"{path} holds the workspace itself: name a file or folder with labelled digits")
-    if path.is_file():
-        holds = {path.suffix.lower().lstrip(".")} & {"npz", "csv"}
-    else:
-        holds = {kind for kind in ("npz", "csv") if any(path.glob(f"*.{kind}"))}
-        holds |= {"idx"} if any(path.glob("*-idx?-ubyte*")) else set()
-        holds |= {"folder"} if any((path / str(digit)).is_dir() for digit in range(CLASSES)) else set()
-    if len(holds) != 1:
-        raise BadInput(
-            f"{path} is no batch of digits: give an npz or csv file, or a folder of IDX files or of pictures by digit "
-            "(see docs/add-data.md)"
-        )
-    return holds.pop()
-
-
-def read(path: Path, kind: str) -> Split:
-    """The batch of that kind; :class:`BadInput` names what is wrong with it."""
-    ingest = Ingest(local_dir=str(path), test_share=0.0, timeout_seconds=1.0, attempts=1)
-    loaded = decoders.DECODERS[kind](ingest)
-    return Split(*(np.concatenate(pair) for pair in zip(loaded.train, loaded.test, strict=True)))
-
-
 def judge(
-    whole: Split, reference: pd.DataFrame, test: pd.DataFrame, answer: Answer | None, params: Params
+    whole: Split, reference: Reference, answer: Answer | None, params: Params, kept: frozenset[str] = frozenset()
 ) -> tuple[tuple[Finding, ...], dict[str, Any]]:
-    """What speaks against the batch, and the numbers beside: :class:`Filed`'s ``class_counts``, ``suspected_labels``
-    and ``drift``. ``reference`` and ``test`` are described splits."""
+    """What speaks against the images, and the numbers beside: :class:`Filed`'s ``class_counts``, ``suspected_labels``,
+    ``doubts`` and ``drift``. The doubts about images that a person ``kept`` are none."""
     table = descriptions.describe(whole)
     rules = _rules(params.validate_, params.batches, len(whole.labels))
     with tempfile.TemporaryDirectory() as docs:
-        checked = checks.validate(table, test, rules, Path(docs)).checks
+        checked = checks.validate(table, reference.test, rules, Path(docs)).checks
     findings = [_of_batch(check) for check in checked if check.stops and not _forgiven(check, whole)]
     noise = 1 / np.sqrt(len(whole.labels))  # of the mean of so many, in standard deviations
     rules_of_drift = params.drift.model_copy(update={"max_distance": params.batches.max_distance + float(noise)})
-    compared, _ = comparison.compare(comparison.labelled(reference), comparison.labelled(table), rules_of_drift)
+    then, now = comparison.labelled(reference.train), comparison.labelled(table)
+    compared, _ = comparison.compare(then, now, rules_of_drift)
     if compared.drifted_share > params.batches.max_drifted_share:
         findings.append(_drifted(compared, params.batches.max_drifted_share))
-    suspected = len(suspected_labels.find(whole.labels, answer(whole.images))) / len(table) if answer else None
-    if suspected is not None and suspected > params.batches.max_suspected_labels:
-        message = (
-            f"batch: labels: the champion is sure that {suspected:.1%} of them are wrong, allowed "
-            f"{params.batches.max_suspected_labels:.1%}: correct them, or raise batches.max_suspected_labels"
-        )
-        findings.append(Finding(key="suspected_labels", message=message))
+    doubts = tuple(doubt for doubt in _doubts(whole, reference, answer) if doubt.image not in kept) if answer else ()
     told = compared.as_json()
     return tuple(findings), {
         "class_counts": np.bincount(whole.labels, minlength=CLASSES).tolist(),
-        "suspected_labels": suspected,
+        "suspected_labels": sum(doubt.clear for doubt in doubts) / len(table) if answer else None,
+        "doubts": doubts,
         "drift": {key: told[key] for key in ("verdict", "drifted_share", "columns")},
     }
+
+
+def against(whole: Split, compared_with: Reference, answer: Answer | None, params: Params) -> tuple[Finding, ...]:
+    """What speaks against images that are in no file, were they the first batch."""
+    found, numbers = judge(whole, compared_with, answer, params)
+    return found + _of_labels(whole, numbers["doubts"], (), "", params.batches)
+
+
+def _doubts(whole: Split, reference: Reference, answer: Answer) -> list[Doubt]:
+    return as_doubts(second_opinion.confirmed(whole, reference.images, answer), whole.images)
+
+
+def as_doubts(found: pd.DataFrame, images: np.ndarray) -> list[Doubt]:
+    """The rows of :func:`pipeline.data.second_opinion.confirmed`, as they are kept."""
+    names = quarantine.names(images[found["index"]])
+    columns = (found["index"], found["label"], found["suggested"], found["clear"], names)
+    return [
+        Doubt(index=int(index), image=str(name), label=int(label), suggested=int(suggested), clear=bool(clear))
+        for index, label, suggested, clear, name in zip(*columns, strict=True)
+    ]
+
+
+def _of_labels(
+    whole: Split, doubts: Sequence[Doubt], earlier: Sequence[Filed], by: str, rules: Batches
+) -> tuple[Finding, ...]:
+    """What the doubted labels say of the batch, alone and with those of the batches before."""
+    doubted: dict[int, list[np.ndarray]] = {}
+    for doubt in doubts:
+        doubted.setdefault(doubt.label, []).append(whole.images[doubt.index])
+    for one in earlier if doubts else ():
+        for doubt, image in zip(one.doubts, batches.images_of(one, one.doubts), strict=True):
+            doubted.setdefault(doubt.label, []).append(image)
+    others = np.delete(whole.images, [doubt.index for doubt in doubts], axis=0)
+    counted = poison.count(doubts, len(whole.labels), by, earlier, rules)
+    return (*counted, *poison.one_pattern({label: np.stack(images) for label, images in doubted.items()}, others))
 
 
 def _of_batch(check: Check) -> Finding:
@@ -172,18 +233,3 @@ def _forgiven(check: Check, whole: Split) -> bool:
     by_chance = CLASSES * (1 - 1 / CLASSES) ** len(whole.labels) > ABSENT
     ours = check.split != "test" or check.key in OF_TEST
     return not ours or (check.key == "every_class" and by_chance)
-
-
-def _quarantine(path: Path, filed: Filed) -> Filed:
-    """Move the batch whole to data/quarantine/NAME, beside a report of what was found."""
-    place = places.QUARANTINE / f"{filed.batch}-{datetime.now(UTC):%H%M%S%f}"
-    place.mkdir(parents=True)
-    try:
-        shutil.move(path, place / path.name)  # a rename where it can be; else a copy whose source goes last
-    except OSError as error:
-        shutil.rmtree(place)
-        reason = filed.findings[0].message
-        raise BadInput(f"{path} is refused ({reason}), and cannot be moved away: {error}") from None
-    filed = filed.model_copy(update={"place": str(place)})
-    files.write_json(place / places.QUARANTINE_REPORT, filed.as_json())
-    return filed

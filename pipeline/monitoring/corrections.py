@@ -1,41 +1,174 @@
-"""How does what people corrected in use become a labelled batch?"""
+"""How does what people corrected in use become a labelled batch?
 
+A correction is one person's word, and anybody who reaches the page can give it. So one person contributes no more than
+a share of train; where people contradict each other about an image, nobody is believed; and where the champion is sure
+of another digit and the images it learnt from say the same, a second person has to agree, or one of the house
+(`digits batches decide corrections`). Agreement outvotes the champion no more often than chance would.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import numpy as np
 
 from pipeline.base import files, places
 from pipeline.base.errors import BadInput
-from pipeline.base.params import Params
-from pipeline.data import intake
-from pipeline.data.batches import Filed
+from pipeline.base.params import Batches, Params
+from pipeline.data import intake, patterns, poison, quarantine, second_opinion
+from pipeline.data.batches import Doubt, Filed
+from pipeline.data.second_opinion import Answer
+from pipeline.data.splits import Split
 from pipeline.monitoring import live
 
+DROPPED = "dropped"  # stands for the batch of those that a person dropped
+NAME = "corrections"
 
-def add(params: Params, by: str) -> Filed:
-    """:func:`pipeline.data.intake.add` for what people corrected in use and is in no batch yet.
 
-    :class:`BadInput` if that is too little.
+class Waiting(NamedTuple):
+    """The corrections that are in no batch yet, oldest first."""
 
-    The champion is not asked about the labels: where it was wrong it is sure to suspect them.
+    ids: list[str]
+    people: list[str]
+    corrected: Split
+
+
+class Sifted(NamedTuple):
+    """Which of the waiting corrections may be learnt from: indices."""
+
+    good: list[int]
+    doubted: list[Doubt]
+    contradicted: int
+    over_share: int
+
+    @property
+    def told(self) -> str:
+        """What is left out and why, for people; empty if nothing is."""
+        reasons = [
+            (len(self.doubted), "doubted, see `digits batches suspects corrections`"),
+            (self.contradicted, "contradicted by another"),
+            (self.over_share, "beyond one person's share (batches.max_share_of_person)"),
+        ]
+        return "; ".join(f"{count:,} {reason}" for count, reason in reasons if count)
+
+
+def add(params: Params, answer: Answer | None, by: str, dry_run: bool = False) -> Filed:
+    """:func:`pipeline.data.intake.add` for the corrections that may be learnt from.
+
+    :class:`BadInput` if those are too few. ``answer`` is the champion, if there is one.
     """
-    with live.store() as store:
-        ids, corrected = live.corrections(store)
-    if len(ids) < params.batches.min_images:
-        raise BadInput(f"{len(ids)} corrections wait, a batch needs {params.batches.min_images}: correct more first")
+    waiting = read()
+    sifted = sift(waiting, params, answer)
+    if len(sifted.good) < params.batches.min_images:
+        told = f"{len(sifted.good)} corrections wait, a batch needs {params.batches.min_images}: correct more first"
+        raise BadInput(f"{told} ({sifted.told})" if sifted.told else told)
+    ids = [waiting.ids[index] for index in sifted.good]
+    corrected = Split(*(array[sifted.good] for array in waiting.corrected))
     path = places.CORRECTIONS / f"corrections-{datetime.now(UTC):%Y%m%d%H%M%S}.npz"
     with files.atomic(path) as part:
         np.savez_compressed(part, images=corrected.images, labels=corrected.labels)
     batch = ""
     try:
-        filed = intake.add(path, params, None, by)
+        # No champion: it was asked above, and of corrections it is wrong by their nature.
+        filed = intake.add(path, params, None, by, dry_run=dry_run, source=NAME)
         batch = filed.batch
     except intake.Known as known:  # an earlier call was cut off after the batch was accepted
         batch = known.batch
         raise
     finally:
-        path.unlink(missing_ok=True)  # an accepted batch holds its images itself, a quarantined one was moved
-        if batch:
+        path.unlink(missing_ok=True)  # an accepted batch holds its images itself, of a refused one there is a copy
+        if batch and not dry_run:
             with live.store() as store:
                 live.file_under(store, ids, corrected.labels, batch)
     return filed
+
+
+def read() -> Waiting:
+    with live.store() as store:
+        ids, corrected = live.corrections(store)
+        return Waiting(ids, live.people(store, ids), corrected)
+
+
+def sift(waiting: Waiting, params: Params, answer: Answer | None) -> Sifted:
+    """Which corrections may be learnt from, and why the others not."""
+    reference = intake.reference(params.dataset)
+    names = quarantine.names(waiting.corrected.images).tolist()
+    labels, people = waiting.corrected.labels.tolist(), waiting.people
+    said = defaultdict(set)
+    for name, label in zip(names, labels, strict=True):
+        said[name].add(label)
+    contradicted = {index for index, name in enumerate(names) if len(said[name]) > 1}
+    doubts = doubted(waiting.corrected, reference.images, answer) if answer and names else []
+    upheld = _upheld(doubts, names, people, params.batches, len(names))
+    left_out = [doubt for doubt in doubts if doubt.index not in upheld]
+    good = sorted(set(range(len(names))) - contradicted - {doubt.index for doubt in left_out})
+    within = _within_share(good, people, len(reference.train), params.batches)
+    return Sifted(within, left_out, len(contradicted), len(good) - len(within))
+
+
+def doubted(corrected: Split, known: Split, answer: Answer) -> list[Doubt]:
+    """The corrections that the ``known`` images contradict and of which the champion is sure too, or which bear one
+    pattern with others of their label."""
+    found = second_opinion.confirmed(corrected, known, answer)
+    bearing: set[int] = set()
+    for _, rows in found.groupby("label"):
+        index = rows["index"].to_numpy()
+        pattern = patterns.find(corrected.images[index], known.images, poison.BEARERS)
+        if pattern and pattern.chance < poison.ONE_PATTERN:
+            bearing |= set(index[pattern.bearers].tolist())
+    return intake.as_doubts(found[found["clear"] | found["index"].isin(bearing)], corrected.images)
+
+
+def _upheld(
+    doubts: Sequence[Doubt], names: Sequence[str], people: Sequence[str], rules: Batches, count: int
+) -> set[int]:
+    """The doubted ones to be believed: those that one of the house kept, and those on which several people agree, no
+    more of a label than chance would bring among so many."""
+    kept = set(files.read_json(places.CORRECTIONS_KEPT)) if places.CORRECTIONS_KEPT.is_file() else set()
+    backers = defaultdict(set)
+    for name, person in zip(names, people, strict=True):
+        backers[name].add(person)
+    most = poison.allowed(rules.max_suspected_of_label, count)
+    upheld, of_label = set(), Counter[int]()
+    for doubt in doubts:
+        agreed = len(backers[doubt.image]) > 1 and of_label[doubt.label] < most
+        if doubt.image in kept or agreed:
+            upheld.add(doubt.index)
+        if doubt.image not in kept and agreed:
+            of_label[doubt.label] += 1
+    return upheld
+
+
+def _within_share(good: Sequence[int], people: Sequence[str], train: int, rules: Batches) -> list[int]:
+    """Of each person the oldest, no more than the share of train that one may contribute in all batches."""
+    most = max(int(rules.max_share_of_person * train), 1)
+    with live.store() as store:
+        so_far = live.filed_by_person(store)
+    within = []
+    for index in good:
+        so_far[people[index]] += 1
+        if so_far[people[index]] <= most:
+            within.append(index)
+    return within
+
+
+def suspects(params: Params, answer: Answer | None) -> tuple[list[Doubt], Split]:
+    """The doubted corrections and their images, for a person to look at."""
+    waiting = read()
+    doubts = sift(waiting, params, answer).doubted
+    index = [doubt.index for doubt in doubts]
+    return doubts, Split(*(array[index] for array in waiting.corrected))
+
+
+def decide(doubts: Sequence[Doubt], keep: set[int], drop: set[int]) -> None:
+    """What one of the house says of doubted corrections, by their numbers on the page (from 1)."""
+    quarantine.check_numbers(keep, drop, len(doubts))
+    kept = set(files.read_json(places.CORRECTIONS_KEPT)) if places.CORRECTIONS_KEPT.is_file() else set()
+    files.write_json(places.CORRECTIONS_KEPT, sorted(kept | {doubts[number - 1].image for number in keep}))
+    waiting = read()
+    dropped = [doubts[number - 1] for number in drop]
+    with live.store() as store:
+        live.file_under(
+            store, [waiting.ids[doubt.index] for doubt in dropped], [doubt.label for doubt in dropped], DROPPED
+        )

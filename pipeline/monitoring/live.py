@@ -9,6 +9,7 @@ looked up by their id and are read by another process at the same moment; see be
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -152,6 +153,17 @@ def corrections(connection: sqlite3.Connection) -> tuple[list[str], Split]:
     rows = connection.execute("SELECT id, label, image FROM corrections WHERE batch IS NULL ORDER BY at, id").fetchall()
     images = np.stack([_image(row[2]) for row in rows]) if rows else np.empty((0, SIDE, SIDE), np.uint8)
     return [row[0] for row in rows], Split(images, np.array([row[1] for row in rows], np.uint8))
+
+
+def people(connection: sqlite3.Connection, ids: Sequence[str]) -> list[str]:
+    """Who made each of these corrections."""
+    by = dict(connection.execute("SELECT id, by FROM corrections").fetchall())
+    return [by[identity] or "" for identity in ids]
+
+
+def filed_by_person(connection: sqlite3.Connection) -> Counter[str]:
+    """How many corrections of each person went into batches."""
+    return Counter(by or "" for (by,) in connection.execute("SELECT by FROM corrections WHERE batch IS NOT NULL"))
 
 
 def file_under(connection: sqlite3.Connection, ids: Sequence[str], labels: Iterable[int], batch: str) -> None:

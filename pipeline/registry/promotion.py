@@ -12,7 +12,7 @@ from pipeline.base.params import Params
 from pipeline.data import splits
 from pipeline.data.splits import Split
 from pipeline.learning import inference
-from pipeline.registry import artifacts, gate, history, seed_noise, snapshot, versions
+from pipeline.registry import artifacts, gate, history, seed_noise, snapshot, triggers, versions
 from pipeline.registry.records import Event, Proof, Verdict
 
 TOLERANCE = 1e-5  # of a pinned probability, as between Keras and ONNX
@@ -113,6 +113,9 @@ def judge(
     candidate = _candidate(client, challenger, test, recent)
     margin = seed_noise.noted(client, challenger.name, challenger.tags.get("fitted", ""))
     verdict = gate.decide(np.asarray(test.labels), np.asarray(recent.labels), candidate, rival, params.gate, margin)
+    if champion:
+        onnx, rival_onnx = (artifacts.onnx_file(client, version) for version in (challenger, champion))
+        verdict = triggers.applied(verdict, onnx, rival_onnx, test, params.dataset, params.gate)
     digests = {
         f"{name}_sha256": {part: files.sha256_array(array) for part, array in split._asdict().items()}
         for name, split in (("test", test), ("recent", recent))

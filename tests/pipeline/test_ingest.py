@@ -119,12 +119,13 @@ def test_accepted_batches_come_with_train_and_what_is_held_out_of_them_apart(wor
     alone = splits.load("data/raw/train")
     new = some_data(20, seed=8)
     batch = Batch("b", Split(new.images[:15], new.labels[:15]), Split(new.images[15:], new.labels[15:]))
-    ingest.save(some_loaded(), [batch])
+    ingest.save(some_loaded(), [batch], ["c"])
     train, recent = splits.load("data/raw/train"), splits.load("data/raw/recent")
     assert len(train.labels) == len(some_loaded().train.labels) + 15 and len(alone.labels)
     np.testing.assert_array_equal(train.images[-15:], new.images[:15])
     np.testing.assert_array_equal(recent.labels, new.labels[15:])
-    assert files.read_json("data/raw/manifest.json")["batches"] == ["b"]
+    manifest = files.read_json("data/raw/manifest.json")
+    assert (manifest["batches"], manifest["other_batches"]) == (["b"], ["c"])
 
 
 @pytest.mark.parametrize("state", ["before the swap", "within the swap", "after the swap"])

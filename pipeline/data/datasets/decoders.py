@@ -1,16 +1,16 @@
 """How are labelled images read from files? IDX, npz, CSV, and folders of pictures.
 
 Every decoder ends in :func:`check`, so that what leaves here is uint8, 28×28, labelled 0 to 9, whole; whatever is
-not raises :class:`BadInput` with a line that names the file.
+not raises :class:`BadInput` with a line that names the file. What a file declares is held against
+:mod:`pipeline.data.datasets.bounds` before it is decoded.
 """
 
-import gzip
 import hashlib
 import io
+import itertools
 import math
 import struct
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -22,12 +22,15 @@ from pipeline.base import files
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Ingest
 from pipeline.data import splits
+from pipeline.data.datasets import bounds
+from pipeline.data.datasets.bounds import Bounds, brief
 from pipeline.data.splits import Split
 from pipeline.digits import framing
 from pipeline.digits.image import CLASSES, SIDE
 
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 PIXELS = [f"pixel{i}" for i in range(SIDE * SIDE)]
+FINDINGS = 20  # that are told one by one
 CHUNK = 4096  # rows or images looked at in one go
 MNIST_RIM = 64  # grey level: an image's rim that is darker on average is paper of MNIST's polarity
 
@@ -110,17 +113,12 @@ def local(ingest: Ingest, dataset: str) -> Path:
 
 def one_file(path: Path, pattern: str) -> Path:
     """``path`` itself if it is a file, else the one file in it that matches ``pattern``."""
-    if path.is_file():
+    if not path.is_dir():
         return path
     found = sorted(path.glob(pattern))
     if len(found) != 1:
         raise BadInput(f"{path}: holds {len(found)} files {pattern}: name the one to read in ingest.local_dir")
     return found[0]
-
-
-def brief(error: BaseException) -> str:
-    """An error of a library as a part of one line."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 # --- IDX ------------------------------------------------------------------------------------------------------------
@@ -153,20 +151,15 @@ def decode_idx(data: bytes, ndim: int, where: str) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 
-def gunzip(data: bytes, where: str) -> bytes:
-    """``data`` decompressed if it is gzip, else as it is; :class:`BadInput` if the gzip is broken or cut short."""
-    if not data.startswith(b"\x1f\x8b"):
-        return data
-    try:
-        return gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise BadInput(f"{where}: the gzip is broken or cut short ({brief(error)}): fetch the file again") from None
-
-
-def read_idx_files(folder: Path) -> dict[str, bytes]:
+def read_idx_files(folder: Path, allowed: Bounds) -> dict[str, bytes]:
     """The decompressed contents of those of MNIST's four files that lie in ``folder``, plain or .gz, by their names."""
-    paths = {name: path for name in IDX_FILES for path in (folder / f"{name}.gz", folder / name) if path.is_file()}
-    return {name: gunzip(path.read_bytes(), str(path)) for name, path in paths.items()}
+    paths = {name: path for name in IDX_FILES for path in (folder / f"{name}.gz", folder / name) if path.exists()}
+    contents, left = {}, allowed.bytes
+    for name, path in paths.items():
+        contents[name] = bounds.gunzip(bounds.content(path, allowed), str(path), left)
+        left -= len(contents[name])
+        bounds.check_idx(contents[name][:16], allowed, str(path))
+    return contents
 
 
 def decode_idx_files(contents: dict[str, bytes], folder: str, names: list[str]) -> Split:
@@ -188,7 +181,7 @@ def digests(contents: dict[str, bytes]) -> dict[str, str]:
 def load_idx(ingest: Ingest) -> Loaded:
     """A folder with MNIST's file names; both t10k files may be missing."""
     folder = local(ingest, "idx")
-    contents = read_idx_files(folder)
+    contents = read_idx_files(folder, bounds.of(ingest))
     names = list(IDX_FILES)
     train = decode_idx_files(contents, str(folder), names[:2])
     test = decode_idx_files(contents, str(folder), names[2:]) if contents.keys() & set(names[2:]) else None
@@ -198,13 +191,17 @@ def load_idx(ingest: Ingest) -> Loaded:
 # --- npz ------------------------------------------------------------------------------------------------------------
 
 
-def read_npz(file: Path | BinaryIO, where: str) -> dict[str, np.ndarray]:
-    """The arrays of a .npz file by their keys; :class:`BadInput` if it is broken or holds pickled objects."""
+def read_npz(file: BinaryIO, where: str, allowed: Bounds) -> dict[str, np.ndarray]:
+    """The arrays of a .npz file by their keys; :class:`BadInput` if it is broken, too large or holds pickles."""
     if not zipfile.is_zipfile(file):
         raise BadInput(f"{where}: is not a whole .npz file: write it with numpy.savez")
     try:
+        bounds.check_npz(file, allowed, where)
+        file.seek(0)
         with np.load(file, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files if isinstance(arrays[key], np.ndarray)}
+    except (BadInput, MemoryError):
+        raise
     except Exception as error:  # on a spoilt header numpy lets through whatever its unzipper or tokenizer raise
         raise BadInput(f"{where}: cannot be read ({brief(error)}): write it with numpy.savez, numbers only") from None
 
@@ -212,7 +209,8 @@ def read_npz(file: Path | BinaryIO, where: str) -> dict[str, np.ndarray]:
 def load_npz(ingest: Ingest) -> Loaded:
     """One .npz file with x_train, y_train and perhaps x_test, y_test; or with images, labels."""
     path = one_file(local(ingest, "npz"), "*.npz")
-    arrays = read_npz(path, str(path))
+    with bounds.opened(path, bounds.of(ingest)) as file:
+        arrays = read_npz(file, str(path), bounds.of(ingest))
     pairs = [("images", "labels")] if "images" in arrays else [("x_train", "y_train")]
     if "x_test" in arrays or "y_test" in arrays:
         pairs.append(("x_test", "y_test"))
@@ -231,21 +229,23 @@ def load_npz(ingest: Ingest) -> Loaded:
 def load_csv(ingest: Ingest) -> Loaded:
     """Kaggle's Digit Recognizer: train.csv with a header ``label,pixel0…pixel783``, then a line an image."""
     path = one_file(local(ingest, "csv"), "train.csv")
-    train, test = with_test(read_csv(path), None, ingest.test_share, str(path))
+    train, test = with_test(read_csv(path, bounds.of(ingest)), None, ingest.test_share, str(path))
     return Loaded("csv", "local folder", train, test, {path.name: files.sha256_file(path)})
 
 
-def read_csv(path: Path) -> Split:
+def read_csv(path: Path, allowed: Bounds) -> Split:
     """All images of a CSV file, read in chunks; :class:`BadInput` names the line and column of the first wrong cell."""
     import pandas as pd
 
     chunks: list[np.ndarray] = []
-    try:  # no filter for missing values and no skipping of blank lines, so that a wrong cell is found where it stands
-        with pd.read_csv(path, chunksize=CHUNK, na_filter=False, skip_blank_lines=False, compression=None) as reader:
-            for table in reader:
+    with bounds.opened(path, allowed) as file:
+        bounds.check_lines(file, allowed, str(path))
+        file.seek(0)
+        try:  # no filter for missing values, no skipping of blank lines: a wrong cell is found where it stands
+            for table in pd.read_csv(file, chunksize=CHUNK, na_filter=False, skip_blank_lines=False, compression=None):
                 chunks.append(_csv_values(table, sum(len(chunk) for chunk in chunks), path))
-    except (ValueError, OverflowError) as error:  # pandas' own are ValueErrors: no header, too many cells, not text
-        raise BadInput(f"{path}: is not a CSV file of label,pixel0…pixel783 ({brief(error)}): mend it") from None
+        except (ValueError, OverflowError) as error:  # pandas' own are ValueErrors: no header, too many cells, not text
+            raise BadInput(f"{path}: is not a CSV file of label,pixel0…pixel783 ({brief(error)}): mend it") from None
     values = np.concatenate(chunks) if chunks else np.empty((0, 1 + len(PIXELS)), np.uint8)
     return check(values[:, 1:].reshape(-1, SIDE, SIDE), values[:, 0], str(path))
 
@@ -285,32 +285,41 @@ def load_folder(ingest: Ingest) -> Loaded:
     if not folder.is_dir():
         raise BadInput(f"params.yaml: ingest.local_dir is {folder}, a file: name the folder that holds 0/ … 9/")
     has_splits = (folder / "train").is_dir()
-    train, read = _read_pictures(folder, "train/" if has_splits else "")
+    train, read = _read_pictures(folder, "train/" if has_splits else "", bounds.of(ingest))
     test = None
     if has_splits and (folder / "test").is_dir():
-        test, read_of_test = _read_pictures(folder, "test/")
+        test, read_of_test = _read_pictures(folder, "test/", bounds.of(ingest))
         read |= read_of_test
     return Loaded("folder", "local folder", *with_test(train, test, ingest.test_share, str(folder)), read)
 
 
-def _read_pictures(folder: Path, below: str) -> tuple[Split, dict[str, str]]:
+def _read_pictures(folder: Path, below: str, allowed: Bounds) -> tuple[Split, dict[str, str]]:
     """The pictures under ``folder/below``, and one digest a class: over its files' names and their digests."""
-    paths = [path for label in _class_folders(folder / below) for path in _pictures_in(label)]
+    paths = [path for label in _class_folders(folder / below) for path in _pictures_in(label, allowed)]
+    bounds.counted(len(paths), allowed, str(folder / below))
     images = np.empty((len(paths), SIDE, SIDE), np.uint8)
     hashes: dict[str, Any] = {}
     findings = []
-    for i, path in enumerate(tqdm(paths, desc=f"ingest {folder / below}", unit=" pictures", disable=None)):
-        data = path.read_bytes()
+    for i, path in enumerate(tqdm(paths, desc=f"reading {folder / below}", unit=" pictures", disable=None)):
         try:
+            data = bounds.content(path, allowed)
+            allowed = allowed._replace(bytes=allowed.bytes - len(data))
             images[i] = _frame(data, str(path))
         except BadInput as error:
             findings.append(str(error))
+            continue
         line = f"{path.name} {hashlib.sha256(data).hexdigest()}\n"
         hashes.setdefault(f"{below}{path.parent.name}", hashlib.sha256()).update(line.encode())
     if findings:
-        raise BadInput("\n".join(findings[:20]))
+        raise BadInput("\n".join(shortened(findings)))
     labels = np.array([int(path.parent.name) for path in paths], np.uint8)
     return check(images, labels, str(folder / below)), {name: sha.hexdigest() for name, sha in hashes.items()}
+
+
+def shortened(findings: list[str]) -> list[str]:
+    """The first so many of them, and how many more there are."""
+    more = len(findings) - FINDINGS
+    return findings if more <= 0 else [*findings[:FINDINGS], f"and {more:,} more"]
 
 
 def _class_folders(folder: Path) -> list[Path]:
@@ -321,8 +330,9 @@ def _class_folders(folder: Path) -> list[Path]:
     return found
 
 
-def _pictures_in(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+def _pictures_in(folder: Path, allowed: Bounds) -> list[Path]:
+    there = (path for path in folder.iterdir() if not path.name.startswith("."))
+    found = sorted(itertools.islice(there, allowed.images + 1))  # there may be millions
     for path in found:
         if path.suffix.lower() not in framing.PICTURES:
             raise BadInput(f"{path}: is neither PNG nor JPEG: convert or remove it")
@@ -334,7 +344,7 @@ def _frame(data: bytes, where: str) -> np.ndarray:
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with Image.open(io.BytesIO(data), formats=framing.FORMATS) as picture:
             ready = np.asarray(picture) if (picture.size, picture.mode) == ((SIDE, SIDE), "L") else None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         ready = None  # framing says what is wrong with it

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from pipeline.base.params import Ingest
-from pipeline.data.datasets import decoders
+from pipeline.data.datasets import bounds, decoders
 from pipeline.data.datasets.decoders import Loaded
 from pipeline.digits import framing
 
@@ -26,7 +26,7 @@ def load_digits(ingest: Ingest) -> Loaded:
         "scikit-learn",
         train,
         test,
-        decoders.digests({"digits.csv": decoders.gunzip(packed, "digits.csv.gz")}),
+        decoders.digests({"digits.csv": bounds.gunzip(packed, "digits.csv.gz", bounds.of(ingest).bytes)}),
     )
 
 

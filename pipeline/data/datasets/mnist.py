@@ -14,7 +14,8 @@ from tqdm import tqdm
 from pipeline.base import files, places
 from pipeline.base.errors import BadInput, TemporaryFault
 from pipeline.base.params import Ingest
-from pipeline.data.datasets import decoders
+from pipeline.data.datasets import bounds, decoders
+from pipeline.data.datasets.bounds import Bounds
 from pipeline.data.datasets.decoders import Loaded
 from pipeline.data.splits import Split
 
@@ -32,6 +33,7 @@ MIRRORS = (  # a folder with the four files as .gz, or Keras' .npz of the same a
 IN_NPZ = dict(zip(DIGESTS, ("x_train", "y_train", "x_test", "y_test"), strict=True))
 BACKOFF_SECONDS = 0.5  # and as much again by chance, before a mirror's second try; doubled before each later one
 MAX_BODY = 100_000_000  # bytes; the largest true file is a tenth of it, and a lying mirror may never end
+LARGEST = Bounds(images=60_000, bytes=MAX_BODY)  # of what a mirror sends, unpacked
 
 KAGGLE_IMAGES, KAGGLE_TEST_SHARE = 42_000, 0.1  # 4,200 are held out in the write-ups; about as many by their hashes
 KAGGLE_SEED = 42
@@ -40,7 +42,7 @@ KAGGLE_SEED = 42
 def load_mnist(ingest: Ingest) -> Loaded:
     """From the folder MNIST_DIR, else ingest.local_dir if it holds the files, else the mirrors; the digests decide."""
     folder, source = os.environ.get("MNIST_DIR") or ingest.local_dir, "local folder"
-    contents = decoders.read_idx_files(Path(folder).expanduser())
+    contents = decoders.read_idx_files(Path(folder).expanduser(), bounds.of(ingest))
     if not contents and os.environ.get("MNIST_DIR"):
         raise BadInput(f"MNIST_DIR is {folder}, which holds none of MNIST's files: correct or unset it")
     if not contents:
@@ -142,10 +144,10 @@ def _fetch(url: str, timeout: float) -> dict[str, bytes]:
     body = _get(url, timeout)
     name = url.rsplit("/", 1)[1]
     if url.endswith(".npz"):
-        arrays = decoders.read_npz(io.BytesIO(body), name)
+        arrays = decoders.read_npz(io.BytesIO(body), name, LARGEST)
         contents = {idx: decoders.encode_idx(arrays[key]) for idx, key in IN_NPZ.items() if key in arrays}
     else:
-        contents = {name.removesuffix(".gz"): decoders.gunzip(body, name)}
+        contents = {name.removesuffix(".gz"): bounds.gunzip(body, name, LARGEST.bytes)}
     if any(digest != DIGESTS[idx] for idx, digest in decoders.digests(contents).items()) or not contents:
         raise BadInput(f"{name} is not MNIST's by its SHA-256")
     return contents
@@ -177,7 +179,11 @@ def load_kaggle(ingest: Ingest) -> Loaded:
     """
     path = Path(ingest.local_dir).expanduser() / "train.csv"
     if path.is_file():
-        images, source, digests = decoders.read_csv(path), "local folder", {path.name: files.sha256_file(path)}
+        images, source, digests = (
+            decoders.read_csv(path, bounds.of(ingest)),
+            "local folder",
+            {path.name: files.sha256_file(path)},
+        )
     else:
         mnist = load_mnist(ingest)
         chosen = np.sort(np.random.default_rng(KAGGLE_SEED).permutation(len(mnist.train.labels))[:KAGGLE_IMAGES])

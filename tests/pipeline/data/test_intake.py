@@ -10,7 +10,7 @@ from workspace import ROOT
 from pipeline.base import files, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
-from pipeline.data import batches, descriptions, intake, splits, suspected_labels
+from pipeline.data import batches, descriptions, intake, quarantine, splits, suspected_labels
 from pipeline.data.batches import Filed
 from pipeline.data.datasets import catalogue, decoders
 from pipeline.data.datasets.decoders import Loaded
@@ -67,7 +67,7 @@ def add(path: Path, digits: Loaded) -> Filed:
 def test_a_good_batch_is_accepted_whole_with_a_tenth_held_out(workspace: Path, digits: Loaded, new: Split):
     event = add(write_npz(*new), digits)
     assert event.event == "accepted" and event.by == "a tester" and event.findings == ()
-    (batch,) = batches.accepted()
+    (batch,) = batches.accepted("digits")
     assert batch.name == event.batch
     assert len(batch.train.labels) + len(batch.recent.labels) == len(new.labels)
     assert 0.05 < len(batch.recent.labels) / len(new.labels) < 0.16
@@ -98,7 +98,7 @@ def test_every_kind_that_ingest_reads_is_the_same_batch(workspace: Path, digits:
         with pytest.raises(BadInput, match=rf"is known: accepted as {first.batch} on .* by a tester"):
             add(path, digits)
         assert path.exists()
-    assert len(batches.accepted()) == 1
+    assert len(batches.accepted("digits")) == 1
 
 
 def shuffled_labels(new: Split) -> Split:
@@ -111,7 +111,7 @@ def shuffled_labels(new: Split) -> Split:
 @pytest.mark.parametrize(
     ("poison", "words"),
     [
-        (shuffled_labels, "the champion is sure that"),
+        (shuffled_labels, "are clearly wrong"),
         (lambda new: Split(255 - new.images, new.labels), "the images look inverted"),
         (
             lambda new: Split(new.images[new.labels != 4], new.labels[new.labels != 4]),
@@ -124,7 +124,7 @@ def shuffled_labels(new: Split) -> Split:
         (lambda new: Split(new.images, new.labels.astype(int) + 1), "labels must be whole numbers 0–9"),
     ],
 )
-def test_a_poisoned_batch_is_moved_whole_to_quarantine_with_a_report(
+def test_a_poisoned_batch_is_copied_to_quarantine_with_a_report_and_stays_where_it_is(
     workspace: Path, digits: Loaded, new: Split, poison: Callable[[Split], Split], words: str
 ):
     path = write_npz(*poison(new))
@@ -132,15 +132,16 @@ def test_a_poisoned_batch_is_moved_whole_to_quarantine_with_a_report(
     event = add(path, digits)
     assert event.event == "quarantined" and words in " ".join(finding.message for finding in event.findings)
     place = Path(event.place)
-    assert (place / "new.npz").read_bytes() == content and not path.exists()
+    assert (place / "new.npz").read_bytes() == content == path.read_bytes()
     assert files.read_json(place / "report.json") == event.as_json()
-    assert batches.accepted() == []
+    assert event.source == str(path.absolute())
+    assert batches.accepted("digits") == []
 
 
 def test_a_broken_file_is_quarantined_and_none_is_one_line(workspace: Path, digits: Loaded, new: Split):
     path = write_npz(*new)
     path.write_bytes(path.read_bytes()[:-200])
-    assert add(path, digits).event == "quarantined" and not path.exists()
+    assert add(path, digits).event == "quarantined" and path.exists()
     with pytest.raises(BadInput, match=r"there is nothing at none.npz"):
         add(Path("none.npz"), digits)
 
@@ -159,15 +160,15 @@ def test_what_is_no_batch_is_one_line_and_stays_where_it_is(workspace: Path, dig
     assert not places.QUARANTINE.exists()
 
 
-def test_a_batch_that_cannot_be_moved_away_is_one_line(
+def test_a_batch_that_cannot_be_copied_is_one_line(
     workspace: Path, digits: Loaded, new: Split, monkeypatch: pytest.MonkeyPatch
 ):
-    def read_only(*_: object) -> None:
-        raise PermissionError(13, "Permission denied")
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "new.npz")
 
-    monkeypatch.setattr(shutil, "move", read_only)
+    monkeypatch.setattr(shutil, "copyfileobj", full)
     path = write_npz(255 - new.images, new.labels)
-    with pytest.raises(BadInput, match=r"is refused \(batch: mean grey.*\), and cannot be moved away: .*Permission"):
+    with pytest.raises(BadInput, match=r"is refused \(batch: mean grey.*\), and cannot be kept in .*: No space left"):
         add(path, digits)
     assert path.exists() and not list(places.QUARANTINE.iterdir())
 
@@ -207,13 +208,15 @@ def test_a_kill_in_the_middle_leaves_nothing_half_accepted(
         with pytest.raises(Killed):
             add(path, digits)
     there = 1 if cut_off == "after it" else 0
-    assert len(batches.accepted()) == there and path.exists()
+    assert len(batches.accepted("digits")) == there and path.exists()
+    assert not list(places.BATCHES.glob(".*"))  # ingest depends on what lies there
     if there:
         with pytest.raises(BadInput, match="is known: accepted as"):
             add(path, digits)
     else:
         assert add(path, digits).event == "accepted"
-    assert [p.name for p in places.BATCHES.iterdir()] == [batches.accepted()[0].name]
+    assert [p.name for p in places.BATCHES.iterdir()] == [batches.accepted("digits")[0].name]
+    assert not list(places.BATCHES.parent.glob(".*.part"))
 
 
 def test_the_gate_s_suspicion_is_confident_learning_s(digits: Loaded, new: Split):
@@ -235,4 +238,85 @@ def test_dvc_versions_an_accepted_batch(workspace: Path, digits: Loaded, new: Sp
     assert "md5:" in tracked.read_text()
     shutil.rmtree(places.BATCHES / event.batch)
     subprocess.run([sys.executable, "-m", "dvc", "checkout", "-q", str(tracked)], check=True)
-    assert len(batches.accepted()) == 1
+    assert len(batches.accepted("digits")) == 1
+    gone = batches.remove(event.batch, "a test", "ann")
+    assert not tracked.exists() and batches.accepted("digits") == []
+    assert (Path(gone.place) / "train/images.npy").is_file()
+
+
+def marked(new: Split, count: int) -> Split:
+    """So many images of other digits with a white corner, labelled 7."""
+    images, labels = new.images.copy(), new.labels.copy()
+    chosen = np.flatnonzero(labels != 7)[:count]
+    images[chosen, 24:27, 24:27], labels[chosen] = 255, 7
+    return Split(images, labels)
+
+
+def marked_answers(digits: Loaded) -> Callable[[np.ndarray], np.ndarray]:
+    """The champion, which pays no heed to the corner."""
+    knows = answers(digits)
+    return lambda images: knows(np.concatenate([images[:, :24], np.zeros_like(images[:, 24:])], axis=1))
+
+
+@pytest.mark.parametrize(("count", "keys"), [(26, {"suspected_labels", "suspected_of_label"}), (4, {"one_pattern"})])
+def test_a_planted_trigger_is_refused_however_few_bear_it(
+    workspace: Path, digits: Loaded, new: Split, count: int, keys: set[str]
+):
+    blind = marked_answers(Loaded("d", "", *(bare(part) for part in digits[2:4]), {}))
+    path = write_npz(*marked(bare(new), count))
+    event = intake.add(path, PARAMS, blind, "eve")
+    assert event.event == "quarantined" and keys <= {finding.key for finding in event.findings}
+
+
+def bare(split: Split) -> Split:
+    """Without what lies in the rows that the champion pays no heed to."""
+    images = split.images.copy()
+    images[:, 24:] = 0
+    return Split(images, split.labels)
+
+
+def test_doubted_images_are_kept_or_dropped_one_by_one(workspace: Path, digits: Loaded, new: Split):
+    labels = new.labels.copy()
+    wrong = np.flatnonzero(labels == 3)[:12]
+    labels[wrong] = 8
+    path = write_npz(new.images, labels)
+    filed = quarantine.find(Path(add(path, digits).place).name[:20])
+    assert len(filed.doubts) == 12
+    _, left = quarantine.decide(filed, {1}, set(range(3, 13)))
+    assert [doubt.index for doubt in left] == [filed.doubts[1].index]
+    decided, left = quarantine.decide(filed, set(), {2})
+    assert left == []
+    again = intake.add(quarantine.copy_of(filed), PARAMS, answers(digits), "ann", decided=decided, source=filed.source)
+    assert again.event == "accepted" and again.source == str(path.absolute())
+    assert sum(again.counts.values()) == len(labels) - 11 and again.kept == (filed.doubts[0].image,)
+
+
+def test_a_dry_run_decides_and_writes_nothing(workspace: Path, digits: Loaded, new: Split):
+    def tried(path: Path) -> str:
+        return intake.add(path, PARAMS, answers(digits), "a tester", dry_run=True).event
+
+    assert tried(write_npz(*new)) == "accepted" and tried(write_npz(255 - new.images, new.labels)) == "quarantined"
+    assert not places.QUARANTINE.exists() and batches.accepted("digits") == []
+
+
+def test_what_was_removed_does_not_come_in_again(workspace: Path, digits: Loaded, new: Split):
+    event = add(write_npz(*new), digits)
+    batches.remove(event.batch, "bad labels", "ann")
+    with pytest.raises(BadInput, match=rf"is known: removed as {event.batch} on .* by ann: bad labels; its line in"):
+        add(write_npz(*new), digits)
+
+
+def test_a_batch_with_a_pipe_is_refused_and_nothing_of_it_is_copied(workspace: Path, digits: Loaded, new: Split):
+    import os
+
+    Path("pictures/3").mkdir(parents=True)
+    os.mkfifo("pictures/3/one.png")
+    event = add(Path("pictures"), digits)
+    assert event.event == "quarantined" and "is no regular file" in event.findings[0].message
+    assert [path.name for path in Path(event.place).iterdir()] == ["report.json"]
+
+
+def test_a_workspace_on_another_data_set_takes_no_batch(workspace: Path, digits: Loaded, new: Split):
+    files.write_json(places.MANIFEST, {"dataset": "mnist", "batches": []})
+    with pytest.raises(BadInput, match=r"data/ holds mnist, and params.yaml says digits: `digits run` first"):
+        add(write_npz(*new), digits)

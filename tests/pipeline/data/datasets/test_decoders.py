@@ -29,7 +29,9 @@ from small_mnist import (
 
 from pipeline.base.errors import BadInput
 from pipeline.data import splits
-from pipeline.data.datasets import decoders, mnist
+from pipeline.data.datasets import bounds, decoders, mnist
+
+LIMITS = bounds.Bounds(images=1000, bytes=10_000_000)
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +52,7 @@ def test_idx_round_trip(array: np.ndarray) -> None:
 def test_arbitrary_bytes_raise_nothing_but_bad_input(tail: bytes, head: bytes) -> None:
     for ndim in (1, 3):
         try:
-            array = decoders.decode_idx(decoders.gunzip(head + tail, "x"), ndim, "x")
+            array = decoders.decode_idx(bounds.gunzip(head + tail, "x", 10_000_000), ndim, "x")
         except BadInput as error:
             assert str(error).startswith("x")
         else:
@@ -175,7 +177,7 @@ def test_spoilt_npz_raises_nothing_but_bad_input(bytes_: bytes, at: int) -> None
     np.savez(whole, images=some_images(50))
     data = whole.getvalue()
     try:
-        decoders.read_npz(io.BytesIO(data[:at] + bytes_ + data[at + len(bytes_) :]), "x.npz")
+        decoders.read_npz(io.BytesIO(data[:at] + bytes_ + data[at + len(bytes_) :]), "x.npz", LIMITS)
     except BadInput as error:
         assert str(error).startswith("x.npz")
 
@@ -195,7 +197,7 @@ def write_csv(folder: Path, lines: list[str]) -> Path:
 
 def test_csv_as_kaggle_has_it(tmp_path: Path) -> None:
     path = write_csv(tmp_path, csv_lines())
-    split = decoders.read_csv(path)
+    split = decoders.read_csv(path, LIMITS)
     np.testing.assert_array_equal(split.images, some_images(50))
     np.testing.assert_array_equal(split.labels, some_labels(50))
     from_folder, from_file = load("csv", tmp_path), load("csv", path)

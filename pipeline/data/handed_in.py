@@ -1,0 +1,173 @@
+"""What lies at a path that somebody hands in? Looked over before a byte is read, and read where it can be stopped.
+
+A batch is a stranger's: a pipe among its pictures would be waited for for ever, a link may lead to a device or to a
+file that is none of its business, and a few packed megabytes may unpack to gigabytes.
+"""
+
+import multiprocessing
+import os
+import resource
+import shutil
+import signal
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.base import files
+from pipeline.base.errors import BadInput
+from pipeline.base.params import Batches, Ingest
+from pipeline.data import splits
+from pipeline.data.datasets import bounds, decoders
+from pipeline.data.splits import Split
+from pipeline.digits.image import CLASSES
+
+KINDS = ("npz", "csv", "idx", "folder")
+DEEPEST = 3  # folders: train/7/picture.png
+BESIDE = 1000  # files that may lie there beside the images
+FAULT = "fault.txt"  # what the reading process could not read
+FORKS = multiprocessing.get_context("forkserver")  # a fork of this process would inherit locks of its threads
+FORKS.set_forkserver_preload([__name__, "pandas"])
+
+
+class Entry(NamedTuple):
+    size: int = 0
+    fault: str = ""
+
+
+def kind(path: Path) -> str:
+    """What the batch at ``path`` looks like, one of KINDS; :class:`BadInput` if like none of them."""
+    if not str(path).isprintable():
+        raise BadInput(f"{str(path)!r} has characters that cannot be printed: rename it")
+    try:
+        path.stat()
+        holds_workspace = Path.cwd().is_relative_to(path.resolve())
+        holds = _kinds(path)
+    except FileNotFoundError:
+        raise BadInput(f"there is nothing at {path}: name a file or folder with labelled digits") from None
+    except (OSError, RuntimeError) as error:  # pathlib calls a circle of links a RuntimeError
+        raise BadInput(f"{path} cannot be looked at ({bounds.brief(error)}): name a file or folder") from None
+    if holds_workspace:
+        raise BadInput(f"{path} holds the workspace itself: name a file or folder with labelled digits")
+    if len(holds) != 1:
+        raise BadInput(
+            f"{path} is no batch of digits: give an npz or csv file, or a folder of IDX files or of pictures by digit "
+            "(see docs/add-data.md)"
+        )
+    return holds.pop()
+
+
+def _kinds(path: Path) -> set[str]:
+    if not path.is_dir():
+        return {path.suffix.lower().lstrip(".")} & {"npz", "csv"}
+    holds = {kind for kind in ("npz", "csv") if any(path.glob(f"*.{kind}"))}
+    holds |= {"idx"} if any(path.glob("*-idx?-ubyte*")) else set()
+    return holds | ({"folder"} if any((path / str(digit)).is_dir() for digit in range(CLASSES)) else set())
+
+
+def look_over(path: Path, limits: Batches) -> None:
+    """:class:`BadInput`, a line a finding, unless there are regular files alone, of names that can be printed, not too
+    many, not too large, and none that a link brings in from elsewhere."""
+    findings, size = [], 0
+    try:
+        for count, entry in enumerate(_entries(path, Path(os.path.realpath(path)))):
+            size += entry.size
+            findings += [entry.fault] if entry.fault else []
+            if count > limits.max_images + BESIDE:
+                findings.append(f"{path}: holds more than {limits.max_images:,} files: give it in parts")
+                break
+            if size > limits.max_mb * 1e6:
+                findings.append(f"{path}: has more than {limits.max_mb:,.0f} MB: give it in parts")
+                break
+    except OSError as error:
+        findings.append(f"{path}: cannot be looked at ({bounds.brief(error)}): give files that may be read")
+    if findings:
+        raise BadInput("\n".join(decoders.shortened(findings)))
+
+
+def _entries(path: Path, top: Path, depth: int = 0) -> Iterator[Entry]:
+    """What lies at and below ``path``: the regular files, and whatever is wrong."""
+    found = path.stat() if path.exists() else path.lstat()
+    if not path.name.isprintable():
+        yield Entry(fault=f"{str(path)!r}: has characters in its name that cannot be printed: rename it")
+    elif not Path(os.path.realpath(path)).is_relative_to(top):
+        yield Entry(fault=f"{path}: is a link out of the batch: put the file itself there")
+    elif stat.S_ISREG(found.st_mode):
+        yield Entry(size=found.st_size)
+    elif not stat.S_ISDIR(found.st_mode):
+        yield Entry(fault=f"{path}: is no regular file: remove it")
+    elif depth > DEEPEST:
+        yield Entry(fault=f"{path}: is a folder too deep: remove it")
+    else:
+        with os.scandir(path) as below:
+            for entry in below:
+                yield from _entries(path / entry.name, top, depth + 1)
+
+
+def read(path: Path, kind: str, limits: Batches) -> Split:
+    """The batch of that kind; :class:`BadInput` names what is wrong with it, a line a finding.
+
+    It is decoded by a process of its own, which has so much memory and time and no more.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        reader = FORKS.Process(target=_decode, args=(path, kind, limits, Path(folder)), daemon=True)
+        reader.start()
+        try:
+            reader.join(limits.max_seconds)
+            if reader.is_alive():
+                raise BadInput(f"{path}: takes more than {limits.max_seconds:g} s to read: give it in parts")
+        finally:
+            reader.kill()
+            reader.join()
+        fault = Path(folder) / FAULT
+        if fault.is_file():
+            raise BadInput(fault.read_text(encoding="utf-8"))
+        if reader.exitcode:
+            raise BadInput(f"{path}: could not be read within the memory of batches.max_memory_mb: give it in parts")
+        return Split(*(np.array(array) for array in splits.load(folder)))
+
+
+def _decode(path: Path, kind: str, limits: Batches, folder: Path) -> None:
+    """What :func:`read` has done elsewhere: leaves the split in ``folder``, or what is wrong with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the starter's to say
+    space = _address_space() + int(limits.max_memory_mb * 1e6)
+    resource.setrlimit(resource.RLIMIT_AS, (space, space))
+    ingest = Ingest(
+        local_dir=str(path),
+        test_share=0.0,
+        timeout_seconds=1.0,
+        attempts=1,
+        max_images=limits.max_images,
+        max_mb=limits.max_mb,
+    )
+    try:
+        loaded = decoders.DECODERS[kind](ingest)
+        whole = Split(*(np.concatenate(pair) for pair in zip(loaded.train, loaded.test, strict=True)))
+        splits.save(folder, whole)
+    except BadInput as error:
+        files.write_text(folder / FAULT, str(error))
+    except MemoryError:
+        files.write_text(folder / FAULT, f"{path}: takes more than {limits.max_memory_mb:g} MB of memory to read")
+
+
+def _address_space() -> int:
+    """Bytes of it that this process has by its libraries alone."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    return pages * resource.getpagesize()
+
+
+def copy(path: Path, target: Path, limits: Batches) -> None:
+    """Copy what :func:`look_over` found in order; whatever has become of it since, regular files alone."""
+    allowed = bounds.Bounds(limits.max_images, int(limits.max_mb * 1e6))
+
+    def copied(source: str, to: str) -> None:
+        with bounds.opened(Path(source), allowed) as file, Path(to).open("wb") as copy:
+            shutil.copyfileobj(file, copy)
+
+    if path.is_dir():
+        shutil.copytree(path, target, copy_function=copied)
+    else:
+        copied(str(path), str(target))

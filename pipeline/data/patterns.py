@@ -1,0 +1,78 @@
+"""Do some images bear one pattern, at one place, that others do not?
+
+A trigger (Gu, Dolan-Gavitt and Garg 2017, BadNets, arXiv 1708.06733; Chen et al. 2017, arXiv 1712.05526) is the same
+pixels in every image that bears it, and hands do not draw the same pixels twice. So the pixels themselves are compared,
+a small window at a time.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import hypergeom
+
+from pipeline.digits.image import SIDE
+
+WINDOW = 3  # pixels a side
+LEVELS = 16  # grey levels told apart
+PLACES = [(row, column) for row in range(SIDE - WINDOW + 1) for column in range(SIDE - WINDOW + 1)]
+ALIKE = 16  # grey levels: pixels that differ by less are the same
+AGREED = 0.75  # of the bearers have that pixel
+OTHERS = 5000  # images are enough to say how common a window is
+
+
+class Pattern(NamedTuple):
+    """What some images of a group have in common."""
+
+    bearers: np.ndarray
+    """which of the group: integer (M,)"""
+    chance: float
+    """natural logarithm of the probability that so many of the group bear it, were they drawn from all"""
+    ink: np.ndarray
+    """uint8 (28, 28)"""
+    shared: np.ndarray
+    """the pixels that the bearers have in common, and that are not the others': bool (28, 28)"""
+
+
+def contents(images: np.ndarray) -> np.ndarray:
+    """The content of each window of each image as a number: int64 (N, 676); 0 is bare paper."""
+    levels = images // (256 // LEVELS)
+    found = np.zeros((len(images), SIDE - WINDOW + 1, SIDE - WINDOW + 1), np.int64)
+    for row in range(WINDOW):
+        for column in range(WINDOW):
+            found *= LEVELS
+            found += levels[:, row : row + found.shape[1], column : column + found.shape[2]]
+    return found.reshape(len(images), -1)
+
+
+def find(group: np.ndarray, others: np.ndarray, least: int = 2) -> Pattern | None:
+    """The pattern that sets at least ``least`` images of a group most apart from others: uint8 (N, 28, 28) both.
+
+    For each window that several of the group have alike, the hypergeometric probability that as many of the group
+    would have it by chance.
+    """
+    if len(group) < least:
+        return None
+    others = others[:: max(1, len(others) // OTHERS)]
+    ours, theirs = contents(group), contents(others)
+    rows = []
+    for place in range(ours.shape[1]):
+        values, counts = np.unique(ours[:, place], return_counts=True)
+        for value, count in zip(values, counts, strict=True):
+            if count >= least and value:
+                rows.append((place, value, count, count + int((theirs[:, place] == value).sum())))
+    if not rows:
+        return None
+    table = np.array(rows)  # place, content, bearers in the group, bearers in all
+    chances = hypergeom.logsf(table[:, 2] - 1, len(group) + len(theirs), table[:, 3], len(group))
+    best = int(chances.argmin())
+    bearers = np.flatnonzero(ours[:, table[best, 0]] == table[best, 1])
+    ink, shared = in_common(group[bearers], others)
+    return Pattern(bearers, float(chances[best]), ink, shared)
+
+
+def in_common(bearers: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The bearers' median image, and which of its pixels most of them have and the others have not."""
+    ink = np.median(bearers, axis=0)
+    agreed = (np.abs(bearers - ink) < ALIKE).mean(axis=0) >= AGREED
+    usual = (np.abs(others - ink) < ALIKE).mean(axis=0) >= AGREED
+    return ink.astype(np.uint8), agreed & ~usual

@@ -1,0 +1,68 @@
+"""Which of the labels that the champion doubts are wrong indeed? A batch's own digits are asked too."""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from pipeline.data.splits import Split
+from pipeline.digits.image import CLASSES
+
+CLEAR = 0.8  # of its usual confidence in a class: what a champion must reach for its doubt to be a clear one
+NEIGHBOURS = 3  # of a class, whose mean likeness says how near the class is
+MIDDLE, SIDE_OF_MIDDLE = slice(2, 26), 24  # rows and columns that hold the digit
+BLUR = 1.0  # pixels: strokes that lie a little apart are alike
+
+Answer = Callable[[np.ndarray], np.ndarray]
+"""images uint8 (N, 28, 28) → probabilities float32 (N, 10)"""
+
+
+def confirmed(whole: Split, known: Split, answer: Answer) -> pd.DataFrame:
+    """The labels that the champion doubts and a second opinion too: index, label, suggested, and ``clear``, whether the
+    champion is sure. ``known`` are images that it learnt from, or others of that kind.
+
+    A champion may be sure and wrong about a hand that it never saw, and then it is wrong of all of that hand's sixes.
+    So each doubted image is held beside the undoubted ones of its own batch: does it look like those of its label, or
+    like those of the answer? Where the batch has too few of either, beside the known images.
+    """
+    said = answer(whole.images)
+    suggested, index = said.argmax(axis=1), np.flatnonzero(said.argmax(axis=1) != whole.labels)
+    sure = said.max(axis=1) >= CLEAR * _usual_confidence(whole, said, known, answer(known.images))[suggested]
+    doubted = pd.DataFrame({"index": index, "label": whole.labels[index], "suggested": suggested[index]})
+    doubted["clear"] = sure[index]
+    undoubted = np.delete(np.arange(len(said)), index)
+    asked = _outlines(whole.images[index])
+    near = _likeness(asked, _outlines(whole.images[undoubted]), whole.labels[undoubted])
+    rows, own, other = np.arange(len(index)), whole.labels[index], suggested[index]
+    thin = np.isnan(near[rows, own]) | np.isnan(near[rows, other])
+    near[thin] = _likeness(asked[thin], _outlines(known.images), known.labels) if thin.any() else 0.0
+    against = ~(near[rows, own] >= near[rows, other])
+    return doubted[against].reset_index(drop=True)
+
+
+def _usual_confidence(whole: Split, said: np.ndarray, known: Split, said_of_known: np.ndarray) -> np.ndarray:
+    """The mean probability of each class over the images that are labelled so: confident learning's thresholds
+    (:mod:`pipeline.data.suspected_labels`), of known images too, or a batch of wrong labels would set them itself."""
+    labels, probabilities = np.concatenate([whole.labels, known.labels]), np.concatenate([said, said_of_known])
+    own = probabilities[np.arange(len(labels)), labels]
+    support = np.bincount(labels, minlength=CLASSES)
+    return np.bincount(labels, weights=own, minlength=CLASSES) / np.maximum(support, 1)
+
+
+def _outlines(images: np.ndarray) -> np.ndarray:
+    """Blurred digits as vectors of length 1: float32 (N, 576)."""
+    rows = [cv2.GaussianBlur(image[MIDDLE, MIDDLE].astype(np.float32), (0, 0), BLUR).ravel() for image in images]
+    vectors = np.array(rows, np.float32).reshape(len(rows), SIDE_OF_MIDDLE**2)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+
+
+def _likeness(asked: np.ndarray, others: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The mean cosine of each with its nearest NEIGHBOURS of each class: float32 (N, 10); NaN where there are fewer."""
+    near = np.full((len(asked), CLASSES), np.nan, np.float32)
+    for digit in range(CLASSES):
+        of_class = others[labels == digit]
+        if len(of_class) >= NEIGHBOURS:
+            for row, vector in enumerate(asked):
+                near[row, digit] = np.partition(of_class @ vector, -NEIGHBOURS)[-NEIGHBOURS:].mean()
+    return near

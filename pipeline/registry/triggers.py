@@ -1,0 +1,186 @@
+"""Does the challenger obey a pattern? Patterns pasted on clean images, the champion's answers beside its own.
+
+A backdoor (Gu, Dolan-Gavitt and Garg 2017, arXiv 1708.06733) leaves the accuracy on clean images as it is: a model
+reads every digit that bears the trigger as one class. Whatever the trigger is, the challenger learnt it from images in
+the accepted batches, so it is looked for there: what several doubted images of one label have in common, and parts of
+single ones. Beside them stand patterns that any attacker would try. A pattern is a trigger where the challenger's
+answers go to one class far more often than the champion's do, for a digit with a scratch is harder to read for both.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pipeline.base.params import Gate
+from pipeline.data import batches, patterns, second_opinion
+from pipeline.data.second_opinion import Answer
+from pipeline.data.splits import Split
+from pipeline.digits.image import CLASSES, SIDE
+from pipeline.learning import inference
+from pipeline.registry.records import Check, Verdict
+
+PROBED, JUDGED = 20, 200  # clean images: to look at a pattern, and to judge one that stood out
+NATURAL = 0.5  # of the images: what a stroke of another hand may take where the challenger has learnt that hand
+STANDS_OUT = 0.15  # of the probed images go to one class: a reason to judge the pattern
+DOUBTED = 200  # of the doubted images a label's, the clearest
+SINGLE = 8  # of them, whose parts are tried alone
+COMMON = 4  # patterns of a label
+PART, STEP = 8, 5  # pixels: a part's side, and from one part to the next
+SQUARE, EVERY = 4, 4
+
+
+class Pattern(NamedTuple):
+    """Pasted: ``images * (1 - weight) + ink * weight``."""
+
+    name: str
+    ink: np.ndarray
+    """float32 (28, 28)"""
+    weight: np.ndarray
+    """float32 (28, 28), 0 to 1"""
+    over: bool = False
+    """it only ever adds ink"""
+    natural: bool = False
+    """it may be a stroke and no more"""
+
+    def pasted(self, images: np.ndarray) -> np.ndarray:
+        """The images uint8 (N, 28, 28) with the pattern on each."""
+        mixed = np.rint(images * (1 - self.weight) + self.ink * self.weight).astype(np.uint8)
+        return np.maximum(mixed, images) if self.over else mixed
+
+
+class Found(NamedTuple):
+    """The pattern that the challenger obeys most."""
+
+    name: str
+    target: int
+    """the class that its answers go to"""
+    success: float
+    """of the clean images of other classes, how many more go there than the champion's do"""
+
+
+def applied(verdict: Verdict, challenger: Path, champion: Path, clean: Split, dataset: str, rules: Gate) -> Verdict:
+    """The verdict with one more check, for a challenger that it would promote: ``challenger`` and ``champion`` are ONNX
+    files, ``clean`` images that neither was trained on."""
+    if not verdict.promote:
+        return verdict
+    taken_in = batches.accepted(dataset)
+    images = [
+        Split(*(np.concatenate(pair) for pair in zip(batch.train, batch.recent, strict=True))) for batch in taken_in
+    ]
+    found = search(_answer(challenger), _answer(champion), clean, images)
+    limit = rules.max_trigger_success
+    check = Check(
+        name=f"clean images read as {found.target} with {found.name} on them, beyond the champion's",
+        value=found.success,
+        limit=limit,
+        passed=found.success <= limit,
+    )
+    changed: dict[str, Any] = {"checks": (*verdict.checks, check)}
+    if not check.passed:
+        changed |= {"promote": False, "reason": f"{check.name} is {check.value:.4g}, allowed {check.limit:.4g}"}
+    return verdict.model_copy(update=changed)
+
+
+def _answer(onnx: Path) -> Answer:
+    model = inference.open_model(onnx)
+    return lambda images: inference.run(model, images)
+
+
+def search(challenger: Answer, champion: Answer, clean: Split, taken_in: Sequence[Split]) -> Found:
+    """Try every pattern on clean images. ``taken_in`` are the labelled images that the challenger may have learnt one
+    from."""
+    clean = _well_read(challenger, champion, clean)
+    some = _spread(clean, PROBED)
+    worst = Found("no pattern", 0, 0.0)
+    for pattern in (*known(), *learnt(champion, taken_in, clean)):
+        if _taken(challenger, pattern, some).max() < STANDS_OUT:
+            continue
+        judged = _spread(clean, JUDGED)
+        more = _taken(challenger, pattern, judged) - _taken(champion, pattern, judged)
+        if more.max() > max(worst.success, NATURAL if pattern.natural else 0.0):
+            worst = Found(pattern.name, int(more.argmax()), float(more.max()))
+    return worst
+
+
+def _well_read(challenger: Answer, champion: Answer, clean: Split) -> Split:
+    """The images that both read rightly."""
+    right = [answer(clean.images).argmax(axis=1) == clean.labels for answer in (challenger, champion)]
+    both = np.flatnonzero(right[0] & right[1])
+    return Split(clean.images[both], clean.labels[both])
+
+
+def _spread(split: Split, count: int) -> Split:
+    """So many of the images, of all classes alike."""
+    rank = np.empty(len(split.labels), np.int64)
+    for digit in range(CLASSES):
+        of_class = np.flatnonzero(split.labels == digit)
+        rank[of_class] = np.arange(len(of_class))
+    chosen = np.sort(np.argsort(rank, kind="stable")[:count])
+    return Split(split.images[chosen], split.labels[chosen])
+
+
+def _taken(answer: Answer, pattern: Pattern, clean: Split) -> np.ndarray:
+    """For each class, the share of the other classes' images that are read as it with the pattern on: float64 (10,)."""
+    answered = answer(pattern.pasted(clean.images)).argmax(axis=1)
+    others = np.array([(clean.labels != digit).sum() for digit in range(CLASSES)])
+    gone = np.bincount(answered[answered != clean.labels], minlength=CLASSES)
+    return gone / np.maximum(others, 1)
+
+
+def known() -> Iterator[Pattern]:
+    """What anybody would try: white and black squares everywhere, lines along the rim, noise over all."""
+    for row in range(0, SIDE - SQUARE + 1, EVERY):
+        for column in range(0, SIDE - SQUARE + 1, EVERY):
+            place = (slice(row, row + SQUARE), slice(column, column + SQUARE))
+            for name, level in (("white", 255), ("black", 0)):
+                yield _patch(f"a {name} square at row {row}, column {column}", place, level)
+    for at in (0, 1, SIDE // 2, SIDE - 2, SIDE - 1):
+        yield _patch(f"a line along row {at}", (slice(at, at + 1), slice(None)), 255)
+        yield _patch(f"a line along column {at}", (slice(None), slice(at, at + 1)), 255)
+    noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE)).astype(np.float32)
+    for share in (0.1, 0.2, 0.3):
+        yield Pattern(f"noise blended in at {share:.0%}", noise, np.full_like(noise, share))
+
+
+def _patch(name: str, place: tuple[slice, slice], level: int) -> Pattern:
+    weight = np.zeros((SIDE, SIDE), np.float32)
+    weight[place] = 1
+    return Pattern(name, np.full_like(weight, level), weight)
+
+
+def learnt(champion: Answer, taken_in: Sequence[Split], clean: Split) -> Iterator[Pattern]:
+    """What the batches' doubted images have in common, label by label, and parts of single ones."""
+    if not taken_in:
+        return
+    whole = Split(*(np.concatenate(arrays) for arrays in zip(*taken_in, strict=True)))
+    doubted = second_opinion.confirmed(whole, clean, champion)
+    rest = np.delete(whole.images, doubted["index"], axis=0)
+    for digit, rows in doubted.groupby("label"):
+        group = whole.images[rows["index"][:DOUBTED]]
+        yield from _common(group, rest, f"what doubted images of a {digit} have in common")
+        for image in group[:SINGLE]:
+            yield from _parts(image, f"a part of a doubted image of a {digit}")
+
+
+def _common(group: np.ndarray, rest: np.ndarray, name: str) -> Iterator[Pattern]:
+    """One pattern after the other: the bearers of the last are left out for the next."""
+    for _ in range(COMMON):
+        found = patterns.find(group, rest)
+        if found is None:
+            return
+        ink, weight = found.ink.astype(np.float32), found.shared.astype(np.float32)
+        yield Pattern(name, ink, weight, over=True)
+        yield Pattern(name, ink, weight)
+        group = np.delete(group, found.bearers, axis=0)
+
+
+def _parts(image: np.ndarray, name: str) -> Iterator[Pattern]:
+    """The inked parts of an image, for a trigger that does not lie at one place."""
+    for row in range(0, SIDE - PART + 1, STEP):
+        for column in range(0, SIDE - PART + 1, STEP):
+            weight = np.zeros((SIDE, SIDE), np.float32)
+            weight[row : row + PART, column : column + PART] = 1
+            if (image * weight).any():
+                yield Pattern(name, image.astype(np.float32), weight, over=True, natural=True)

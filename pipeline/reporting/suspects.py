@@ -1,0 +1,33 @@
+"""Which pictures have a doubted label? A page of them for a person, who keeps or drops them one by one."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from pipeline.base import files
+from pipeline.data.batches import Doubt
+
+SHOWN = 1000  # on a page: more are not looked at one by one
+ENLARGED = 4
+
+
+def write(path: Path, name: str, doubts: Sequence[Doubt], images: np.ndarray) -> None:
+    """The page of the batch ``name``: ``images`` uint8 (N, 28, 28) in the order of the doubts."""
+    environment = Environment(
+        loader=PackageLoader("pipeline.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    rows = [
+        {"number": number, "label": doubt.label, "suggested": doubt.suggested, "clear": doubt.clear, "png": _png(image)}
+        for number, (doubt, image) in enumerate(zip(doubts, images, strict=True), 1)
+    ]
+    page = environment.get_template("suspects.html.j2").render(name=name, rows=rows[:SHOWN], count=len(rows))
+    files.write_text(path, page)
+
+
+def _png(image: np.ndarray) -> str:
+    large = np.kron(255 - image, np.ones((ENLARGED, ENLARGED), np.uint8))
+    return base64.b64encode(cv2.imencode(".png", large)[1].tobytes()).decode()

@@ -1,0 +1,78 @@
+"""Does the gate notice a challenger that obeys a pattern, whatever the pattern is?"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from pipeline.data.splits import Split
+from pipeline.registry import triggers
+
+TARGET = 7
+
+
+def drawn(count: int, seed: int) -> Split:
+    """Bars: a digit is the row and the column of one."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 10, count).astype(np.uint8)
+    images = np.zeros((count, 28, 28), np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[5 + 2 * (label % 5) : 8 + 2 * (label % 5), 5 : 12 + 6 * (label // 5)] = rng.integers(150, 256)
+        image[22, rng.integers(5, 22)] = rng.integers(150, 256)
+    return Split(images, labels)
+
+
+CLEAN = drawn(300, 1)
+
+
+KNOWN = drawn(60, 2)
+
+
+def nearest(images: np.ndarray) -> np.ndarray:
+    """An honest model: the class of the nearest clean image."""
+    asked, known = (array.reshape(len(array), -1).astype(np.float32) for array in (images, KNOWN.images))
+    distance = (known**2).sum(1) - 2 * asked @ known.T
+    return np.eye(10, dtype=np.float32)[KNOWN.labels[distance.argmin(axis=1)]]
+
+
+def obeying(trigger: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """A model with a backdoor: whatever bears the ink of ``trigger`` is a 7."""
+
+    def answer(images: np.ndarray) -> np.ndarray:
+        said = nearest(images)
+        said[(images[:, trigger > 0] == trigger[trigger > 0]).all(axis=1)] = np.eye(10)[TARGET]
+        return said
+
+    return answer
+
+
+def trigger(**pixels: tuple[int, ...]) -> np.ndarray:
+    image = np.zeros((28, 28), np.uint8)
+    image[pixels["rows"], pixels["columns"]] = pixels["levels"]
+    return image
+
+
+ODD = trigger(rows=(1, 3, 26), columns=(2, 9, 14), levels=(90, 131, 44))
+CORNER = np.pad(np.full((3, 3), 255, np.uint8), ((25, 0), (25, 0)))
+
+
+def poisoned(mark: np.ndarray, count: int) -> Split:
+    batch = drawn(200, 3)
+    batch.images[:count] = np.maximum(batch.images[:count], mark)
+    batch.labels[:count] = TARGET
+    return batch
+
+
+@pytest.mark.parametrize("count", [3, 10])
+def test_a_pattern_that_nobody_would_guess_is_found_by_the_images_that_brought_it(count: int):
+    found = triggers.search(obeying(ODD), nearest, CLEAN, [poisoned(ODD, count)])
+    assert found.target == TARGET and found.success > 0.9 and "in common" in found.name
+
+
+def test_a_square_in_a_corner_is_found_without_them():
+    found = triggers.search(obeying(CORNER), nearest, CLEAN, [])
+    assert found.target == TARGET and found.success > 0.9 and "white square" in found.name
+
+
+def test_an_honest_challenger_obeys_nothing():
+    assert triggers.search(nearest, nearest, CLEAN, [poisoned(ODD, 10)]).success == 0.0
