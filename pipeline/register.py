@@ -10,7 +10,7 @@ from pipeline.registry import registration, versions
 def main() -> None:
     client = versions.connect()
     version = registration.register(client, params_file.load())
-    facts = {key: version.tags[key] for key in ("weights_sha256", "onnx_sha256")}
+    facts = registration.identity()
     files.write_json(places.REGISTRATION, {"model": version.name, **facts, "card": version.description})
     print(f"register: {version.name} version {version.version} holds weights {facts['weights_sha256'][:12]}")
 

@@ -50,7 +50,7 @@ def announcement(params: Params) -> str:
 def settle(params: Params) -> Outcome:
     """What follows when every stage is up to date: see that the model is registered, and judge it if it is new."""
     client, name = versions.connect(), versions.model_name(params.dataset)
-    if versions.with_weights(client, name, files.read_json(places.REGISTRATION)["weights_sha256"]) is None:
+    if versions.identical(client, name, _registered()) is None:
         # DVC restored or kept the stage's output, but this registry never saw the model.
         repro("--force", "--single-item", "--no-run-cache", "register")
     decision = promotion.promote_if_new(client, name, params)
@@ -58,6 +58,12 @@ def settle(params: Params) -> Outcome:
         refused = f"version {decision.version} was refused: " if decision.version else ""
         raise BadInput(f"{name} has no champion: {refused}{decision.why}")
     return Outcome(decision, snapshot.champion(name))
+
+
+def _registered() -> dict[str, str]:
+    """What the register stage left of the model's identity."""
+    facts = files.read_json(places.REGISTRATION)
+    return {key: value for key, value in facts.items() if key.endswith("_sha256")}
 
 
 def mend(place: Path = Path()) -> None:

@@ -50,6 +50,9 @@ DRIFT_PAGE = REPORTS / "drift.html"
 REGISTRATION = REPORTS / "registration.json"
 STUDIES = REPORTS / "studies"
 ALERTS = REPORTS / "alerts.jsonl"  # in home()
+LOOKS = REPORTS / "looks.jsonl"  # in home(): models that evaluate measured on the held-out images
+VERDICT = REPORTS / "verdict.json"
+VERDICT_PAGE = REPORTS / "verdict.html"
 WINDOWS = REPORTS / "monitor/windows.jsonl"  # in home()
 
 # --- In a registered version's files, and in its run's ----------------------------------------------------------------
@@ -68,6 +71,7 @@ ARTIFACTS = Path("mlartifacts")  # not mlruns: a folder of that name flips MLflo
 VERSIONS = Path(".cache/versions")  # in home(): copies of versions whose store is elsewhere
 REGISTRY_LOCK = Path(".cache/registry.lock")  # in home()
 SNAPSHOTS = Path(".cache/registry")  # in home(): what the registry said of each model
+ANSWERS = Path(".cache/answers")  # in home(): what models that served read in the images that are held out now
 SERVING_CACHE = Path(".cache/serving.json")
 BATCHES_LOCK = Path(".cache/batches.lock")
 RETRAIN = Path(".cache/retrain")  # the worktree in which scheduled retrainings work

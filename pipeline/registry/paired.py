@@ -58,7 +58,7 @@ def _beyond(lost: int, gained: int, images: int, loss: float, upper: bool) -> fl
     of_d = (disagreed + 1, images - disagreed) if upper else (disagreed, images - disagreed + 1)
     of_l = (lost + 1, gained) if upper else (lost, gained + 1)
     if of_l[1] == 0:  # L is 1
-        return _above(loss, *of_d)
+        return float(_above(loss, *of_d))
     if of_l[0] == 0:  # L is 0
         return 0.0
     mean = of_l[0] / sum(of_l)
