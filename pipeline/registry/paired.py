@@ -29,7 +29,7 @@ _MOST = 1.0 - 1e-9
 TOLERANCE = 1e-7  # of a bound: a thousandth of what one image in ten thousand is worth
 
 
-@lru_cache(maxsize=1 << 18)
+@lru_cache(maxsize=1 << 16)
 def p_value(lost: int, gained: int, images: int, loss: float) -> float:
     """How likely such counts, or more favourable ones, are for a model that is worse by ``loss`` or more."""
     if loss >= 0:
@@ -67,8 +67,9 @@ def _beyond(lost: int, gained: int, images: int, loss: float, upper: bool) -> fl
     if low >= high:
         return 0.0 if low > mean else 1.0
     share = (low + high) / 2 + (high - low) / 2 * _NODES
+    odds = np.maximum(2 * share - 1, np.finfo(float).tiny)
     density = np.exp((of_l[0] - 1) * np.log(share) + (of_l[1] - 1) * np.log1p(-share) - betaln(*of_l))
-    return float((high - low) / 2 * (_WEIGHTS * density * _above(loss / (2 * share - 1), *of_d)).sum())
+    return float((high - low) / 2 * (_WEIGHTS * density * _above(loss / odds, *of_d)).sum())
 
 
 def _above(threshold: float | np.ndarray, a: int, b: int) -> float | np.ndarray:
