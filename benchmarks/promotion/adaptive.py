@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.promotion.policies import FLOOR, Ours
-from benchmarks.promotion.population import USUAL, accuracy, mistakes, test_sets
+from benchmarks.promotion.population import USUAL, accuracy, held_out, mistakes
 from pipeline.base.params import Gate
 from pipeline.registry import gate
 
@@ -27,7 +27,7 @@ class Flattered(NamedTuple):
 
 def attack(rules: Gate, max_loss: float, tries: int, runs: int, rng: np.random.Generator) -> list[Flattered]:
     """Of our gate, and of the two rules that go by the figure measured on the test set."""
-    sets, flaws = test_sets(rng, runs, IMAGES), np.zeros(runs)
+    sets, flaws = held_out(rng, runs, IMAGES), np.zeros(runs)
     first = mistakes(rng, sets, flaws)
     order = np.argsort(-sets.difficulty * sets.there + rng.random(sets.there.shape) * 1e-3, axis=1)
     others = {name: (first.copy(), np.zeros(runs)) for name in ("fixed floor", "latest >= current")}

@@ -6,7 +6,7 @@ worst of all values of what is not known (C. Lloyd and M. Moldovan, Statistics i
 preceding estimation step). It takes seconds where ours takes a millisecond.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
@@ -75,11 +75,11 @@ def _no_better(lost: int, gained: int, images: int, loss: float, rate: float) ->
     """P(score statistic ≤ that of the counts) where models lose at ``loss + rate`` and gain at ``rate``."""
     size = int(poisson.isf(1e-8, images * (max(loss, 0) + 2 * rate) + 1)) + lost + gained + 2
     likely = _probabilities(loss + rate, rate, images, size, size)
-    x, y = np.indices(likely.shape)
+    x, y = np.ogrid[:size, :size]
     return float(likely[_score(x, y, images, loss) <= _score(lost, gained, images, loss) + 1e-9].sum())
 
 
-def _score(lost: np.ndarray | int, gained: np.ndarray | int, images: int, loss: float) -> np.ndarray:
+def _score(lost: Any, gained: Any, images: int, loss: float) -> np.ndarray:
     """Tango's score statistic at ``loss``."""
     lost, gained = np.asarray(lost, float), np.asarray(gained, float)
     b = -lost - gained + (2 * images - lost + gained) * loss

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.promotion.policies import FLOOR, Ours, Policy
-from benchmarks.promotion.population import USUAL, TestSets, accuracy, grown, mistakes, test_sets
+from benchmarks.promotion.population import USUAL, HeldOut, accuracy, grown, held_out, mistakes
 from pipeline.base.params import Gate
 
 IMAGES = 10_000
@@ -52,7 +52,7 @@ class Year(NamedTuple):
 
 
 def year(scenario: Scenario, policy: Policy, runs: int, max_loss: float, rng: np.random.Generator) -> Year:
-    sets = test_sets(rng, runs, IMAGES)
+    sets = held_out(rng, runs, IMAGES)
     champion = np.zeros(runs)  # by how much its error rate is above the usual
     policy.judge(sets, mistakes(rng, sets, champion))
     best, fell, count, floor = champion.copy(), np.zeros(runs, bool), 0, np.full(runs, np.inf)
@@ -72,9 +72,7 @@ def year(scenario: Scenario, policy: Policy, runs: int, max_loss: float, rng: np
     return Year(policy.name, float(fell.mean()), loss, count / (runs * NIGHTS), ended, path)
 
 
-def _chosen(
-    rng: np.random.Generator, sets: TestSets, worse: np.ndarray, tries: int, policy: Policy
-) -> np.ndarray:
+def _chosen(rng: np.random.Generator, sets: HeldOut, worse: np.ndarray, tries: int, policy: Policy) -> np.ndarray:
     """The mistakes of the best of so many tries, each of which our ledger counts."""
     chosen = mistakes(rng, sets, worse)
     for _ in range(tries - 1):
@@ -91,7 +89,7 @@ def nights_until_promoted(
 ) -> np.ndarray:
     """After how many nights one that is truly better is promoted, with so many images more each night: float (runs,),
     infinite where it is not within 30. Each night another such challenger is trained and looked at."""
-    policy, sets = Ours(rules, max_loss), test_sets(rng, runs, images)
+    policy, sets = Ours(rules, max_loss), held_out(rng, runs, images)
     policy.judge(sets, first := mistakes(rng, sets, np.zeros(runs)), images)
     found = np.full(runs, np.inf)
     for night in range(1, 31):

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from scipy.stats import binomtest
 
-from benchmarks.promotion.population import TestSets, accuracy
+from benchmarks.promotion.population import HeldOut, accuracy
 from pipeline.base.params import Gate
 from pipeline.registry import gate
 from pipeline.registry.ledger import Ledger
@@ -19,7 +19,7 @@ class Policy(Protocol):
 
     name: str
 
-    def judge(self, sets: TestSets, wrong: np.ndarray, fresh: int = 0) -> np.ndarray:
+    def judge(self, sets: HeldOut, wrong: np.ndarray, fresh: int = 0) -> np.ndarray:
         """Look at a challenger's mistakes bool (runs, most), promote or not: bool (runs,). The first is promoted."""
         ...
 
@@ -27,11 +27,11 @@ class Policy(Protocol):
 class Simple:
     """A rule that knows the current champion alone."""
 
-    def __init__(self, name: str, rule: Callable[[TestSets, np.ndarray, np.ndarray], np.ndarray]) -> None:
+    def __init__(self, name: str, rule: Callable[[HeldOut, np.ndarray, np.ndarray], np.ndarray]) -> None:
         self.name, self.rule = name, rule
         self.champion: np.ndarray | None = None
 
-    def judge(self, sets: TestSets, wrong: np.ndarray, fresh: int = 0) -> np.ndarray:
+    def judge(self, sets: HeldOut, wrong: np.ndarray, fresh: int = 0) -> np.ndarray:
         if self.champion is None:
             self.champion = wrong.copy()
             return np.ones(len(wrong), bool)
@@ -58,7 +58,7 @@ def mcnemar(significance: float = 0.05) -> Simple:
             known[lost, gained] = not (p_value < significance and lost > gained)
         return known[lost, gained]
 
-    def rule(sets: TestSets, wrong: np.ndarray, champion: np.ndarray) -> np.ndarray:
+    def rule(sets: HeldOut, wrong: np.ndarray, champion: np.ndarray) -> np.ndarray:
         lost, gained = (wrong & ~champion).sum(axis=1), (champion & ~wrong).sum(axis=1)
         return np.array([passes(*pair) for pair in zip(lost.tolist(), gained.tolist(), strict=True)])
 
@@ -75,7 +75,7 @@ class Ours:
         self.count = np.empty(0, int)
         self.looks = 0
 
-    def judge(self, sets: TestSets, wrong: np.ndarray, fresh: int = 0) -> np.ndarray:
+    def judge(self, sets: HeldOut, wrong: np.ndarray, fresh: int = 0) -> np.ndarray:
         """Every run pays for a look; the price is the same in all, so one ledger serves them."""
         risk = self.pay(sets.images, fresh)
         promoted = (accuracy(sets, wrong) >= FLOOR) & self.no_worse(sets.images, wrong, risk)
@@ -97,8 +97,8 @@ class Ours:
             theirs = served[rows]
             both = np.bitwise_count(theirs & bits[rows, : theirs.shape[1]]).sum(axis=1)
             lost, gained = ours[rows] - both, np.bitwise_count(theirs).sum(axis=1) - both
-            for row, *pair in zip(rows.tolist(), lost.tolist(), gained.tolist(), strict=True):
-                passed[row] = gate.told(*pair, images, self.max_loss, risk) == "no worse"
+            for row, lose, gain in zip(rows.tolist(), lost.tolist(), gained.tolist(), strict=True):
+                passed[row] = gate.told(lose, gain, images, self.max_loss, risk) == "no worse"
         return passed
 
     def _crown(self, wrong: np.ndarray, promoted: np.ndarray) -> None:

@@ -18,10 +18,8 @@ USUAL = HARD * DIFFICULTY[0] / sum(DIFFICULTY)
 """the error rate of a model of the usual quality: 0.005"""
 
 
-class TestSets(NamedTuple):
+class HeldOut(NamedTuple):
     """A test set for each run."""
-
-    __test__ = False  # no test of pytest's
 
     images: int
     difficulty: np.ndarray
@@ -30,20 +28,20 @@ class TestSets(NamedTuple):
     """bool (runs, most)"""
 
 
-def test_sets(rng: np.random.Generator, runs: int, images: int) -> TestSets:
+def held_out(rng: np.random.Generator, runs: int, images: int) -> HeldOut:
     hard = rng.binomial(images, HARD, runs)
     there = np.arange(hard.max())[None] < hard[:, None]
-    return TestSets(images, rng.beta(*DIFFICULTY, there.shape) * there, there)
+    return HeldOut(images, rng.beta(*DIFFICULTY, there.shape) * there, there)
 
 
-def grown(rng: np.random.Generator, sets: TestSets, images: int) -> TestSets:
+def grown(rng: np.random.Generator, sets: HeldOut, images: int) -> HeldOut:
     """With so many more images."""
-    more = test_sets(rng, len(sets.there), images)
+    more = held_out(rng, len(sets.there), images)
     difficulty = np.concatenate([sets.difficulty, more.difficulty], axis=1)
-    return TestSets(sets.images + images, difficulty, np.concatenate([sets.there, more.there], axis=1))
+    return HeldOut(sets.images + images, difficulty, np.concatenate([sets.there, more.there], axis=1))
 
 
-def chances(sets: TestSets, worse: np.ndarray) -> np.ndarray:
+def chances(sets: HeldOut, worse: np.ndarray) -> np.ndarray:
     """How likely a model that is ``worse`` by so much, float (runs,), errs on each hard image: float (runs, most)."""
     worse = np.asarray(worse, float)[:, None]
     up = sets.difficulty + worse / (HARD - USUAL) * (1 - sets.difficulty)
@@ -51,12 +49,12 @@ def chances(sets: TestSets, worse: np.ndarray) -> np.ndarray:
     return np.clip(np.where(worse > 0, up, down), 0, 1) * sets.there
 
 
-def mistakes(rng: np.random.Generator, sets: TestSets, worse: np.ndarray) -> np.ndarray:
+def mistakes(rng: np.random.Generator, sets: HeldOut, worse: np.ndarray) -> np.ndarray:
     """On which hard images a new model errs: bool (runs, most)."""
     return rng.random(sets.there.shape, np.float32) < chances(sets, worse)
 
 
-def accuracy(sets: TestSets, wrong: np.ndarray) -> np.ndarray:
+def accuracy(sets: HeldOut, wrong: np.ndarray) -> np.ndarray:
     """As measured on the test set: float (runs,)."""
     measured: np.ndarray = 1 - wrong.sum(axis=1) / sets.images
     return measured

@@ -108,6 +108,7 @@ def decide(
         more_images=more,
         budget=budget,
         stated_accuracy=stated(judged, challenger.predicted, stated_before),
+        notes=tuple(wording.of_budget(budget)),
         rules={**rules.model_dump(), "max_loss": allowed.loss, "max_loss_recent": allowed.recent},
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -70,10 +71,10 @@ def record(
 
 def _record_move_by_hand(client: MlflowClient, name: str) -> None:
     """Write down that somebody moved the alias by other means, if so, before what comes after it."""
-    last = events(client, name)[-1:]
-    if last and last[0].event == "moved by hand" and not last[0].settled:
-        entry = last[0].model_copy(update={"settled": True, "at": clock.now()})
-        journal.append(client, name, KIND, {"event": entry.as_json()})
+    for event in events(client, name)[-1:]:
+        if not event.at:
+            entry = event.model_copy(update={"at": clock.now()})
+            journal.append(client, name, KIND, {"event": entry.as_json()})
 
 
 def person() -> str:
@@ -88,46 +89,45 @@ def events(client: MlflowClient, name: str) -> list[Event]:
         return []
     older = [Event.model_validate_json(model.tags[key]) for key in sorted(model.tags) if key.startswith(_OLDER)]
     in_use = model.aliases.get(versions.CHAMPION)
-    kept = _settled(older, journal.read(client, name, KIND).entries)
-    return _took_effect(kept, str(in_use) if in_use else None)
+    written = [(event, False) for event in older] + _written(journal.read(client, model, KIND).entries)
+    return _took_effect(written, str(in_use) if in_use else None)
 
 
-def _settled(older: list[Event], entries: list[dict[str, Any]]) -> list[Event]:
-    """The events as they were written, each with whether its alias is known to have moved."""
-    found = [event.model_copy(update={"settled": False}) if event.event in _MOVES else event for event in older]
+def _written(entries: list[dict[str, Any]]) -> list[tuple[Event, bool]]:
+    """The events that were written down, each with whether its alias is known to have moved."""
+    found: list[tuple[Event, bool]] = []
     for entry in entries:
         if "event" in entry:
             event = Event.model_validate(entry["event"])
-            moves = event.event in ("promoted", "rolled back")
-            found.append(event.model_copy(update={"settled": False}) if moves else event)
-        elif found and "settled" in entry:
-            found[-1] = found[-1].model_copy(update={"settled": True})
+            found.append((event, event.event == "moved by hand"))
+        elif found:
+            found[-1] = (found[-1][0], True)
     return found
 
 
-def _took_effect(events: list[Event], in_use: str | None) -> list[Event]:
+def _took_effect(written: list[tuple[Event, bool]], in_use: str | None) -> list[Event]:
     """Leave out changes that were cut off, and add a move that nobody wrote down: the champion in use is the judge."""
+    if not written:
+        return [_by_hand(in_use, None)] if in_use else []
     kept: list[Event] = []
-    if in_use and not events:  # a champion that was made by hand before anything else
-        return [_by_hand(in_use, None)]
-    for event, after in zip(events, [*(event.previous for event in events[1:]), in_use], strict=True):
-        if event.event in _MOVES and not event.settled and after == event.previous != event.version:
+    then = [*(event.previous for event, _ in written[1:]), in_use]  # who was champion after each of them
+    for (event, settled), champion in zip(written, then, strict=True):
+        if event.event in _MOVES and not settled and champion == event.previous != event.version:
             continue
-        kept.append(event.model_copy(update={"settled": True}))
-        champion = _champion(kept)
-        if after and after != champion:
-            kept.append(_by_hand(after, champion))
+        kept.append(event)
+        if champion and champion != (said := _champion(kept)):
+            kept.append(_by_hand(champion, said))
     return kept
-
-
-def _by_hand(version: str, previous: str | None) -> Event:
-    reason = "the alias was moved by other means than this project's, as in MLflow's page"
-    return Event(event="moved by hand", version=version, previous=previous, reason=reason, settled=False)
 
 
 def _champion(events: list[Event]) -> str | None:
     """Who is champion after these events."""
     return next((event.version for event in reversed(events) if event.event in _MOVES), None)
+
+
+def _by_hand(version: str, previous: str | None) -> Event:
+    reason = "the alias was moved by other means than this project's, as in MLflow's page"
+    return Event(event="moved by hand", version=version, previous=previous, reason=reason)
 
 
 def previous_champion(events: list[Event]) -> str | None:
@@ -154,12 +154,21 @@ def verdict(version: ModelVersion) -> Verdict | None:
     return Verdict.model_validate_json(written) if written else None
 
 
-def describe(client: MlflowClient, version: ModelVersion) -> Facts:
-    """The version's facts; :class:`BadInput` if it was not registered by this pipeline."""
+def describe(
+    client: MlflowClient,
+    version: ModelVersion,
+    pointing: Mapping[str, str] | None = None,
+    told: Iterable[Event] | None = None,
+) -> Facts:
+    """The version's facts; :class:`BadInput` if it was not registered by this pipeline.
+
+    ``pointing`` are the model's aliases and ``told`` its events, where they are known already.
+    """
     versions.check_ours(version)
-    run, pointing = client.get_run(str(version.run_id)), versions.aliases(client, version.name)
-    number = str(version.version)
-    promotions = [e for e in events(client, version.name) if e.event == "promoted" and e.version == number]
+    run, number = client.get_run(str(version.run_id)), str(version.version)
+    pointing = versions.aliases(client, version.name) if pointing is None else pointing
+    told = events(client, version.name) if told is None else told
+    promotions = [event for event in told if event.event == "promoted" and event.version == number]
     return Facts(
         model=version.name,
         version=number,

@@ -20,6 +20,7 @@ from pipeline.registry import versions
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from mlflow.entities.model_registry import RegisteredModel
 
 PIECE = 4000  # characters of a tag; MLflow allowed 5,000 before it allowed 8,000
 BATCH = 100  # tags of a request, by MLflow's limit
@@ -31,7 +32,7 @@ def append(client: MlflowClient, name: str, kind: str, entry: dict[str, Any]) ->
     """Write an entry after all others. To be called with the registry locked."""
     from mlflow.entities import RunTag
 
-    run = _run(client, name, kind) or _begin(client, name, kind)
+    run = _run(client, _pointer(versions.find(client, name), kind)) or _begin(client, name, kind)
     texts = _texts(run)
     number = texts[-1][0] + 1 if texts else 1
     text = json.dumps({"entry": entry, "before": _digest(texts[-1][1] if texts else "")})
@@ -53,10 +54,11 @@ class Journal(NamedTuple):
     """false if the run is gone, or an entry was changed or taken out"""
 
 
-def read(client: MlflowClient, name: str, kind: str) -> Journal:
-    run = _run(client, name, kind)
+def read(client: MlflowClient, model: RegisteredModel | None, kind: str) -> Journal:
+    pointer = _pointer(model, kind)
+    run = _run(client, pointer)
     if run is None:
-        return Journal([], whole=_pointer(client, name, kind) is None)
+        return Journal([], whole=pointer is None)
     entries, whole = [], True
     before: tuple[str, ...] = (_digest(""),)
     for _, text in _texts(run):
@@ -80,10 +82,9 @@ def _begin(client: MlflowClient, name: str, kind: str) -> Run:
     return run
 
 
-def _run(client: MlflowClient, name: str, kind: str) -> Run | None:
+def _run(client: MlflowClient, pointer: str | None) -> Run | None:
     from mlflow.exceptions import MlflowException
 
-    pointer = _pointer(client, name, kind)
     try:
         run = client.get_run(pointer) if pointer else None
     except MlflowException as error:
@@ -93,8 +94,8 @@ def _run(client: MlflowClient, name: str, kind: str) -> Run | None:
     return run if run and run.info.lifecycle_stage == "active" else None
 
 
-def _pointer(client: MlflowClient, name: str, kind: str) -> str | None:
-    model = versions.find(client, name)
+def _pointer(model: RegisteredModel | None, kind: str) -> str | None:
+    """The run's id."""
     return model.tags.get(f"{_POINTER}{kind}") if model else None
 
 

@@ -26,7 +26,7 @@ from pipeline.base import clock
 from pipeline.base.params import Gate
 from pipeline.data import held_out as held_out_room
 from pipeline.data.held_out import HeldOut
-from pipeline.registry import journal, paired
+from pipeline.registry import journal, paired, versions
 from pipeline.registry.records import Budget, Event, Record
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def look(
     Returns the ledger after it, the look, and which of the images were fresh: bool (N,). ``model`` is the digest of
     what answers. ``events`` are the model's history, of which the ledger is made again if it is lost or was changed.
     """
-    (entries, whole), told = journal.read(client, name, KIND), _told(events)
+    (entries, whole), told = journal.read(client, versions.find(client, name), KIND), _told(events)
     if not whole or not _holds(entries, told):
         entries = _rebuild(client, name, held_out, told)
     ledger, known = _read(entries)
@@ -155,7 +155,7 @@ def look(
 
 def read(client: MlflowClient, name: str) -> Ledger:
     """The ledger as it stands."""
-    return _read(journal.read(client, name, KIND).entries)[0]
+    return _read(journal.read(client, versions.find(client, name), KIND).entries)[0]
 
 
 def _read(entries: list[dict[str, Any]]) -> tuple[Ledger, np.ndarray]:

@@ -119,7 +119,7 @@ def judge(
         notes.append(f"the seed alone moves the accuracy of this recipe by up to {wording.points(margin)} points")
     return verdict.model_copy(
         update={
-            "notes": tuple(notes),
+            "notes": (*verdict.notes, *notes),
             "test_images": len(unseen.test.labels),
             "recent_images": judged.recent,
             "test_sha256": _digests(unseen.test),

@@ -138,13 +138,12 @@ class Event(Record):
     previous: str | None = None
     """the champion before"""
     at: str = ""
+    """when it was written down"""
     by: str = ""
     reason: str = ""
     """a person's, or why nothing was changed"""
     verdict: Verdict | None = None
     proof: Proof | None = None
-    settled: bool = True
-    """whether it is known to have taken effect, the alias moved; false from when it is decided until then"""
 
     @property
     def why(self) -> str:

@@ -65,3 +65,16 @@ def _what_would_tell(budget: Budget, more: int | None) -> str:
 def points(share: float) -> str:
     """A difference in accuracy as people say it: in percentage points."""
     return f"{100 * share:.2f}"
+
+
+def of_budget(budget: Budget) -> list[str]:
+    """What is to be said of the held-out images beside the verdict."""
+    said = []
+    if budget.rebuilt:
+        said.append("the ledger of looks was lost or changed, and made again from the history: only fresh images count")
+    if budget.refill is not None:
+        said.append(
+            f"these {budget.images:,} held-out images can tell nothing more of the next model: {budget.refill:,} fresh "
+            "ones refill them"
+        )
+    return said
