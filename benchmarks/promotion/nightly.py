@@ -13,7 +13,7 @@ from pipeline.base.params import Gate
 
 IMAGES = 10_000
 NIGHTS = 365
-TRIES = 20  # of whoever sends the one that looks best
+TRIES = 10  # of whoever sends the one that looks best
 
 Challenger = Callable[[np.random.Generator, int, np.ndarray], np.ndarray]
 """(the random numbers, the night, by how much each run's champion is worse than the usual) → that of the challengers"""

@@ -79,17 +79,13 @@ def decide(
     nothing is concluded. ``stated_before`` is :func:`stated` of the latest promotion.
     """
     checks = floors(judged, challenger, rules)
-    everything = slice(0, len(judged.labels))
-    recent = slice(len(judged.labels) - judged.recent, None)
-    overall = [compare(judged.labels, everything, challenger, one, allowed.loss, budget.risk) for one in formers]
-    lately = [
-        compare(judged.labels, recent, challenger, one, allowed.recent, budget.risk)
-        for one in (formers if judged.recent >= rules.min_recent_images else ())
-    ]
     failed = [check for check in checks if not check.passed]
-    outcomes = {comparison.outcome for comparison in (*overall, *lately)}
+    concluded = judged.recent if judged.recent >= rules.min_recent_images else 0
+    overall = [beside(judged.labels, challenger, one, allowed.loss) for one in formers]
+    lately = [beside(judged.labels[-concluded:], challenger, one, allowed.recent) for one in formers if concluded]
+    outcomes = {one.told(budget.risk) for one in (*overall, *lately)}
     kept = not failed and "cannot be told" in outcomes and "worse" not in outcomes
-    hardest, hardest_lately = _hardest(overall), _hardest(lately)
+    hardest, hardest_lately = (_hardest(pairs, budget.risk) for pairs in (overall, lately))
     more = images_that_tell([one for one in (hardest, hardest_lately) if one], budget, rules) if kept else None
     words = wording.of_floors(failed) or wording.of_bounds(challenger.version, hardest, hardest_lately, budget, more)
     return Verdict(
@@ -101,10 +97,7 @@ def decide(
         comparison=hardest,
         recent=hardest_lately,
         accuracy=float((challenger.predicted == judged.labels).mean()),
-        champions=tuple(
-            Standing(version=one.champion or "", accuracy=one.champion_accuracy, most_loss=one.most_loss)
-            for one in overall
-        ),
+        champions=tuple(Standing(version=one.version, accuracy=one.champion_accuracy) for one in overall),
         more_images=more,
         budget=budget,
         stated_accuracy=stated(judged, challenger.predicted, stated_before),
@@ -143,31 +136,54 @@ def _at_most(name: str, value: float, limit: float, may_pass: bool = False) -> C
     return Check(name=name, value=value, limit=limit, passed=value <= limit, may_pass=may_pass)
 
 
-def compare(
-    labels: np.ndarray, part: slice, challenger: Candidate, former: Former, max_loss: float, risk: float
-) -> Comparison:
-    """The challenger beside one that served, on a part of the images."""
-    ours, theirs = (model.predicted[part] == labels[part] for model in (challenger, former))
-    gained, lost, images = int((ours & ~theirs).sum()), int((theirs & ~ours).sum()), len(ours)
+class Pair(NamedTuple):
+    """How a challenger and one that served differ on the same images."""
+
+    version: str
+    """of the one that served"""
+    champion_accuracy: float
+    accuracy: float
+    images: int
+    lost: int
+    gained: int
+    max_loss: float
+
+    def told(self, risk: float) -> Told:
+        return told(self.lost, self.gained, self.images, self.max_loss, risk)
+
+    @property
+    def p_value(self) -> float:
+        return paired.p_value(self.lost, self.gained, self.images, self.max_loss)
+
+
+def beside(labels: np.ndarray, challenger: Candidate, former: Former, max_loss: float) -> Pair:
+    """On the last images that the two answered, which are those of ``labels``."""
+    ours, theirs = (model.predicted[-len(labels) :] == labels for model in (challenger, former))
+    lost, gained = int((theirs & ~ours).sum()), int((ours & ~theirs).sum())
+    return Pair(former.version, float(theirs.mean()), float(ours.mean()), len(labels), lost, gained, max_loss)
+
+
+def _hardest(pairs: Sequence[Pair], risk: float) -> Comparison | None:
+    """With the one that the challenger is least surely no worse than, of equals the latest: with its limits, which take
+    longer than the question whether they are kept."""
+    if not pairs:
+        return None
+    pair = max(reversed(pairs), key=lambda one: (one.p_value, one.lost - one.gained))
+    counts = (pair.lost, pair.gained, pair.images)
     return Comparison(
-        champion=former.version,
-        champion_accuracy=float(theirs.mean()),
-        accuracy=float(ours.mean()),
-        images=images,
-        only_challenger_right=gained,
-        only_champion_right=lost,
-        p_value=paired.p_value(lost, gained, images, max_loss),
-        max_loss=max_loss,
+        champion=pair.version,
+        champion_accuracy=pair.champion_accuracy,
+        accuracy=pair.accuracy,
+        images=pair.images,
+        only_challenger_right=pair.gained,
+        only_champion_right=pair.lost,
+        p_value=pair.p_value,
+        max_loss=pair.max_loss,
         risk=risk,
-        least_loss=paired.least_lost(lost, gained, images, risk),
-        most_loss=paired.most_lost(lost, gained, images, risk),
-        outcome=told(lost, gained, images, max_loss, risk),
+        least_loss=paired.least_lost(*counts, risk),
+        most_loss=paired.most_lost(*counts, risk),
+        outcome=pair.told(risk),
     )
-
-
-def _hardest(comparisons: Sequence[Comparison]) -> Comparison | None:
-    """With the one that the challenger may be furthest below; of equals the latest."""
-    return max(reversed(comparisons), key=lambda one: (one.most_loss, one.p_value), default=None)
 
 
 def stated(judged: Judged, predicted: np.ndarray, before: float | None) -> float:

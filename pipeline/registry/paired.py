@@ -23,8 +23,9 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import betaincc, betaln
 
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(256)
-_REACH = 12.0  # standard deviations of L that are integrated over: what lies beyond is less than 1e-30
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(128)
+_REACH = 12.0  # standard deviations of L, and of D, that are integrated over: what lies beyond is less than 1e-17,
+_TAIL = 40.0  # also of few disagreements, whose distribution is skewed
 _MOST = 1.0 - 1e-9
 TOLERANCE = 1e-7  # of a bound: a thousandth of what one image in ten thousand is worth
 
@@ -63,7 +64,8 @@ def _beyond(lost: int, gained: int, images: int, loss: float, upper: bool) -> fl
         return 0.0
     mean = of_l[0] / sum(of_l)
     reach = _REACH * math.sqrt(mean * (1 - mean) / (sum(of_l) + 1))
-    low, high = max((1 + loss) / 2, mean - reach), min(1.0, mean + reach)
+    most_d = (of_d[0] + _REACH * math.sqrt(of_d[0]) + _TAIL) / images
+    low, high = max((1 + loss / min(most_d, 1.0)) / 2, mean - reach), min(1.0, mean + reach)
     if low >= high:
         return 0.0 if low > mean else 1.0
     share = (low + high) / 2 + (high - low) / 2 * _NODES

@@ -58,8 +58,6 @@ class Standing(Record):
 
     version: str
     accuracy: float
-    most_loss: float
-    """by how much the challenger could be worse, at most"""
 
 
 class Budget(Record):

@@ -121,9 +121,9 @@ def test_every_one_that_served_counts_not_the_last_alone():
 def test_each_look_leaves_less_to_conclude_with():
     challenger, champion = candidate(range(3)), former(range(3, 6))
     assert decide(challenger, champion).promote
-    worn = decide(challenger, champion, looks=260)
+    worn = decide(challenger, champion, looks=300)
     assert worn.kept and worn.budget and worn.budget.worn_out and worn.budget.refill
-    assert f"260 looks have worn these images out: with {worn.budget.refill} fresh held-out ones" in worn.reason
+    assert f"300 looks have worn these images out: with {worn.budget.refill} fresh held-out ones" in worn.reason
 
 
 def test_too_few_images_to_tell_anything_say_how_many_are_needed():
