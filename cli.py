@@ -247,10 +247,13 @@ def promote_challenger(
     version: Version = "challenger", reason: Reason = "", as_json: AsJson = False, model: Model = None
 ) -> None:
     """Put the challenger through the gate against the champion."""
+    from pipeline.monitoring import verdicts
     from pipeline.registry.promotion import promote
 
     client, name = _registry(model)
-    event = promote(client, name, _params(), version, reason).as_json()
+    decision = promote(client, name, _params(), version, reason)
+    verdicts.tell(decision)
+    event = decision.as_json()
     _print(as_json, event, _decision({"decision": event}))
     if event["event"] in ("refused", "kept"):
         raise typer.Exit(1)

@@ -11,6 +11,7 @@ import yaml
 from pipeline.base import files, places, processes
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Params
+from pipeline.monitoring import verdicts
 from pipeline.registry import promotion, snapshot, versions
 from pipeline.registry.records import Event, Facts
 
@@ -54,6 +55,7 @@ def settle(params: Params) -> Outcome:
         # DVC restored or kept the stage's output, but this registry never saw the model.
         repro("--force", "--single-item", "--no-run-cache", "register")
     decision = promotion.promote_if_new(client, name, params)
+    verdicts.tell(decision)
     if versions.CHAMPION not in versions.aliases(client, name):
         refused = f"version {decision.version} was refused: " if decision.version else ""
         raise BadInput(f"{name} has no champion: {refused}{decision.why}")

@@ -51,7 +51,6 @@ REGISTRATION = REPORTS / "registration.json"
 STUDIES = REPORTS / "studies"
 ALERTS = REPORTS / "alerts.jsonl"  # in home()
 LOOKS = REPORTS / "looks.jsonl"  # in home(): models that evaluate measured on the held-out images
-VERDICT = REPORTS / "verdict.json"
 VERDICT_PAGE = REPORTS / "verdict.html"
 WINDOWS = REPORTS / "monitor/windows.jsonl"  # in home()
 
