@@ -79,4 +79,4 @@ def _draw_staircase(axes: Axes, champions: tuple[tuple[str, float], ...], challe
     axes.margins(x=0.15, y=0.3)
     axes.set_xticks(range(len(champions) + 1), [*names, challenger[0]])
     axes.set_xlabel("version")
-    axes.set_title("Accuracy on the held-out images, %: champions so far", loc="left")
+    axes.set_title("Champions so far: accuracy, %", loc="left")
