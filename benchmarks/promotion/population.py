@@ -23,7 +23,7 @@ class HeldOut(NamedTuple):
 
     images: int
     difficulty: np.ndarray
-    """of each hard image, for a model of the usual quality: float (runs, most); 0 where a run has fewer"""
+    """of each hard image, for a model of the usual quality: float32 (runs, most); 0 where a run has fewer"""
     there: np.ndarray
     """bool (runs, most)"""
 
@@ -31,7 +31,7 @@ class HeldOut(NamedTuple):
 def held_out(rng: np.random.Generator, runs: int, images: int) -> HeldOut:
     hard = rng.binomial(images, HARD, runs)
     there = np.arange(hard.max())[None] < hard[:, None]
-    return HeldOut(images, rng.beta(*DIFFICULTY, there.shape) * there, there)
+    return HeldOut(images, (rng.beta(*DIFFICULTY, there.shape) * there).astype(np.float32), there)
 
 
 def grown(rng: np.random.Generator, sets: HeldOut, images: int) -> HeldOut:
@@ -42,11 +42,10 @@ def grown(rng: np.random.Generator, sets: HeldOut, images: int) -> HeldOut:
 
 
 def chances(sets: HeldOut, worse: np.ndarray) -> np.ndarray:
-    """How likely a model that is ``worse`` by so much, float (runs,), errs on each hard image: float (runs, most)."""
-    worse = np.asarray(worse, float)[:, None]
-    up = sets.difficulty + worse / (HARD - USUAL) * (1 - sets.difficulty)
-    down = sets.difficulty * (1 + worse / USUAL)
-    return np.clip(np.where(worse > 0, up, down), 0, 1) * sets.there
+    """How likely a model that is ``worse`` by so much, float (runs,), errs on each hard image: float32 (runs, most)."""
+    up, down = (np.maximum(way * worse, 0).astype(np.float32)[:, None] for way in (1, -1))
+    likely = sets.difficulty * (1 - up / (HARD - USUAL)) + up / (HARD - USUAL) if up.any() else sets.difficulty
+    return likely * (1 - down / USUAL) * sets.there if down.any() else likely * sets.there
 
 
 def mistakes(rng: np.random.Generator, sets: HeldOut, worse: np.ndarray) -> np.ndarray:

@@ -17,7 +17,8 @@ def add(params: Params, by: str) -> Filed:
 
     :class:`BadInput` if that is too little.
 
-    The champion is not asked about the labels: where it was wrong it is sure to suspect them.
+    The champion is not asked about the labels: where it was wrong it is sure to suspect them. None is held out: they
+    were chosen by where the champion erred, and a judge who saw those alone would be for anybody else.
     """
     with live.store() as store:
         ids, corrected = live.corrections(store)
@@ -28,7 +29,7 @@ def add(params: Params, by: str) -> Filed:
         np.savez_compressed(part, images=corrected.images, labels=corrected.labels)
     batch = ""
     try:
-        filed = intake.add(path, params, None, by)
+        filed = intake.add(path, _all_to_train(params), None, by)
         batch = filed.batch
     except intake.Known as known:  # an earlier call was cut off after the batch was accepted
         batch = known.batch
@@ -39,3 +40,7 @@ def add(params: Params, by: str) -> Filed:
             with live.store() as store:
                 live.file_under(store, ids, corrected.labels, batch)
     return filed
+
+
+def _all_to_train(params: Params) -> Params:
+    return params.model_copy(update={"batches": params.batches.model_copy(update={"held_out": 0.0})})
