@@ -206,12 +206,15 @@ def promote_challenger(
     version: Version = "challenger", reason: Reason = "", as_json: AsJson = False, model: Model = None
 ) -> None:
     """Put the challenger through the gate against the champion."""
+    from pipeline.monitoring import verdicts
     from pipeline.registry.promotion import promote
 
     client, name = _registry(model)
-    event = promote(client, name, _params(), version, reason).as_json()
+    decision = promote(client, name, _params(), version, reason)
+    verdicts.tell(decision)
+    event = decision.as_json()
     _print(as_json, event, _decision({"decision": event}))
-    if event["event"] == "refused":
+    if event["event"] in ("refused", "kept"):
         raise typer.Exit(1)
 
 
@@ -283,7 +286,15 @@ def _decision(outcome: dict) -> str:
     event = outcome["decision"]
     if event["event"] == "unchanged":
         return f"gate: nothing to decide: {event['reason']}"
-    return f"gate: version {event['version']} {event['event']}: {event['verdict']['reason']}"
+    notes = "".join(f"\n  {note}" for note in event["verdict"].get("notes", []))
+    return f"gate: {_happened(event)}: {event['verdict']['reason']}{notes}"
+
+
+def _happened(event: dict) -> str:
+    """What became of the version."""
+    if event["event"] == "kept":
+        return f"champion {event['previous']} kept, version {event['version']} not promoted"
+    return f"version {event['version']} {event['event']}"
 
 
 def _champion_line(outcome: dict) -> str:
@@ -293,13 +304,15 @@ def _champion_line(outcome: dict) -> str:
 
 
 def _event_line(event: dict) -> str:
-    number = event["version"]
-    text = f"{event['at']}  version {number} {event['event']} by {event['by']}"
+    text = f"{event.get('at') or 'since then'}  {_happened(event)}"
+    text += f" by {event['by']}" if event.get("by") else ""
     text += f" ({event['reason']})" if event.get("reason") else ""
+    if event["event"] == "moved by hand":
+        return f"{text}: instead of {event['previous'] or 'none'}"
     if event["event"] == "rolled back":
         return f"{text}: instead of {event['previous']}, same answers on {event['proof']['images']} pinned images"
-    against = f" against {event['previous']}" if event["previous"] else ""
-    return f"{text}{against}: {event['verdict']['reason']}"
+    against = f" against {event['previous']}" if event["previous"] and event["event"] != "kept" else ""
+    return f"{text}{against}: {'; '.join([event['verdict']['reason'], *event['verdict'].get('notes', [])])}"
 
 
 def _reproduced_text(found: dict) -> str:

@@ -7,6 +7,7 @@ from prefect import flow, get_run_logger
 
 from flows import workspace
 from pipeline.base import params, places
+from pipeline.monitoring import verdicts
 from pipeline.registry import promotion as rules
 from pipeline.registry import versions
 
@@ -18,6 +19,7 @@ def promote(reason: str, version: str = versions.CHALLENGER) -> dict[str, Any]:
         settings = params.load()
         name = versions.model_name(settings.dataset)
         event = rules.promote(versions.connect(), name, settings, version, reason)
+        verdicts.tell(event)
     get_run_logger().info("%s: %s", event.event, event.why)
     return event.as_json()
 

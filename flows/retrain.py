@@ -20,6 +20,7 @@ from pipeline.base import errors, params, places, processes
 from pipeline.base.errors import TemporaryFault
 from pipeline.monitoring import alerts
 from pipeline.registry import faults
+from pipeline.registry.records import Event
 
 RETRIES, FIRST_DELAY = 4, 30  # a network fault is tried again after 30 s, 1, 2 and 4 minutes
 
@@ -110,7 +111,11 @@ def retrain(reason: str = "by hand", dataset: str | None = None, recipe: str | N
         alerts.raise_("refused", f"version {event.version} was refused: {event.why}")
     if event.event == "unchanged" and not ran:
         return Completed(message="nothing changed", data=outcome.as_json())
-    return Completed(message=f"version {event.version} {event.event}", data=outcome.as_json())
+    return Completed(message=f"version {event.version} {_word(event)}", data=outcome.as_json())
+
+
+def _word(event: Event) -> str:
+    return "not promoted: it cannot be told" if event.event == "kept" else event.event
 
 
 def summary(reason: str, ran: list[str], outcome: run.Outcome, place: Path) -> str:
@@ -122,7 +127,7 @@ def summary(reason: str, ran: list[str], outcome: run.Outcome, place: Path) -> s
         for check in (event.verdict.checks if event.verdict else ())
     )
     table = f"\n| check | value | limit | |\n| --- | --- | --- | --- |\n{checks}\n" if checks else ""
-    return f"""# Version {event.version}: {event.event}
+    return f"""# Version {event.version}: {_word(event)}
 
 {event.why}
 {table}

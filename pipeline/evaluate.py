@@ -7,7 +7,7 @@ import pandas as pd
 from pipeline.base import files, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import one_line
-from pipeline.data import descriptions, splits
+from pipeline.data import descriptions, held_out, splits
 from pipeline.data.splits import Split
 from pipeline.digits import corruptions
 from pipeline.digits.image import CLASSES
@@ -39,6 +39,7 @@ def main() -> None:
     params = params_file.load().evaluate
     parts = {name: splits.load(places.PROCESSED / name) for name in ("train", "val", "test", "recent")}
     model, test = inference.open_model(places.ONNX), parts["test"]
+    held_out.note_look(held_out.of(test, parts["recent"]).digest, files.sha256_file(places.ONNX))
     answers = evaluation.ask(answer := lambda images: inference.run(model, images), parts)
     features = descriptions.of_images(test.images, descriptions.load("test"))
     found = evaluation.tables(test, features, answers["test"], answer, params)

@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.base import files, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import one_line
-from pipeline.data import batches, splits
+from pipeline.data import batches, near_copies, splits
 from pipeline.data.batches import Batch
 from pipeline.data.datasets import catalogue
 from pipeline.data.datasets.decoders import Loaded
@@ -24,10 +24,21 @@ from pipeline.data.splits import Split
 
 
 def with_batches(loaded: Loaded, accepted: list[Batch]) -> tuple[Loaded, Split]:
-    """The data set with the batches' images added to train, and what was held out of them."""
-    train = _joined([loaded.train, *(batch.train for batch in accepted)])
-    recent = _joined([Split(loaded.test.images[:0], loaded.test.labels[:0]), *(batch.recent for batch in accepted)])
-    return loaded._replace(train=train), recent
+    """The data set with the batches' images added to train, and what was held out of them: without what, or nearly
+    what, was known when it came, from the data set or an earlier batch, as somebody may have trained on it."""
+    nothing = Split(loaded.test.images[:0], loaded.test.labels[:0])
+    train = _joined([nothing, *(batch.train for batch in accepted)])
+    recent = _joined([nothing, *(batch.recent for batch in accepted)])
+    order = np.arange(len(accepted))
+    came = (
+        np.repeat(order, [len(b.recent.labels) for b in accepted]),
+        np.repeat(order, [len(b.train.labels) for b in accepted]),
+    )
+    known = near_copies.find(recent.images, train.images, since=came)
+    for split in (loaded.train, loaded.test):
+        known |= near_copies.find(recent.images, split.images)
+    unseen = Split(recent.images[~known], recent.labels[~known])
+    return loaded._replace(train=_joined([loaded.train, train]) if len(train.labels) else loaded.train), unseen
 
 
 def _joined(parts: list[Split]) -> Split:

@@ -1,8 +1,8 @@
 """Which samples are trained on, which are held out? Leaves data/processed/{train,val,test,recent}, still uint8.
 
 The val split is decided by the hash of each sample's content, so that it is stable for ever; images of train that
-also stand in test or recent are dropped from train, so that these stay unseen. Rescaling is the model's own first
-layer.
+also stand in test or recent, or nearly the same ones, are dropped from train, so that these stay unseen. Rescaling is
+the model's own first layer.
 """
 
 import numpy as np
@@ -10,14 +10,15 @@ import numpy as np
 from pipeline.base import params as params_file
 from pipeline.base import places
 from pipeline.base.errors import BadInput, one_line
-from pipeline.data import splits
+from pipeline.data import near_copies, splits
 from pipeline.data.splits import Split
 
 
 def separate(train: Split, unseen: np.ndarray, val_share: float) -> tuple[Split, Split, int]:
-    """Split train into train and val; returns both and how many images were dropped because they are in ``unseen``."""
+    """Split train into train and val; returns both and how many images were dropped because they, or nearly the same,
+    are in ``unseen``."""
     hashes = splits.content_hashes(train.images)
-    leaked = np.isin(hashes, splits.content_hashes(unseen))
+    leaked = near_copies.find(train.images, unseen)
     held_out = splits.held_out(hashes, val_share, "val")
     return (
         Split(train.images[~leaked & ~held_out], train.labels[~leaked & ~held_out]),
@@ -48,7 +49,8 @@ def main() -> None:
         splits.save(places.PROCESSED / name, split)
     print(
         f"preprocess: {len(train.labels):,} train, {len(val.labels):,} val, {len(test.labels):,} test images; "
-        f"{leaked} of train dropped because test or recent holds them; class shares differ by at most {difference:.3f}"
+        f"{leaked} of train dropped because test or recent holds them, or nearly; class shares differ by at most "
+        f"{difference:.3f}"
     )
 
 

@@ -10,7 +10,7 @@ from pipeline.registry import faults, registration, versions
 def main() -> None:
     with faults.told():
         version = registration.register(versions.connect(), params_file.load())
-    facts = {key: version.tags[key] for key in ("weights_sha256", "onnx_sha256")}
+    facts = registration.identity()
     files.write_json(places.REGISTRATION, {"model": version.name, **facts, "card": version.description})
     print(f"register: {version.name} version {version.version} holds weights {facts['weights_sha256'][:12]}")
 

@@ -11,6 +11,7 @@ import yaml
 from pipeline.base import files, places, processes
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Params
+from pipeline.monitoring import verdicts
 from pipeline.registry import promotion, snapshot, versions
 from pipeline.registry.records import Event, Facts
 
@@ -50,14 +51,21 @@ def announcement(params: Params) -> str:
 def settle(params: Params) -> Outcome:
     """What follows when every stage is up to date: see that the model is registered, and judge it if it is new."""
     client, name = versions.connect(), versions.model_name(params.dataset)
-    if versions.with_weights(client, name, files.read_json(places.REGISTRATION)["weights_sha256"]) is None:
+    if versions.identical(client, name, _registered()) is None:
         # DVC restored or kept the stage's output, but this registry never saw the model.
         repro("--force", "--single-item", "--no-run-cache", "register")
     decision = promotion.promote_if_new(client, name, params)
+    verdicts.tell(decision)
     if versions.CHAMPION not in versions.aliases(client, name):
         refused = f"version {decision.version} was refused: " if decision.version else ""
         raise BadInput(f"{name} has no champion: {refused}{decision.why}")
     return Outcome(decision, snapshot.champion(name))
+
+
+def _registered() -> dict[str, str]:
+    """What the register stage left of the model's identity."""
+    facts = files.read_json(places.REGISTRATION)
+    return {key: value for key, value in facts.items() if key.endswith("_sha256")}
 
 
 def mend(place: Path = Path()) -> None:

@@ -196,6 +196,22 @@ def test_a_promotion_is_exit_code_0(digits: Digits, stand_in: Callable[..., None
     assert digits("promote") == (0, "gate: version 2 promoted: no worse\n", "")
 
 
+def test_a_champion_that_is_kept_is_exit_code_1_with_what_else_is_to_be_known(
+    digits: Digits, stand_in: Callable[..., None]
+):
+    kept = verdict(False, "it cannot be told").model_copy(update={"kept": True, "notes": ("9 fresh ones refill them",)})
+    event = Event(event="kept", version="2", previous="1", at="2026-01-01", by="ann", verdict=kept)
+    stand_in("pipeline.registry.promotion", promote=answer(event))
+    said = "champion 1 kept, version 2 not promoted"
+    assert digits("promote") == (1, f"gate: {said}: it cannot be told\n  9 fresh ones refill them\n", "")
+    moved = Event(event="moved by hand", version="3", previous="1", reason="the alias was moved")
+    stand_in("pipeline.registry.snapshot", events=answer((event, moved)))
+    assert digits("history")[1] == (
+        f"2026-01-01  {said} by ann: it cannot be told; 9 fresh ones refill them\n"
+        "since then  version 3 moved by hand (the alias was moved): instead of 1\n"
+    )
+
+
 def test_a_quarantined_batch_is_exit_code_1_and_an_alert(digits: Digits, stand_in: Callable[..., None]):
     place, findings = "data/quarantine/new", (Finding(key="ink_share", message="no ink"),)
     handed_in = {"batch": "new", "at": "2026-01-01T00:00:00+00:00", "by": "ann", "source": "new.npz"}

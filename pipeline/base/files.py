@@ -87,6 +87,11 @@ def sha256_file(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_text(text: str) -> str:
+    """Hex SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def sha256_array(array: np.ndarray) -> str:
     """Hex SHA-256 of an array's dtype, shape and C-ordered values: the digest does not depend on the file's format."""
     digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())

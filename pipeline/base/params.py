@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -190,17 +190,44 @@ class Serving(Section):
     memory_mb: Positive
 
 
+class Allowed(NamedTuple):
+    """The largest losses in accuracy that the gate lets pass."""
+
+    loss: float
+    recent: float
+    """on what is held out of the accepted batches alone"""
+
+
+OTHER: Literal["other"] = "other"  # of losses by data set: for those that are not named
+Loss = Annotated[float, Field(gt=0, le=0.5)]
+Losses = dict[Dataset | Literal["other"], Loss]
+
+
+def _with_other(losses: Losses) -> Losses:
+    if OTHER not in losses:
+        raise ValueError(f"the key {OTHER} is missing, the loss for data sets that are not named: add it")
+    return losses
+
+
 class Gate(Section):
+    risk: Annotated[float, Field(gt=0, lt=1)]
+    max_loss: Annotated[Losses, AfterValidator(_with_other)]
+    max_loss_recent: Annotated[Losses, AfterValidator(_with_other)]
+    look_share: Annotated[float, Field(gt=0, lt=1)]
     min_accuracy: Share
     min_recall: Share
-    significance: Share
-    when_indistinguishable: Literal["promote", "keep"]
     max_gap: Share
     min_recent_accuracy: Share
     min_recent_images: Count
     max_size_mb: Positive
     max_latency_ms: Positive
     max_trigger_success: Share
+    max_latency_ratio: Positive
+
+    def allowed(self, dataset: Dataset) -> Allowed:
+        """What may be lost on this data set."""
+        losses = (self.max_loss, self.max_loss_recent)
+        return Allowed(*(of.get(dataset, of[OTHER]) for of in losses))
 
 
 class Params(Section):

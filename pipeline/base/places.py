@@ -54,6 +54,8 @@ DRIFT_PAGE = REPORTS / "drift.html"
 REGISTRATION = REPORTS / "registration.json"
 STUDIES = REPORTS / "studies"
 ALERTS = REPORTS / "alerts.jsonl"  # in home()
+LOOKS = REPORTS / "looks.jsonl"  # in home(): models that evaluate measured on the held-out images
+VERDICT_PAGE = REPORTS / "verdict.html"
 WINDOWS = REPORTS / "monitor/windows.jsonl"  # in home()
 
 # --- In a registered version's files, and in its run's ----------------------------------------------------------------
@@ -74,6 +76,7 @@ VERSIONS = Path(".cache/versions")  # in home(): copies of versions whose store 
 REGISTRATION_LOCK = Path(".cache/registration.lock")  # in home()
 REGISTRY_LOCK = Path(".cache/registry.lock")  # in home()
 SNAPSHOTS = Path(".cache/registry")  # in home(): what the registry said of each model
+ANSWERS = Path(".cache/answers")  # in home(): what models that served read in the images that are held out now
 SERVING_CACHE = Path(".cache/serving.json")
 BATCHES_LOCK = Path(".cache/batches.lock")
 RETRAIN = Path(".cache/retrain")  # the worktree in which scheduled retrainings work

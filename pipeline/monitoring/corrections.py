@@ -56,7 +56,8 @@ class Sifted(NamedTuple):
 def add(params: Params, answer: Answer | None, by: str, dry_run: bool = False) -> Filed:
     """:func:`pipeline.data.intake.add` for the corrections that may be learnt from.
 
-    :class:`BadInput` if those are too few. ``answer`` is the champion, if there is one.
+    :class:`BadInput` if those are too few. ``answer`` is the champion, if there is one. None of them is held out: they
+    were chosen by where the champion erred, and a judge who saw those alone would be for anybody else.
     """
     waiting = read()
     sifted = sift(waiting, params, answer)
@@ -71,7 +72,7 @@ def add(params: Params, answer: Answer | None, by: str, dry_run: bool = False) -
     batch = ""
     try:
         # No champion: it was asked above, and of corrections it is wrong by their nature.
-        filed = intake.add(path, params, None, by, dry_run=dry_run, source=NAME)
+        filed = intake.add(path, _all_to_train(params), None, by, dry_run=dry_run, source=NAME)
         batch = filed.batch
     except intake.Known as known:  # an earlier call was cut off after the batch was accepted
         batch = known.batch
@@ -172,3 +173,7 @@ def decide(doubts: Sequence[Doubt], keep: set[int], drop: set[int]) -> None:
         live.file_under(
             store, [waiting.ids[doubt.index] for doubt in dropped], [doubt.label for doubt in dropped], DROPPED
         )
+
+
+def _all_to_train(params: Params) -> Params:
+    return params.model_copy(update={"batches": params.batches.model_copy(update={"held_out": 0.0})})

@@ -1,7 +1,8 @@
 """Who was champion when, and why? Events that stand beside the aliases, which keep no history in MLflow.
 
-An event is a tag of the registered model. It is written before the alias moves: one that was cut off in between is
-recognised by its ``previous``, which is still champion, and left out.
+An event is an entry of the model's journal, numbered and never changed. It is written before the alias moves, and once
+more, as settled, when it has: an alias that points elsewhere than the history says was moved by hand, unless the last
+event was cut off before it took effect. Older releases kept events as tags of the registered model, which are read too.
 """
 
 from __future__ import annotations
@@ -9,19 +10,22 @@ from __future__ import annotations
 import getpass
 import json
 import os
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pipeline.base import clock
-from pipeline.registry import versions
+from pipeline.registry import journal, versions
 from pipeline.registry.records import Event, Facts, Happening, Proof, Verdict
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+    from mlflow.entities.model_registry import ModelVersion
 
-_EVENT = "event."  # tag keys: event.<UTC time>, so that they sort by time
+KIND = "history"
+_OLDER = "event."  # tag keys of an older release: event.<UTC time>
 _VERDICT = "gate"  # a version's tag
+_MOVES: tuple[Happening, ...] = ("promoted", "rolled back", "moved by hand")
 _LINEAGE = ("dataset", "recipe", "git_commit", "git_clean", "machine")
 
 
@@ -30,7 +34,7 @@ def crown(client: MlflowClient, version: ModelVersion, verdict: Verdict, reason:
     previous = versions.aliased(client, version.name, versions.CHAMPION)
     before = str(previous.version) if previous else None
     event = record(client, version, "promoted", before, reason, verdict=verdict)
-    client.set_registered_model_alias(version.name, versions.CHAMPION, version.version)
+    _move(client, version)
     challenger = versions.aliased(client, version.name, versions.CHALLENGER)
     if challenger and challenger.version == version.version:
         client.delete_registered_model_alias(version.name, versions.CHALLENGER)
@@ -40,23 +44,37 @@ def crown(client: MlflowClient, version: ModelVersion, verdict: Verdict, reason:
 def reinstate(client: MlflowClient, version: ModelVersion, replaced: str, proof: Proof, reason: str = "") -> Event:
     """Give the champion's alias back to ``version``, write the event down and return it."""
     event = record(client, version, "rolled back", replaced, reason, proof=proof)
-    client.set_registered_model_alias(version.name, versions.CHAMPION, version.version)
+    _move(client, version)
     return event
+
+
+def _move(client: MlflowClient, version: ModelVersion) -> None:
+    client.set_registered_model_alias(version.name, versions.CHAMPION, version.version)
+    journal.append(client, version.name, KIND, {"settled": str(version.version)})
 
 
 def record(
     client: MlflowClient, version: ModelVersion, event: Happening, previous: str | None, reason: str = "", **more: Any
 ) -> Event:
-    """Append to the model's history: what happened to which version, when, by whom, and every number behind it."""
+    """Append to the model's history: what happened to which version, when, by whom, and every number behind it. To be
+    called with the registry locked."""
+    _record_move_by_hand(client, version.name)
     if reason:
         more["reason"] = reason
-    number = str(version.version)
-    entry = Event(event=event, version=number, previous=previous, at=clock.now(), by=person(), **more)
-    key = f"{_EVENT}{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
-    client.set_registered_model_tag(version.name, key, json.dumps(entry.as_json()))
+    entry = Event(event=event, version=str(version.version), previous=previous, at=clock.now(), by=person(), **more)
+    journal.append(client, version.name, KIND, {"event": entry.as_json()})
     if entry.verdict:
-        client.set_model_version_tag(version.name, version.version, _VERDICT, json.dumps(entry.verdict.as_json()))
+        text = json.dumps(entry.verdict.model_copy(update={"champions": ()}).as_json())  # a tag has a limit
+        client.set_model_version_tag(version.name, version.version, _VERDICT, text)
     return entry
+
+
+def _record_move_by_hand(client: MlflowClient, name: str) -> None:
+    """Write down that somebody moved the alias by other means, if so, before what comes after it."""
+    for event in events(client, name)[-1:]:
+        if not event.at:
+            entry = event.model_copy(update={"at": clock.now()})
+            journal.append(client, name, KIND, {"event": entry.as_json()})
 
 
 def person() -> str:
@@ -67,36 +85,67 @@ def person() -> str:
 def events(client: MlflowClient, name: str) -> list[Event]:
     """Every decision on the model's versions, oldest first."""
     model = versions.find(client, name)
-    return _events_of(model) if model else []
-
-
-def _events_of(model: RegisteredModel) -> list[Event]:
-    kept = [Event.model_validate_json(model.tags[key]) for key in sorted(model.tags) if key.startswith(_EVENT)]
+    if model is None:
+        return []
+    older = [Event.model_validate_json(model.tags[key]) for key in sorted(model.tags) if key.startswith(_OLDER)]
     in_use = model.aliases.get(versions.CHAMPION)
-    return _took_effect(kept, in_use and str(in_use))
+    written = [(event, False) for event in older] + _written(journal.read(client, model, KIND).entries)
+    return _took_effect(written, str(in_use) if in_use else None)
 
 
-def _took_effect(events: list[Event], in_use: str | None) -> list[Event]:
-    """Leave out changes that were cut off, reading backwards from the champion in use."""
-    kept = []
-    for event in reversed(events):
-        if event.event in ("promoted", "rolled back"):
-            if event.version != in_use == event.previous:
-                continue
-            in_use = event.previous
+def _written(entries: list[dict[str, Any]]) -> list[tuple[Event, bool]]:
+    """The events that were written down, each with whether its alias is known to have moved."""
+    found: list[tuple[Event, bool]] = []
+    for entry in entries:
+        if "event" in entry:
+            event = Event.model_validate(entry["event"])
+            found.append((event, event.event == "moved by hand"))
+        elif found:
+            found[-1] = (found[-1][0], True)
+    return found
+
+
+def _took_effect(written: list[tuple[Event, bool]], in_use: str | None) -> list[Event]:
+    """Leave out changes that were cut off, and add a move that nobody wrote down: the champion in use is the judge."""
+    if not written:
+        return [_by_hand(in_use, None)] if in_use else []
+    kept: list[Event] = []
+    then = [*(event.previous for event, _ in written[1:]), in_use]  # who was champion after each of them
+    for (event, settled), champion in zip(written, then, strict=True):
+        if event.event in _MOVES and not settled and champion == event.previous != event.version:
+            continue
         kept.append(event)
-    return kept[::-1]
+        if champion and champion != (said := _champion(kept)):
+            kept.append(_by_hand(champion, said))
+    return kept
+
+
+def _champion(events: list[Event]) -> str | None:
+    """Who is champion after these events."""
+    return next((event.version for event in reversed(events) if event.event in _MOVES), None)
+
+
+def _by_hand(version: str, previous: str | None) -> Event:
+    reason = "the alias was moved by other means than this project's, as in MLflow's page"
+    return Event(event="moved by hand", version=version, previous=previous, reason=reason)
 
 
 def previous_champion(events: list[Event]) -> str | None:
     """Whom a rollback returns to: the champion before the one in use; a second rollback goes one further back."""
     reigns: list[str | None] = []
     for event in events:
-        if event.event == "promoted":
+        before = [place for place, version in enumerate(reigns[:-1]) if version == event.version]
+        if event.event == "rolled back" and before:
+            reigns = reigns[: before[-1] + 1]
+        elif event.event in _MOVES:
             reigns.append(event.version)
-        elif event.event == "rolled back":
-            reigns.pop()
     return reigns[-2] if len(reigns) > 1 else None
+
+
+def served(events: list[Event]) -> list[str]:
+    """Every version that ever was champion, oldest first, the one in use last."""
+    crowned = [event.version for event in events if event.event in _MOVES and event.version]
+    return list(dict.fromkeys(reversed(crowned)))[::-1]
 
 
 def verdict(version: ModelVersion) -> Verdict | None:
@@ -105,13 +154,21 @@ def verdict(version: ModelVersion) -> Verdict | None:
     return Verdict.model_validate_json(written) if written else None
 
 
-def describe(client: MlflowClient, version: ModelVersion) -> Facts:
-    """The version's facts; :class:`BadInput` if it was not registered by this pipeline."""
+def describe(
+    client: MlflowClient,
+    version: ModelVersion,
+    pointing: Mapping[str, str] | None = None,
+    told: Iterable[Event] | None = None,
+) -> Facts:
+    """The version's facts; :class:`BadInput` if it was not registered by this pipeline.
+
+    ``pointing`` are the model's aliases and ``told`` its events, where they are known already.
+    """
     versions.check_ours(version)
-    run, model = client.get_run(str(version.run_id)), client.get_registered_model(version.name)
-    number = str(version.version)
-    promotions = [e for e in _events_of(model) if e.event == "promoted" and e.version == number]
-    pointing = {alias: str(pointed) for alias, pointed in model.aliases.items()}
+    run, number = client.get_run(str(version.run_id)), str(version.version)
+    pointing = versions.aliases(client, version.name) if pointing is None else pointing
+    told = events(client, version.name) if told is None else told
+    promotions = [event for event in told if event.event == "promoted" and event.version == number]
     return Facts(
         model=version.name,
         version=number,

@@ -1,6 +1,6 @@
 """Does the challenger become champion, and how is that undone? The gate's verdict, carried out in the registry."""
 
-import time
+from typing import Any
 
 import numpy as np
 from mlflow import MlflowClient
@@ -9,14 +9,25 @@ from mlflow.entities.model_registry import ModelVersion
 from pipeline.base import files, places
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Params
-from pipeline.data import splits
+from pipeline.data import held_out, splits
 from pipeline.data.splits import Split
 from pipeline.learning import inference
-from pipeline.registry import artifacts, gate, history, seed_noise, snapshot, triggers, versions
-from pipeline.registry.records import Event, Proof, Verdict
+from pipeline.registry import (
+    artifacts,
+    contenders,
+    gate,
+    history,
+    ledger,
+    seed_noise,
+    snapshot,
+    triggers,
+    versions,
+    wording,
+)
+from pipeline.registry.contenders import Unseen
+from pipeline.registry.records import Event, Happening, Proof, Verdict
 
 TOLERANCE = 1e-5  # of a pinned probability, as between Keras and ONNX
-TIMED_RUNS = 200
 
 
 def promote(
@@ -66,14 +77,18 @@ def _carry_out(
     if verdict.promote:
         return history.crown(client, challenger, verdict, reason)
     previous = str(champion.version) if champion else None
-    return history.record(client, challenger, "refused", previous, reason, verdict=verdict)
+    word: Happening = "kept" if verdict.kept else "refused"
+    return history.record(client, challenger, word, previous, reason, verdict=verdict)
 
 
 def promote_if_new(client: MlflowClient, name: str, params: Params) -> Event:
-    """As :func:`promote`, for a challenger that was never judged; a refusal or a rollback is not argued with."""
+    """As :func:`promote`, for a challenger that was never judged, or not on what is held out now, or refused for what
+    may pass; any other refusal and a rollback are not argued with."""
     challenger = versions.aliased(client, name, versions.CHALLENGER)
     verdict = history.verdict(challenger) if challenger else None
-    if verdict is None or challenger is None or _was_cut_off(client, challenger, verdict):
+    if verdict is None or challenger is None or verdict.may_pass or _was_cut_off(client, challenger, verdict):
+        return promote(client, name, params)
+    if verdict.budget and verdict.budget.held_out != _unseen(name).held.digest:
         return promote(client, name, params)
     reason = f"version {challenger.version} was judged before ({verdict.reason}); `digits promote` judges it again"
     return _unchanged(versions.aliased(client, name, versions.CHAMPION), reason)
@@ -92,49 +107,66 @@ def _unchanged(champion: ModelVersion | None, reason: str) -> Event:
     return Event(event="unchanged", version=str(champion.version) if champion else None, reason=reason)
 
 
-def _unseen(name: str) -> tuple[Split, Split]:
-    """The workspace's test and recent splits; :class:`BadInput` if they are another data set's than the model's."""
-    held = files.read_json(places.MANIFEST)["dataset"] if places.MANIFEST.is_file() else "no data"
+def _unseen(name: str) -> Unseen:
+    """The workspace's test and recent splits; :class:`BadInput` if they are another data set's than the model's, or
+    were not made of what lies in data/raw."""
+    manifest: dict[str, Any] = files.read_json(places.MANIFEST) if places.MANIFEST.is_file() else {"dataset": "no data"}
+    held = manifest["dataset"]
     if versions.model_name(held) != name:
         raise BadInput(f"data/ holds {held}, which cannot judge {name}: put the workspace on its data set, `dvc repro`")
-    return splits.load(places.PROCESSED / "test"), splits.load(places.PROCESSED / "recent")
+    test, recent = splits.load(places.PROCESSED / "test"), splits.load(places.PROCESSED / "recent")
+    expected = manifest.get("digests", {}).get("test")
+    if expected and expected != _digests(test):
+        raise BadInput(f"{places.PROCESSED}/test is not what {places.RAW} holds: run `dvc repro`, then judge")
+    return Unseen(test, recent, held_out.of(test, recent))
+
+
+def _digests(split: Split) -> dict[str, str]:
+    return {part: files.sha256_array(array) for part, array in split._asdict().items()}
 
 
 def judge(
     client: MlflowClient,
     challenger: ModelVersion,
     champion: ModelVersion | None,
-    unseen: tuple[Split, Split],
+    unseen: Unseen,
     params: Params,
 ) -> Verdict:
-    """The gate's verdict with every number, and the digests of the images it rests on: ``unseen`` test and recent."""
-    test, recent = unseen
-    rival = _candidate(client, champion, test, recent) if champion else None
-    candidate = _candidate(client, challenger, test, recent)
-    margin = seed_noise.noted(client, challenger.name, challenger.tags.get("fitted", ""))
-    verdict = gate.decide(np.asarray(test.labels), np.asarray(recent.labels), candidate, rival, params.gate, margin)
+    """The gate's verdict with every number, and the digests of the images it rests on: ``unseen`` test and recent. The
+    look at them is paid for before it is taken."""
+    name, rules, allowed = challenger.name, params.gate, params.gate.allowed(params.dataset)
+    held, events = unseen.held, history.events(client, name)
+    model = challenger.tags["onnx_sha256"]
+    with versions.locked():
+        book, look, fresh = ledger.look(client, name, held, model, rules.look_share, events)
+    judged = gate.Judged(held.labels, len(held.labels) - len(unseen.test.labels), fresh)
+    in_use = str(champion.version) if champion else None
+    formers, notes = contenders.formers(client, name, in_use, events, unseen)
+    candidate = contenders.candidate(client, challenger, champion, unseen)
+    verdict = gate.decide(
+        judged, candidate, formers, rules, allowed, book.budget(look, rules, allowed.loss), _stated(events)
+    )
     if champion:
-        onnx, rival_onnx = (artifacts.onnx_file(client, version) for version in (challenger, champion))
-        verdict = triggers.applied(verdict, onnx, rival_onnx, test, params.dataset, params.gate)
-    digests = {
-        f"{name}_sha256": {part: files.sha256_array(array) for part, array in split._asdict().items()}
-        for name, split in (("test", test), ("recent", recent))
-    }
-    return verdict.model_copy(update={"test_images": len(test.labels), "recent_images": len(recent.labels), **digests})
+        onnx, rival = (artifacts.onnx_file(client, version) for version in (challenger, champion))
+        verdict = triggers.applied(verdict, onnx, rival, unseen.test, params.dataset, rules)
+    margin = seed_noise.noted(client, name, challenger.tags.get("fitted", ""))
+    if margin:
+        notes.append(f"the seed alone moves the accuracy of this recipe by up to {wording.points(margin)} points")
+    return verdict.model_copy(
+        update={
+            "notes": (*verdict.notes, *notes),
+            "test_images": len(unseen.test.labels),
+            "recent_images": judged.recent,
+            "test_sha256": _digests(unseen.test),
+            "recent_sha256": _digests(unseen.recent),
+        }
+    )
 
 
-def _candidate(client: MlflowClient, version: ModelVersion, test: Split, recent: Split) -> gate.Candidate:
-    artifacts.check(client, version)
-    onnx = artifacts.onnx_file(client, version)
-    model = inference.open_model(onnx)
-    predicted, on_recent = (inference.run(model, split.images).argmax(axis=1) for split in (test, recent))
-    one, durations = np.ascontiguousarray(test.images[:1]), []
-    for _ in range(TIMED_RUNS):
-        began = time.perf_counter()
-        inference.run(model, one)
-        durations.append(time.perf_counter() - began)
-    latency_ms, gap = 1000 * float(np.median(durations)), versions.metrics(version)["gap"]
-    return gate.Candidate(predicted, onnx.stat().st_size / 1e6, latency_ms, gap, on_recent)
+def _stated(events: list[Event]) -> float | None:
+    """What was stated of the latest champion."""
+    said = [event.verdict.stated_accuracy for event in events if event.event == "promoted" and event.verdict]
+    return said[-1] if said else None
 
 
 def rollback(client: MlflowClient, name: str, reason: str = "") -> Event:

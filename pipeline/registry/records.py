@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Outcome = Literal["better", "worse", "indistinguishable"]
-Happening = Literal["promoted", "refused", "rolled back", "unchanged"]
+Told = Literal["no worse", "worse", "cannot be told"]
+# What a comparison comes to; the rest are an older release's, of McNemar's test against the champion alone.
+Outcome = Told | Literal["better", "indistinguishable"]
+Happening = Literal["promoted", "refused", "kept", "rolled back", "moved by hand", "unchanged"]
 
 
 class Record(BaseModel):
@@ -26,27 +28,90 @@ class Check(Record):
     value: float
     limit: float
     passed: bool
+    may_pass: bool = False
+    """whether another try may find another value: of what is measured on a busy machine"""
 
 
 class Comparison(Record):
-    """McNemar's exact test (Q. McNemar, Psychometrika 12, 1947): are the disagreements split evenly?"""
+    """A challenger beside one that served before it, on the same images (:mod:`pipeline.registry.paired`)."""
 
+    champion: str | None = None
+    """its version"""
     champion_accuracy: float
+    accuracy: float | None = None
+    """the challenger's"""
+    images: int = 0
     only_challenger_right: int
     only_champion_right: int
     p_value: float
-    margin: float = 0.0
+    """of a challenger that is worse by ``max_loss`` or more"""
+    max_loss: float = 0.0
+    risk: float = 0.0
+    """of each of the two limits"""
+    least_loss: float = 0.0
+    most_loss: float = 0.0
     outcome: Outcome
+
+
+class Standing(Record):
+    """One that served, as measured beside a challenger."""
+
+    version: str
+    accuracy: float
+
+
+class Budget(Record):
+    """What the held-out images still have to give, at one look at them (:mod:`pipeline.registry.ledger`)."""
+
+    held_out: str
+    """the digest of the images and their labels"""
+    model: str
+    """the digest of what answers"""
+    images: int
+    fresh: int
+    """so many of them no look before has seen"""
+    looks: int
+    """at just these images, this one among them"""
+    risk: float
+    """that this look may take"""
+    left: float
+    """after it, of ``gate.risk``: 0 to 1"""
+    next_risk: float
+    smallest_loss: float
+    """that the next look could rule out, in a challenger without a single loss"""
+    worn_out: bool
+    """whether that is more than is allowed"""
+    refill: int | None = None
+    """so many fresh held-out images, and the next look can conclude something; None if it can"""
+    rebuilt: bool = False
+    """whether the ledger was lost, and made again from the history"""
 
 
 class Verdict(Record):
     """What the gate says, with every number, and the digests of the images it rests on."""
 
     promote: bool
+    kept: bool = False
+    """neither proven no worse nor shown to be worse: it cannot be told"""
+    may_pass: bool = False
+    """refused for nothing but what another try may find otherwise"""
     reason: str
     checks: tuple[Check, ...]
     comparison: Comparison | None
+    """with the hardest to beat of those that served, on all held-out images"""
     recent: Comparison | None = None
+    """the same on what is held out of the batches alone"""
+    accuracy: float | None = None
+    """measured on all held-out images"""
+    champions: tuple[Standing, ...] = ()
+    """all that served, the one in use last"""
+    more_images: int | None = None
+    """of a challenger that is kept: about so many more held-out images would tell"""
+    budget: Budget | None = None
+    stated_accuracy: float | None = None
+    """what may be said of the model: :func:`pipeline.registry.gate.stated`"""
+    notes: tuple[str, ...] = ()
+    """what else a person should know"""
     rules: dict[str, Any] = {}
     test_images: int = 0
     recent_images: int = 0
@@ -71,6 +136,7 @@ class Event(Record):
     previous: str | None = None
     """the champion before"""
     at: str = ""
+    """when it was written down"""
     by: str = ""
     reason: str = ""
     """a person's, or why nothing was changed"""

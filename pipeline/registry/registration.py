@@ -1,6 +1,7 @@
 """How does a trained model enter the registry? An MLflow run with all that made it, and a version @challenger.
 
-Registering the same weights again finds the version that is there: a restored or repeated stage adds nothing.
+Registering the same model again, its graph, weights and training data, finds the version that is there: a restored or
+repeated stage adds nothing.
 """
 
 import json
@@ -33,13 +34,11 @@ REQUIREMENTS = ("mlflow", "numpy", "onnx", "onnxruntime")  # what answering take
 
 
 def register(client: MlflowClient, params: Params) -> ModelVersion:
-    """Register the workspace's model unless these weights are registered already; it becomes the challenger,
-    or stays champion."""
-    name = versions.model_name(params.dataset)
-    digest = places.WEIGHTS_DIGEST.read_text().strip()
+    """Register the workspace's model unless it is registered already; it becomes the challenger, or stays champion."""
+    name, same = versions.model_name(params.dataset), identity()
     with versions.alone(places.REGISTRATION_LOCK, STORING_SECONDS):  # not the registry's lock: files are stored
         versions.create(client, name)
-        version = versions.with_weights(client, name, digest) or _new_version(client, name, digest, params)
+        version = versions.identical(client, name, same) or _new_version(client, name, same, params)
     with versions.locked():
         champion = versions.aliased(client, name, versions.CHAMPION)
         if champion is None or champion.version != version.version:
@@ -47,7 +46,17 @@ def register(client: MlflowClient, params: Params) -> ModelVersion:
     return version
 
 
-def _new_version(client: MlflowClient, name: str, digest: str, params: Params) -> ModelVersion:
+def identity() -> dict[str, str]:
+    """What the workspace's model is: the digests of its weights, its graph with them, and the data it was fitted on."""
+    trained_on = files.read_json(places.MANIFEST).get("digests", {}).get("train", {})
+    return {
+        "weights_sha256": places.WEIGHTS_DIGEST.read_text().strip(),
+        "onnx_sha256": files.sha256_file(places.ONNX),
+        "train_sha256": files.sha256_text(json.dumps(trained_on, sort_keys=True)),
+    }
+
+
+def _new_version(client: MlflowClient, name: str, same: dict[str, str], params: Params) -> ModelVersion:
     import mlflow
 
     metrics, manifest = files.read_json(places.METRICS), files.read_json(places.MANIFEST)
@@ -63,7 +72,11 @@ def _new_version(client: MlflowClient, name: str, digest: str, params: Params) -
         flat = pd.json_normalize(params.in_use()).iloc[0]
         mlflow.log_params({str(key): value for key, value in flat.items()})
         mlflow.log_metrics(
-            {k: v for k, v in (metrics | training | _timing(digest)).items() if isinstance(v, (int, float))}
+            {
+                k: v
+                for k, v in (metrics | training | _timing(same["weights_sha256"])).items()
+                if isinstance(v, (int, float))
+            }
         )
         for path in filter(Path.exists, places.RECORDED):
             mlflow.log_artifact(str(path), artifact_path=places.RUN_LINEAGE)
@@ -75,8 +88,7 @@ def _new_version(client: MlflowClient, name: str, digest: str, params: Params) -
             **origin,
             "machine": lineage.machine(),
             "fitted": training["fitted"],
-            "weights_sha256": digest,
-            "onnx_sha256": files.sha256_file(places.ONNX),
+            **same,
             "files_sha256": json.dumps(digests),
             "metrics": json.dumps(metrics),
         }

@@ -58,7 +58,7 @@ def refresh(client: MlflowClient, name: str) -> None:
 def take(client: MlflowClient, name: str) -> Snapshot:
     """Ask the registry, and keep what it says where its file can tell that it still holds."""
     database = _state()
-    aliases = versions.aliases(client, name)
+    aliases, events = versions.aliases(client, name), history.events(client, name)
     asked = {str(version.version): version for version in versions.newest(client, name, DESCRIBED) if database}
     onnx = sha256 = None
     if number := aliases.get(versions.CHAMPION):
@@ -69,8 +69,8 @@ def take(client: MlflowClient, name: str) -> Snapshot:
         form=FORM,
         database=database,
         aliases=aliases,
-        facts=_described(client, asked),
-        events=tuple(history.events(client, name)),
+        facts=_described(client, asked, aliases, events),
+        events=tuple(events),
         onnx=onnx,
         onnx_sha256=sha256,
     )
@@ -80,13 +80,15 @@ def take(client: MlflowClient, name: str) -> Snapshot:
     return snapshot
 
 
-def _described(client: MlflowClient, asked: dict[str, ModelVersion]) -> dict[str, Facts]:
+def _described(
+    client: MlflowClient, asked: dict[str, ModelVersion], aliases: dict[str, str], events: list[Event]
+) -> dict[str, Facts]:
     from mlflow.exceptions import MlflowException
 
     facts = {}
     for number, version in asked.items():
         with suppress(BadInput, MlflowException):  # of other means, or its run was deleted: told when it is asked for
-            facts[number] = history.describe(client, version)
+            facts[number] = history.describe(client, version, aliases, events)
     return facts
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,10 +158,14 @@ def version(client: MlflowClient, name: str, number: str) -> ModelVersion:
     return found
 
 
-def with_weights(client: MlflowClient, name: str, digest: str) -> ModelVersion | None:
-    """The version that holds these weights, if they were registered before."""
-    found = client.search_model_versions(f"name='{name}' and tag.weights_sha256='{digest}'")
-    return found[0] if found else None
+def identical(client: MlflowClient, name: str, identity: Mapping[str, str]) -> ModelVersion | None:
+    """The version of these tags, if it was registered before: its weights, its graph and its data, as whatever of them
+    differs may answer differently. What a version of an older release does not say is not held against it."""
+    weights = identity["weights_sha256"]
+    for version in client.search_model_versions(f"name='{name}' and tag.weights_sha256='{weights}'"):
+        if all(version.tags.get(key, value) == value for key, value in identity.items()):
+            return version
+    return None
 
 
 def metrics(version: ModelVersion) -> dict[str, Any]:

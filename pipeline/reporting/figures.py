@@ -8,7 +8,7 @@ matplotlib fast. Images are uint8 (N, 28, 28), 0 = paper and 255 = ink, and are 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,7 +34,13 @@ CELL = SIDE + 6  # pixels of a digit's cell in a mosaic, rim included
 
 
 def save(figure: Figure, path: Path | str) -> None:
-    """Write a figure as PNG, atomically: 256 colours (half the bytes, no difference to be seen) and no metadata."""
+    """Write a figure as PNG, atomically."""
+    with files.atomic(path) as part, part.open("wb") as file:
+        write(figure, file)
+
+
+def write(figure: Figure, file: IO[bytes]) -> None:
+    """Write a figure as PNG: 256 colours (half the bytes, no difference to be seen) and no metadata."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
@@ -42,8 +48,7 @@ def save(figure: Figure, path: Path | str) -> None:
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
-    with files.atomic(path) as part:
-        picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(part)
+    picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(file, format="PNG")
 
 
 def curves(history: pd.DataFrame, overfits_from: int | None = None) -> Figure:

@@ -94,7 +94,7 @@ def _words_on_noise(name: str, study: Study, each: pd.DataFrame, val_images: int
     return (
         f"# {name}: {study.question}\n\nThe seed alone moves validation accuracy by {found.std():.3%} (standard "
         f"deviation of {len(each)} fits, {found.min():.2%} to {found.max():.2%}, mean {found.mean():.2%}). Two fits of "
-        f"this recipe differ by more than {margin:.3%} once in twenty times: less than that is nothing to the gate.\n\n"
+        f"this recipe differ by more than {margin:.3%} once in twenty times: less than that the seed alone does.\n\n"
         f"{len(each)} trials: {_of_what(study, each)}, {val_images:,} validation images.\n"
     )
 

@@ -17,7 +17,7 @@ from workspace import ROOT
 from pipeline import evaluate
 from pipeline.base import files, places
 from pipeline.base.errors import BadInput
-from pipeline.data import descriptions, splits
+from pipeline.data import descriptions, held_out, splits
 
 PARAMS = ROOT / "params.yaml"
 
@@ -47,6 +47,8 @@ def workspace(digits: splits.Split, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_the_stage_leaves_its_numbers_tables_and_pictures(workspace: Path, digits: splits.Split, capsys):
     evaluate.main()
+    held = held_out.of(splits.load(places.PROCESSED / "test"), splits.load(places.PROCESSED / "recent"))
+    assert held_out.noted(held.digest) == {files.sha256_file(places.ONNX)}  # a look, for the gate to count
     metrics = json.loads(places.METRICS.read_text())
     predictions = np.load(places.EVALUATION / "predictions.npy")
     assert predictions.shape == (397, 10) and predictions.dtype == np.float32

@@ -128,6 +128,20 @@ def test_accepted_batches_come_with_train_and_what_is_held_out_of_them_apart(wor
     assert (manifest["batches"], manifest["other_batches"]) == (["b"], ["c"])
 
 
+def test_what_was_known_when_it_came_is_not_held_out(workspace: Path) -> None:
+    """Somebody may have trained on it: copies, nearly, of the data set's images and of an earlier batch's."""
+    ingest.main()
+    loaded, new = some_loaded(), some_data(30, seed=8)
+    copies = np.concatenate([loaded.train.images[:3], loaded.test.images[:2]])
+    lighter = np.where(copies < 255, copies + 1, copies).astype(np.uint8)
+    first = Batch("a", Split(new.images[:10], new.labels[:10]), Split(lighter, new.labels[:5]))
+    repeated = Split(np.concatenate([new.images[:10], new.images[20:]]), np.zeros(20, np.uint8))
+    second = Batch("b", Split(new.images[20:], new.labels[20:]), repeated)
+    ingest.save(loaded, [first, second])
+    recent = splits.load("data/raw/recent")
+    np.testing.assert_array_equal(recent.images, new.images[20:])  # of the same batch: preprocess keeps it out of train
+
+
 @pytest.mark.parametrize("state", ["before the swap", "within the swap", "after the swap"])
 def test_goes_on_after_a_kill(workspace: Path, state: str) -> None:
     ingest.main()

@@ -117,3 +117,11 @@ def test_a_person_of_the_house_keeps_or_drops_them_one_by_one(digits: Split):
     corrections.decide(doubts, {1}, {2, 3, 4})
     sifted = sift(digits)
     assert len(sifted.good) == 1 and len(sifted.doubted) == 1
+
+
+def test_corrections_go_to_train_alone(digits: Split):
+    """They were chosen by where the champion erred: held out, they would be for anybody else."""
+    correct(digits.images[1000:1100], digits.labels[1000:1100], "ann", "ben", "cem")
+    filed = corrections.add(PARAMS, champion(digits), "ann")
+    assert filed.counts == {"train": 100, "recent": 0}
+    assert PARAMS.batches.held_out > 0  # of all other batches a share is held out

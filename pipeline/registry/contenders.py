@@ -1,0 +1,95 @@
+"""What do a challenger and those that served before it read in the held-out images, and how fast?"""
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+from zipfile import BadZipFile
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+
+from pipeline.base import files, places
+from pipeline.base.errors import BadInput
+from pipeline.data.held_out import HeldOut
+from pipeline.data.splits import Split
+from pipeline.learning import inference
+from pipeline.registry import artifacts, gate, history, versions
+from pipeline.registry.records import Event
+
+TIMED_RUNS = 200
+
+
+class Unseen(NamedTuple):
+    """What nobody trained on."""
+
+    test: Split
+    recent: Split
+    held: HeldOut
+    """both, each image once"""
+
+
+def formers(
+    client: MlflowClient, name: str, in_use: str | None, events: list[Event], unseen: Unseen
+) -> tuple[list[gate.Former], list[str]]:
+    """The answers of all that served, and which of them cannot answer any more."""
+    found, notes = [], []
+    for number in history.served(events):
+        try:
+            version = versions.version(client, name, number)
+            found.append(gate.Former(number, _answers(client, version, unseen)))
+        except BadInput as error:
+            if number == in_use:
+                raise
+            notes.append(f"not compared with version {number}, which served once: {error}")
+    return found, notes
+
+
+def _answers(client: MlflowClient, version: ModelVersion, unseen: Unseen) -> np.ndarray:
+    """The digits that a version reads: uint8 (N,). Those of the images that it was last asked about are kept in .cache,
+    as each challenger is compared with all that served."""
+    onnx = artifacts.onnx_file(client, version)
+    kept = places.home() / places.ANSWERS / f"{version.tags['onnx_sha256']}.npz"
+    with suppress(OSError, ValueError, KeyError, BadZipFile), np.load(kept, allow_pickle=False) as found:
+        if np.array_equal(found["hashes"], unseen.held.hashes):
+            return np.asarray(found["predicted"])
+    model, held = inference.open_model(onnx), unseen.held
+    read = [inference.run(model, split.images).argmax(axis=1) for split in (unseen.test, unseen.recent)]
+    predicted = np.concatenate(read).astype(np.uint8)[held.once]
+    with suppress(OSError), files.atomic(kept) as part:  # a full disk: the answers are known all the same
+        np.savez(part, hashes=held.hashes, predicted=predicted)
+    return predicted
+
+
+def candidate(
+    client: MlflowClient, version: ModelVersion, champion: ModelVersion | None, unseen: Unseen
+) -> gate.Candidate:
+    for one in (version, champion):
+        if one:
+            artifacts.check(client, one)
+    onnx = artifacts.onnx_file(client, version)
+    rival = artifacts.onnx_file(client, champion) if champion else None
+    latency_ms, ratio = _latency(onnx, rival, unseen.test.images[:1])
+    return gate.Candidate(
+        version=str(version.version),
+        predicted=_answers(client, version, unseen),
+        size_mb=onnx.stat().st_size / 1e6,
+        latency_ms=latency_ms,
+        latency_ratio=ratio,
+        gap=versions.metrics(version)["gap"],
+    )
+
+
+def _latency(onnx: Path, rival: Path | None, image: np.ndarray) -> tuple[float, float | None]:
+    """The median of a model's milliseconds for one image, and how often that of its rival, which takes turns with it:
+    what else the machine does then slows both."""
+    models = [inference.open_model(path) for path in (onnx, rival) if path]
+    took: list[list[float]] = [[] for _ in models]
+    for _ in range(TIMED_RUNS):
+        for model, durations in zip(models, took, strict=True):
+            began = time.perf_counter()
+            inference.run(model, image)
+            durations.append(time.perf_counter() - began)
+    medians = [float(np.median(durations)) for durations in took]
+    return 1000 * medians[0], medians[0] / medians[1] if rival else None

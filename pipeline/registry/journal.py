@@ -1,0 +1,119 @@
+"""What was written down of a model, in which order? Entries in the tags of an MLflow run; none is ever changed.
+
+Tags of a registered model would come along each time that anybody asks for its aliases, and Postgres takes no more than
+5,000 characters of one. Here an entry is as many tags as it takes, `NUMBER.OWN.PART-of-PARTS`; it counts once all of
+them are there, so that one that was cut off never was. The number says the order, whatever the clocks of the machines
+say; two entries with one number, of two machines that no lock kept apart, are both kept. Each holds the digest of the
+one before it, so that none is changed or taken out unseen but the last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipeline.registry import versions
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from mlflow.entities.model_registry import RegisteredModel
+
+PIECE = 4000  # characters of a tag; MLflow allowed 5,000 before it allowed 8,000
+BATCH = 100  # tags of a request, by MLflow's limit
+_POINTER = "journal."  # a registered model's tag key: journal.<kind>, its value the run
+_EXPERIMENT = "journal of "
+
+
+def append(client: MlflowClient, name: str, kind: str, entry: dict[str, Any]) -> None:
+    """Write an entry after all others. To be called with the registry locked."""
+    from mlflow.entities import RunTag
+
+    run = _run(client, _pointer(versions.find(client, name), kind)) or _begin(client, name, kind)
+    texts = _texts(run)
+    number = texts[-1][0] + 1 if texts else 1
+    text = json.dumps({"entry": entry, "before": _digest(texts[-1][1] if texts else "")})
+    pieces = [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
+    own = uuid.uuid4().hex[:8]
+    tags = [
+        RunTag(f"{number:08d}.{own}.{part:04d}-of-{len(pieces):04d}", piece) for part, piece in enumerate(pieces, 1)
+    ]
+    for start in range(0, len(tags), BATCH):
+        client.log_batch(run.info.run_id, tags=tags[start : start + BATCH])
+
+
+class Journal(NamedTuple):
+    """What is there."""
+
+    entries: list[dict[str, Any]]
+    """oldest first"""
+    whole: bool
+    """false if the run is gone, or an entry was changed or taken out"""
+
+
+def read(client: MlflowClient, model: RegisteredModel | None, kind: str) -> Journal:
+    pointer = _pointer(model, kind)
+    run = _run(client, pointer)
+    if run is None:
+        return Journal([], whole=pointer is None)
+    entries, whole = [], True
+    before: tuple[str, ...] = (_digest(""),)
+    for _, text in _texts(run):
+        written = json.loads(text)
+        whole = whole and written["before"] in before
+        entries.append(written["entry"])
+        before = (_digest(text), written["before"])  # the second: of an entry with the same number
+    return Journal(entries, whole)
+
+
+def begin_again(client: MlflowClient, name: str, kind: str) -> None:
+    """Point to a new run, without entries; the old one stays where it is."""
+    _begin(client, name, kind)
+
+
+def _begin(client: MlflowClient, name: str, kind: str) -> Run:
+    versions.create(client, name)
+    run = client.create_run(versions.experiment(client, f"{_EXPERIMENT}{name}"), run_name=f"{kind} of {name}")
+    client.set_terminated(run.info.run_id)
+    client.set_registered_model_tag(name, f"{_POINTER}{kind}", run.info.run_id)
+    return run
+
+
+def _run(client: MlflowClient, pointer: str | None) -> Run | None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(pointer) if pointer else None
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
+    return run if run and run.info.lifecycle_stage == "active" else None
+
+
+def _pointer(model: RegisteredModel | None, kind: str) -> str | None:
+    """The run's id."""
+    return model.tags.get(f"{_POINTER}{kind}") if model else None
+
+
+def _texts(run: Run) -> list[tuple[int, str]]:
+    """The entries that are whole, with their numbers, in order."""
+    pieces: dict[tuple[int, str, int], dict[int, str]] = defaultdict(dict)
+    for key, value in run.data.tags.items():
+        number, _, rest = key.partition(".")
+        if number.isdecimal():
+            own, _, part = rest.partition(".")
+            place, _, count = part.partition("-of-")
+            pieces[int(number), own, int(count)][int(place)] = value
+    return [
+        (number, "".join(parts[place] for place in sorted(parts)))
+        for (number, _, count), parts in sorted(pieces.items())
+        if len(parts) == count
+    ]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

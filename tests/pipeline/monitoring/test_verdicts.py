@@ -1,0 +1,83 @@
+"""What people are told of a verdict: a page that needs no other file, and an alert if the images are worn out."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.base import files, places
+from pipeline.monitoring import alerts, verdicts
+from pipeline.registry.records import Budget, Comparison, Event, Standing, Verdict
+
+
+def event(worn_out: bool, **more: object) -> Event:
+    refill = 900 if worn_out else None
+    budget = Budget(
+        held_out="a",
+        model="b",
+        images=1000,
+        fresh=0,
+        looks=7,
+        risk=0.001,
+        left=0.2,
+        next_risk=0.0005,
+        smallest_loss=0.004,
+        worn_out=worn_out,
+        refill=refill,
+    )
+    comparison = Comparison(
+        champion="1",
+        champion_accuracy=0.99,
+        accuracy=0.991,
+        images=1000,
+        only_challenger_right=2,
+        only_champion_right=1,
+        p_value=0.001,
+        max_loss=0.02,
+        risk=0.001,
+        least_loss=-0.01,
+        most_loss=0.015,
+        outcome="no worse",
+    )
+    facts = {
+        "promote": True,
+        "reason": "version 2 is at most 1.50 points less accurate than version 1 <b>",
+        "checks": (),
+        "comparison": comparison,
+        "champions": (Standing(version="1", accuracy=0.99),),
+        "accuracy": 0.991,
+        "stated_accuracy": 0.99,
+        "budget": budget,
+    }
+    return Event(event="promoted", version="2", verdict=Verdict.model_validate({**facts, **more}))
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("DIGITS_HOME", raising=False)
+
+
+def test_the_page_tells_the_verdict_and_draws_it():
+    verdicts.tell(event(worn_out=False))
+    page = places.VERDICT_PAGE.read_text()
+    assert "Version 2: promoted" in page and "less accurate than version 1 &lt;b&gt;" in page
+    assert "data:image/png;base64," in page and "99.00%" in page and "20.0%" in page
+    assert alerts.told() == []
+
+
+def test_a_first_model_has_a_page_too():
+    verdicts.tell(event(worn_out=False, comparison=None, champions=()))
+    assert "data:image/png" in places.VERDICT_PAGE.read_text()
+
+
+def test_worn_out_images_are_an_alert():
+    verdicts.tell(event(worn_out=True))
+    (alert,) = alerts.told()
+    assert alert["kind"] == "worn out" and "900 fresh ones refill them" in alert["message"]
+
+
+def test_what_was_not_judged_leaves_the_last_page_as_it_is():
+    files.write_text(places.VERDICT_PAGE, "the last one")
+    verdicts.tell(Event(event="unchanged", version="2"))
+    assert places.VERDICT_PAGE.read_text() == "the last one"
