@@ -36,8 +36,9 @@ def private_file(path: Path | str) -> None:
 
 
 def private_folder(path: Path | str) -> None:
-    """Make a folder that no other user may enter, unless it is there."""
-    Path(path).mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Make a folder, and those above it that are missing, that no other user may enter."""
+    for folder in [*reversed(Path(path).parents), Path(path)]:
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def write_text(path: Path | str, text: str) -> None:

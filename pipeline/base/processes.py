@@ -101,9 +101,9 @@ def _supervise(command: Sequence[str]) -> int:
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, hand_on)
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    for number in asked:  # while it was being started
-        process.send_signal(number)
     running.append(process)
+    for number in list(asked):  # while it was being started
+        process.send_signal(number)
     code = process.wait()
     return 128 - code if code < 0 else code
 

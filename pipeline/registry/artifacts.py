@@ -58,7 +58,7 @@ def download(client: MlflowClient, version: ModelVersion) -> Path:
         place = _place(client, version)
         if _is_local(place):
             return Path(download_artifacts(place, tracking_uri=places.tracking_uri()))
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        files.private_folder(kept.parent)
         with tempfile.TemporaryDirectory(dir=kept.parent) as part:
             folder = Path(download_artifacts(place, dst_path=part, tracking_uri=places.tracking_uri()))
             if not kept.is_dir():  # else another process was quicker

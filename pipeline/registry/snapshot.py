@@ -76,6 +76,7 @@ def take(client: MlflowClient, name: str) -> Snapshot:
     )
     if database:
         with suppress(OSError):  # a full disk: the answer is known all the same
+            files.private_folder(_place(name).parent)
             files.write_json(_place(name), snapshot.model_dump(mode="json", exclude_unset=True))
     return snapshot
 

@@ -19,7 +19,8 @@ def test_it_is_made_once_for_a_checkout_and_for_this_user_alone(tmp_path: Path):
     auth = password.kept(tmp_path)
     assert auth.startswith("digits:") and len(auth) > 30
     assert password.kept(tmp_path) == password.known(tmp_path) == auth
-    assert mode(tmp_path / places.PREFECT_PASSWORD) == 0o600 and mode(tmp_path / places.PREFECT) == 0o700
+    assert mode(tmp_path / places.PREFECT_PASSWORD) == 0o600
+    assert mode(tmp_path / places.PREFECT) == mode((tmp_path / places.PREFECT).parent) == 0o700
     assert password.kept(tmp_path / "another") != auth
 
 
