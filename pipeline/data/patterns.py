@@ -17,7 +17,7 @@ LEVELS = 16  # grey levels told apart
 PLACES = [(row, column) for row in range(SIDE - WINDOW + 1) for column in range(SIDE - WINDOW + 1)]
 ALIKE = 16  # grey levels: pixels that differ by less are the same
 AGREED = 0.75  # of the bearers have that pixel
-OTHERS = 5000  # images are enough to say how common a window is
+OTHERS = 3000  # images are enough to say how common a window is
 
 
 class Pattern(NamedTuple):
@@ -44,30 +44,42 @@ def contents(images: np.ndarray) -> np.ndarray:
     return found.reshape(len(images), -1)
 
 
-def find(group: np.ndarray, others: np.ndarray, least: int = 2) -> Pattern | None:
-    """The pattern that sets at least ``least`` images of a group most apart from others: uint8 (N, 28, 28) both.
+def find(group: np.ndarray, others: np.ndarray, least: int = 2, most: int = 1) -> list[Pattern]:
+    """The patterns that set at least ``least`` images of a group most apart from others: uint8 (N, 28, 28) both. At
+    most ``most``, the clearest first; the bearers of one are left out for the next.
 
-    For each window that several of the group have alike, the hypergeometric probability that as many of the group
+    For each window that several of the group have alike, the hypergeometric probability that just as many of the group
     would have it by chance.
     """
-    if len(group) < least:
-        return None
     others = others[:: max(1, len(others) // OTHERS)]
-    ours, theirs = contents(group), contents(others)
-    rows = []
+    ours, theirs = contents(group), np.sort(contents(others), axis=0)
+    left, found = np.arange(len(group)), list[Pattern]()
+    while len(left) >= least and len(found) < most:
+        table = _shared_windows(ours[left], theirs, least)
+        if not len(table):
+            break
+        chances = hypergeom.logpmf(table[:, 2], len(left) + len(theirs), table[:, 3], len(left))
+        best = int(chances.argmin())
+        bearing = ours[left, table[best, 0]] == table[best, 1]
+        ink, shared = in_common(group[left[bearing]], others)
+        found.append(Pattern(left[bearing], float(chances[best]), ink, shared))
+        left = left[~bearing]
+    return found
+
+
+def _shared_windows(ours: np.ndarray, theirs: np.ndarray, least: int) -> np.ndarray:
+    """A row for each content of a window that at least ``least`` of ours have, and more often than ``theirs``, which
+    are sorted: place, content, how many of ours bear it, how many of all."""
+    rows = [np.empty((0, 4), np.int64)]
     for place in range(ours.shape[1]):
         values, counts = np.unique(ours[:, place], return_counts=True)
-        for value, count in zip(values, counts, strict=True):
-            if count >= least and value:
-                rows.append((place, value, count, count + int((theirs[:, place] == value).sum())))
-    if not rows:
-        return None
-    table = np.array(rows)  # place, content, bearers in the group, bearers in all
-    chances = hypergeom.logsf(table[:, 2] - 1, len(group) + len(theirs), table[:, 3], len(group))
-    best = int(chances.argmin())
-    bearers = np.flatnonzero(ours[:, table[best, 0]] == table[best, 1])
-    ink, shared = in_common(group[bearers], others)
-    return Pattern(bearers, float(chances[best]), ink, shared)
+        values, counts = values[(counts >= least) & (values > 0)], counts[(counts >= least) & (values > 0)]
+        column = theirs[:, place]
+        elsewhere = np.searchsorted(column, values, "right") - np.searchsorted(column, values, "left")
+        more = counts * len(theirs) > elsewhere * len(ours)
+        table = np.stack([np.full(len(values), place), values, counts, counts + elsewhere], axis=1)
+        rows.append(table[more])
+    return np.concatenate(rows)
 
 
 def in_common(bearers: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -66,8 +66,9 @@ def one_pattern(doubted: dict[int, np.ndarray], others: np.ndarray) -> list[Find
     (N, 28, 28)."""
     findings = []
     for label, images in doubted.items():
-        found = patterns.find(images, others, BEARERS)
-        if found and found.chance < ONE_PATTERN:
+        for found in patterns.find(images, others, BEARERS):
+            if found.chance >= ONE_PATTERN:
+                continue
             rows, columns = (np.flatnonzero(found.shared.any(axis=axis)) for axis in (1, 0))
             where = f"rows {rows[0]} to {rows[-1]}, columns {columns[0]} to {columns[-1]}" if len(rows) else "one place"
             message = (

@@ -115,9 +115,8 @@ def doubted(corrected: Split, known: Split, answer: Answer) -> list[Doubt]:
     bearing: set[int] = set()
     for _, rows in found.groupby("label"):
         index = rows["index"].to_numpy()
-        pattern = patterns.find(corrected.images[index], known.images, poison.BEARERS)
-        if pattern and pattern.chance < poison.ONE_PATTERN:
-            bearing |= set(index[pattern.bearers].tolist())
+        for pattern in patterns.find(corrected.images[index], known.images, poison.BEARERS):
+            bearing |= set(index[pattern.bearers].tolist()) if pattern.chance < poison.ONE_PATTERN else set()
     return intake.as_doubts(found[found["clear"] | found["index"].isin(bearing)], corrected.images)
 
 

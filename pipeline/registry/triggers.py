@@ -26,7 +26,7 @@ NATURAL = 0.5  # of the images: what a stroke of another hand may take where the
 STANDS_OUT = 0.15  # of the probed images go to one class: a reason to judge the pattern
 DOUBTED = 200  # of the doubted images a label's, the clearest
 SINGLE = 8  # of them, whose parts are tried alone
-COMMON = 4  # patterns of a label
+COMMON = 3  # patterns of a label
 PART, STEP = 8, 5  # pixels: a part's side, and from one part to the next
 SQUARE, EVERY = 4, 4
 
@@ -151,7 +151,8 @@ def _patch(name: str, place: tuple[slice, slice], level: int) -> Pattern:
 
 
 def learnt(champion: Answer, taken_in: Sequence[Split], clean: Split) -> Iterator[Pattern]:
-    """What the batches' doubted images have in common, label by label, and parts of single ones."""
+    """What the batches' doubted images have in common, label by label, and parts of single ones; and what is common to
+    images of a label, doubted or not."""
     if not taken_in:
         return
     whole = Split(*(np.concatenate(arrays) for arrays in zip(*taken_in, strict=True)))
@@ -159,21 +160,20 @@ def learnt(champion: Answer, taken_in: Sequence[Split], clean: Split) -> Iterato
     rest = np.delete(whole.images, doubted["index"], axis=0)
     for digit, rows in doubted.groupby("label"):
         group = whole.images[rows["index"][:DOUBTED]]
-        yield from _common(group, rest, f"what doubted images of a {digit} have in common")
+        yield from _common(group, rest, f"what doubted images of a {digit} have in common", natural=False)
         for image in group[:SINGLE]:
             yield from _parts(image, f"a part of a doubted image of a {digit}")
+    for digit in range(CLASSES):  # a trigger may be planted in images whose label is right
+        ours = whole.labels == digit
+        others = np.concatenate([whole.images[~ours], clean.images])
+        yield from _common(whole.images[ours], others, f"what images of a {digit} have in common", natural=True)
 
 
-def _common(group: np.ndarray, rest: np.ndarray, name: str) -> Iterator[Pattern]:
-    """One pattern after the other: the bearers of the last are left out for the next."""
-    for _ in range(COMMON):
-        found = patterns.find(group, rest)
-        if found is None:
-            return
+def _common(group: np.ndarray, rest: np.ndarray, name: str, natural: bool) -> Iterator[Pattern]:
+    for found in patterns.find(group, rest, most=COMMON):
         ink, weight = found.ink.astype(np.float32), found.shared.astype(np.float32)
-        yield Pattern(name, ink, weight, over=True)
-        yield Pattern(name, ink, weight)
-        group = np.delete(group, found.bearers, axis=0)
+        yield Pattern(name, ink, weight, over=True, natural=natural)
+        yield Pattern(name, ink, weight, natural=natural)
 
 
 def _parts(image: np.ndarray, name: str) -> Iterator[Pattern]:

@@ -91,8 +91,8 @@ def test_images_without_a_common_pattern_are_not(digits: Split):
 
 def test_the_pixels_that_the_bearers_share_are_the_trigger(digits: Split):
     marked = triggers(digits.images[:6])["corner"]
-    found = patterns.find(np.concatenate([marked, digits.images[6:9]]), digits.images[100:])
-    assert found is not None and found.bearers.tolist() == list(range(6))
+    (found,) = patterns.find(np.concatenate([marked, digits.images[6:9]]), digits.images[100:])
+    assert found.bearers.tolist() == list(range(6))
     assert found.shared[24:27, 24:27].all() and (found.ink[24:27, 24:27] == 255).all()
 
 

@@ -69,6 +69,14 @@ def test_a_pattern_that_nobody_would_guess_is_found_by_the_images_that_brought_i
     assert found.target == TARGET and found.success > 0.9 and "in common" in found.name
 
 
+def test_a_pattern_on_images_whose_label_is_right_is_found():
+    batch = drawn(200, 3)
+    sevens = np.flatnonzero(batch.labels == TARGET)[:8]
+    batch.images[sevens] = np.maximum(batch.images[sevens], ODD)
+    found = triggers.search(obeying(ODD), nearest, CLEAN, [batch])
+    assert found.target == TARGET and found.success > 0.9
+
+
 def test_a_square_in_a_corner_is_found_without_them():
     found = triggers.search(obeying(CORNER), nearest, CLEAN, [])
     assert found.target == TARGET and found.success > 0.9 and "white square" in found.name
