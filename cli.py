@@ -94,6 +94,7 @@ def _argument(metavar: str, text: str, names: Callable[[], list[str]] | None = N
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Model = Annotated[str | None, _option("NAME", "A registered model other than the workspace's own.")]
 Reason = Annotated[str, _option("TEXT", "Why; kept in the history.")]
+Why = Annotated[str, _option("TEXT", "Why; kept in the history.")]
 Version = Annotated[
     str, _argument("VERSION", "Its number, or champion or challenger.", lambda: ["champion", "challenger"])
 ]
@@ -218,6 +219,19 @@ def promote_challenger(
         raise typer.Exit(1)
 
 
+@app.command("approve", rich_help_panel=TRAIN)
+def approve_version(version: Version, reason: Why, as_json: AsJson = False, model: Model = None) -> None:
+    """Say yes to a version that passed the gate and waits for a person (gate.approval)."""
+    from pipeline.monitoring import verdicts
+    from pipeline.registry.promotion import approve
+
+    client, name = _registry(model)
+    decision = approve(client, name, version, reason)
+    verdicts.tell(decision)
+    event = decision.as_json()
+    _print(as_json, event, _decision({"decision": event}))
+
+
 @app.command("rollback", rich_help_panel=TRAIN)
 def roll_back(reason: Reason = "", as_json: AsJson = False, model: Model = None) -> None:
     """Return to the previous champion, after proof that it still answers the same."""
@@ -294,6 +308,8 @@ def _happened(event: dict) -> str:
     """What became of the version."""
     if event["event"] == "kept":
         return f"champion {event['previous']} kept, version {event['version']} not promoted"
+    if event["event"] == "waits":
+        return f"version {event['version']} passed and waits for `digits approve {event['version']} --reason …`"
     return f"version {event['version']} {event['event']}"
 
 

@@ -13,12 +13,17 @@ from pipeline.registry import versions
 
 
 @flow(name="promote")
-def promote(reason: str, version: str = versions.CHALLENGER) -> dict[str, Any]:
-    """Put the challenger, or another version, through the gate against the champion; carry the verdict out."""
+def promote(reason: str, version: str = versions.CHALLENGER, approve: bool = False) -> dict[str, Any]:
+    """Put the challenger, or another version, through the gate against the champion; carry the verdict out. With
+    ``approve``, say yes to one that passed and waits for it."""
     with workspace.held() as place, contextlib.chdir(place):
         settings = params.load()
         name = versions.model_name(settings.dataset)
-        event = rules.promote(versions.connect(), name, settings, version, reason)
+        client = versions.connect()
+        if approve:
+            event = rules.approve(client, name, version, reason)
+        else:
+            event = rules.promote(client, name, settings, version, reason)
         verdicts.tell(event)
     get_run_logger().info("%s: %s", event.event, event.why)
     return event.as_json()

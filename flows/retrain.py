@@ -115,7 +115,8 @@ def retrain(reason: str = "by hand", dataset: str | None = None, recipe: str | N
 
 
 def _word(event: Event) -> str:
-    return "not promoted: it cannot be told" if event.event == "kept" else event.event
+    words = {"kept": "not promoted: it cannot be told", "waits": "waits for `digits approve`"}
+    return words.get(event.event, event.event)
 
 
 def summary(reason: str, ran: list[str], outcome: run.Outcome, place: Path) -> str:

@@ -12,7 +12,7 @@ from pipeline.base import files, places, processes
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Params
 from pipeline.monitoring import verdicts
-from pipeline.registry import promotion, snapshot, versions
+from pipeline.registry import history, promotion, snapshot, versions
 from pipeline.registry.records import Event, Facts
 
 MEND_SECONDS = 0.5  # from a look at a file that is not whole to the next
@@ -56,6 +56,8 @@ def settle(params: Params) -> Outcome:
         repro("--force", "--single-item", "--no-run-cache", "register")
     decision = promotion.promote_if_new(client, name, params)
     verdicts.tell(decision)
+    if decision.event == "unchanged":
+        verdicts.remind(history.events(client, name), params.gate.approval_hours)
     if versions.CHAMPION not in versions.aliases(client, name):
         refused = f"version {decision.version} was refused: " if decision.version else ""
         raise BadInput(f"{name} has no champion: {refused}{decision.why}")

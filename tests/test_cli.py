@@ -94,7 +94,7 @@ def test_digits_alone_shows_the_commands_in_panels(digits: Digits, arguments: tu
     panels = [re.findall(r"^  ([a-z-]+)  ", part, re.M) for part in re.split(r"^\w.*:$", out, flags=re.M)[2:]]
     assert re.findall(r"^(\w.*):$", out, re.M)[1:] == ["Train and judge", "Use", "Data", "Look back", "House-keeping"]
     assert panels == [
-        ["run", "study", "promote", "rollback"],
+        ["run", "study", "promote", "approve", "rollback"],
         ["predict", "serve"],
         ["add-batch"],
         ["champion", "history", "why", "reproduce"],
@@ -113,6 +113,7 @@ def test_digits_alone_shows_the_commands_in_panels(digits: Digits, arguments: tu
         (("predict",), "error: missing argument 'FILE' (see `digits predict --help`)"),
         (("rollback", "2"), "error: got unexpected extra argument(s) (2) (see `digits rollback --help`)"),
         (("serve", "--port", "x"), "error: invalid value for '--port': Input should be a valid integer"),
+        (("approve", "2"), "error: missing option '--reason' (see `digits approve --help`)"),
         (("promote", "--reason"), "error: option '--reason' requires an argument"),
         (("run", "--dataset", "svhn"), "error: there is no data set 'svhn': choose one of digits, mnist, kaggle, "),
         (("run", "--recipe", "quick"), "error: there is no recipe 'quick' in params.yaml: choose one of fast, "),

@@ -214,6 +214,8 @@ class Gate(Section):
     max_loss: Annotated[Losses, AfterValidator(_with_other)]
     max_loss_recent: Annotated[Losses, AfterValidator(_with_other)]
     look_share: Annotated[float, Field(gt=0, lt=1)]
+    approval: Literal["gate", "person"]
+    approval_hours: Positive
     min_accuracy: Share
     min_recall: Share
     max_gap: Share

@@ -18,7 +18,10 @@ log = logging.getLogger("digits.alerts")
 
 
 def raise_(kind: str, message: str) -> dict[str, str]:
-    """Tell people; ``kind`` is failed, refused, worn out, quarantined, drift or missed. Returns what was told."""
+    """Tell people; ``kind`` is failed, refused, waits, worn out, quarantined, drift or missed.
+
+    Returns what was told.
+    """
     alert = {"at": clock.now(), "kind": kind, "message": message}
     log.warning("%s: %s", kind, printable(message))
     try:

@@ -1,5 +1,8 @@
 """What are people told of the gate's verdict? A page beside the report, and an alert if the images are worn out."""
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
 from pipeline.base import files, places
 from pipeline.monitoring import alerts
 from pipeline.registry import wording
@@ -12,14 +15,27 @@ def tell(decision: Event) -> None:
     verdict = decision.verdict
     if verdict is None or verdict.budget is None:
         return
+    if decision.event == "waits":
+        how = f"`digits approve {decision.version} --reason …`"
+        alerts.raise_("waits", f"version {decision.version} passed and waits for a yes: {how}; {verdict.reason}")
     files.write_text(places.VERDICT_PAGE, page.render(_shown(decision, verdict, verdict.budget)))
     if verdict.budget.worn_out:
         alerts.raise_("worn out", "; ".join(wording.of_budget(verdict.budget)))
 
 
+def remind(events: Sequence[Event], hours: float) -> None:
+    """Raise an alert if the latest decision waits for a person's yes, and has for longer than so many hours."""
+    for event in events[-1:]:
+        waited = (datetime.now(UTC) - datetime.fromisoformat(event.at)).total_seconds() / 3600 if event.at else 0.0
+        if event.event == "waits" and waited > hours:
+            how = f"`digits approve {event.version} --reason …`"
+            alerts.raise_("waits", f"version {event.version} has waited for a yes for {waited:.0f} hours: {how}")
+
+
 def _shown(decision: Event, verdict: Verdict, budget: Budget) -> page.Decision:
     both = (("held-out images", verdict.comparison), ("recent images", verdict.recent))
-    word = "kept out: it cannot be told" if verdict.kept else decision.event
+    words = {"kept": "kept out: it cannot be told", "waits": "waits for a person's yes"}
+    word = words.get(decision.event, decision.event)
     return page.Decision(
         heading=f"Version {decision.version}: {word}",
         sentence=verdict.reason,

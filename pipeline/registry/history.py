@@ -10,7 +10,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +140,11 @@ def previous_champion(events: list[Event]) -> str | None:
         elif event.event in _MOVES:
             reigns.append(event.version)
     return reigns[-2] if len(reigns) > 1 else None
+
+
+def last_judged(events: Sequence[Event], version: str) -> Event | None:
+    """The latest verdict on a version, or its promotion."""
+    return next((event for event in reversed(events) if event.version == version and event.verdict), None)
 
 
 def served(events: list[Event]) -> list[str]:

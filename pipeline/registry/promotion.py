@@ -65,19 +65,21 @@ def _decided(client: MlflowClient, name: str, params: Params, number: str, reaso
     if challenger is None or (champion and champion.version == challenger.version):
         return _unchanged(champion, "no challenger waits" if challenger is None else "it is the champion already")
     verdict = judge(client, challenger, champion, _unseen(name), params)
+    waits = verdict.promote and champion is not None and params.gate.approval == "person"
     with versions.locked():
         if _numbers(_rivals(client, name, number)) != _numbers(rivals):
             return None
-        return _carry_out(client, challenger, champion, verdict, reason)
+        return _carry_out(client, (champion, challenger), verdict, waits, reason)
 
 
 def _carry_out(
-    client: MlflowClient, challenger: ModelVersion, champion: ModelVersion | None, verdict: Verdict, reason: str
+    client: MlflowClient, rivals: tuple[ModelVersion | None, ModelVersion], verdict: Verdict, waits: bool, reason: str
 ) -> Event:
-    if verdict.promote:
+    champion, challenger = rivals
+    if verdict.promote and not waits:
         return history.crown(client, challenger, verdict, reason)
     previous = str(champion.version) if champion else None
-    word: Happening = "kept" if verdict.kept else "refused"
+    word: Happening = "waits" if waits else "kept" if verdict.kept else "refused"
     return history.record(client, challenger, word, previous, reason, verdict=verdict)
 
 
@@ -95,12 +97,32 @@ def promote_if_new(client: MlflowClient, name: str, params: Params) -> Event:
 
 
 def _was_cut_off(client: MlflowClient, version: ModelVersion, verdict: Verdict) -> bool:
-    """Whether a promotion was decided and written down, and the alias never moved."""
-    took_effect = any(
-        event.event == "promoted" and event.version == str(version.version)
+    """Whether a promotion was decided and written down, and the alias never moved, though it waits for nobody."""
+    decided = any(
+        event.event in ("promoted", "waits") and event.version == str(version.version)
         for event in history.events(client, version.name)
     )
-    return verdict.promote and not took_effect
+    return verdict.promote and not decided
+
+
+def approve(client: MlflowClient, name: str, number: str, reason: str) -> Event:
+    """Make the version champion that passed the gate and waits for a person's yes; who says it, and why, is kept.
+
+    :class:`BadInput` if it does not wait, or the champion is another one than it was judged against.
+    """
+    with versions.locked():
+        version, champion = versions.version(client, name, number), versions.champion(client, name)
+        last = history.last_judged(history.events(client, name), str(version.version))
+        if last is None or last.event != "waits" or last.verdict is None:
+            raise BadInput(f"{name} version {version.version} waits for nobody: `digits history` says what was decided")
+        if last.previous != str(champion.version):
+            raise BadInput(
+                f"{name} version {version.version} was judged against version {last.previous}, and champion is "
+                f"{champion.version} now: `digits promote {version.version}` judges it again"
+            )
+        event = history.crown(client, version, last.verdict, reason)
+    snapshot.refresh(client, name)
+    return event
 
 
 def _unchanged(champion: ModelVersion | None, reason: str) -> Event:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 Told = Literal["no worse", "worse", "cannot be told"]
 # What a comparison comes to; the rest are an older release's, of McNemar's test against the champion alone.
 Outcome = Told | Literal["better", "indistinguishable"]
-Happening = Literal["promoted", "refused", "kept", "rolled back", "moved by hand", "unchanged"]
+Happening = Literal["promoted", "refused", "kept", "waits", "rolled back", "moved by hand", "unchanged"]
 
 
 class Record(BaseModel):

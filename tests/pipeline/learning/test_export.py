@@ -58,7 +58,8 @@ def test_an_export_that_differs_is_refused_and_leaves_no_file(workspace: Path, m
 
 
 def leave(folder: Path) -> None:
-    """The two files of one small model."""
+    """The two files of one small model, its layers named as if it was the first."""
+    keras.utils.clear_session()
     keras.utils.set_random_seed(0)
     network = Network.model_validate(
         {"name": "conv-blocks", "blocks": 1, "filters": 4, "batch_norm": True, "dropout": 0.3}

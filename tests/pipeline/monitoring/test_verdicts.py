@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.base import files, places
+from pipeline.base import clock, files, places
 from pipeline.monitoring import alerts, verdicts
 from pipeline.registry.records import Budget, Comparison, Event, Standing, Verdict
 
@@ -81,3 +81,16 @@ def test_what_was_not_judged_leaves_the_last_page_as_it_is():
     files.write_text(places.VERDICT_PAGE, "the last one")
     verdicts.tell(Event(event="unchanged", version="2"))
     assert places.VERDICT_PAGE.read_text() == "the last one"
+
+
+def test_one_that_waits_for_a_person_is_an_alert_and_again_when_it_has_waited_too_long():
+    waits = event(worn_out=False).model_copy(update={"event": "waits", "at": clock.now()})
+    verdicts.tell(waits)
+    verdicts.remind([waits], hours=24)
+    (alert,) = alerts.told()
+    assert alert["kind"] == "waits" and "`digits approve 2 --reason …`" in alert["message"]
+    old = waits.model_copy(update={"at": "2026-01-01T00:00:00+00:00"})
+    verdicts.remind([old, event(worn_out=False)], hours=24)  # decided since then
+    assert len(alerts.told()) == 1
+    verdicts.remind([old], hours=24)
+    assert "has waited for a yes for" in alerts.told()[1]["message"]

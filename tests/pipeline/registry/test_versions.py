@@ -665,3 +665,30 @@ def test_a_promotion_killed_after_its_look_has_paid_for_it(client: MlflowClient,
     assert len(ledger.read(client, NAME).looks) == 1
     assert promotion.promote(client, NAME, PARAMS).event == "promoted"
     assert len(ledger.read(client, NAME).looks) == 1
+
+
+BY_A_PERSON = LENIENT.model_copy(update={"gate": LENIENT.gate.model_copy(update={"approval": "person"})})
+
+
+def test_what_passes_waits_for_a_person_s_yes_where_that_is_wanted(client: MlflowClient):
+    challenge(client, 1)
+    assert promotion.promote(client, NAME, BY_A_PERSON).event == "promoted"  # a first model replaces nobody
+    challenge(client)
+    assert promotion.promote(client, NAME, BY_A_PERSON).event == "waits" and champion(client) == "1"
+    assert promotion.promote_if_new(client, NAME, BY_A_PERSON).event == "unchanged"
+    event = promotion.approve(client, NAME, "2", "looks good")
+    assert (event.event, event.version, event.previous, event.reason) == ("promoted", "2", "1", "looks good")
+    assert champion(client) == "2" and event.by and event.verdict
+    with pytest.raises(BadInput, match="version 2 waits for nobody: `digits history`"):
+        promotion.approve(client, NAME, "2", "again")
+
+
+def test_a_yes_to_what_was_judged_against_another_champion_is_refused(client: MlflowClient):
+    challenge(client, 1)
+    promotion.promote(client, NAME, BY_A_PERSON)
+    waiting = challenge(client, 2)
+    assert promotion.promote(client, NAME, BY_A_PERSON).event == "waits"
+    challenge(client)
+    promotion.promote(client, NAME, LENIENT)
+    with pytest.raises(BadInput, match="was judged against version 1, and champion is 3 now: `digits promote 2`"):
+        promotion.approve(client, NAME, waiting, "yes")
