@@ -16,6 +16,7 @@ LOCAL_SIDE = 320  # pixels, enough for the edge of a shadow
 STROKE = 0.16  # of the picture's side: in a photo whatever is wider than this belongs to the paper
 MIN_CONTRAST = 12.0  # grey levels between ink and paper, below which there is nothing to read
 SPECK_SHARE = 0.04  # of the largest stroke's area: smaller pieces are dust, not a stroke
+EXACT = 1.0  # grey level: what paper differs from its colour in a drawing, and in no photo
 FLAT = 0.05  # of the ink's contrast: what even paper may differ from its colour
 FLAT_SHARE = 0.5  # of the paper's pixels: the others are the edges of strokes
 BROAD = 0.35  # of the picture's longer side: what is wider is a shadow, no stroke
@@ -105,11 +106,13 @@ def _even(pixels: np.ndarray) -> tuple[Strokes, bool]:
 
 
 def _is_flat(strokes: Strokes) -> bool:
-    """Whether the paper has one colour, and what differs from it is as narrow as strokes are."""
-    alike = strokes.contrast[~strokes.mask] <= FLAT * _full(strokes)
+    """Whether the paper has one colour: exactly, or nearly and what differs from it is as narrow as strokes are."""
+    paper = strokes.contrast[~strokes.mask]
+    if np.mean(paper <= EXACT) >= FLAT_SHARE:
+        return True
     small = _shrunk(strokes.mask.astype(np.float32), FITTING_SIDE) > 0.5  # without the holes of grain
     widest = 2 * cv2.distanceTransform(np.pad(small.astype(np.uint8), 1), cv2.DIST_L2, 3).max()
-    return bool(alike.mean() >= FLAT_SHARE and widest <= BROAD * max(small.shape))
+    return bool(np.mean(paper <= FLAT * _full(strokes)) >= FLAT_SHARE and widest <= BROAD * max(small.shape))
 
 
 def _by_distance(distance: np.ndarray) -> Strokes:
