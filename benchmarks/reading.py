@@ -4,7 +4,8 @@
 
 The pictures are other people's: files named LABEL-HAND-anything in folders named by their kind (`7-hand03-012.png`; the
 hand may be missing), and archives with x, uint8 (N, height, width), and y. A picture that is refused counts as misread.
-A row a hand, and before them a row for all of a kind. Without --pictures they are those of tests/photos.py, which the project draws.
+A row a hand, and before them a row for all of a kind. Without --pictures they are those of tests/photos.py, which the
+project draws.
 
 The peers: resizing the picture to 28×28, and cropping to the box of what differs from the corner's colour and centring
 by mass. --peer names another reader: a command that is given paths, a line each, and prints a digit for each.
