@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 FITTING_SIDE = 128  # pixels, enough for a smooth background
-LOCAL_SIDE = 320  # pixels, enough for the edge of a shadow
+RIDGE = 0.01  # pixels: so that a few in a row have a surface too
+LOCAL_SIDE = 200  # pixels, enough for the edge of a shadow
 STROKE = 0.16  # of the picture's side: in a photo whatever is wider than this belongs to the paper
 MIN_CONTRAST = 12.0  # grey levels between ink and paper, below which there is nothing to read
 SPECK_SHARE = 0.04  # of the largest stroke's area: smaller pieces are dust, not a stroke
@@ -77,14 +78,19 @@ def _rim(values: np.ndarray) -> np.ndarray:
 def _within_frame(pixels: np.ndarray) -> np.ndarray:
     """The picture without a rim of one colour that is not the colour of most of it."""
     colour = np.median(_rim(pixels), axis=0)
-    alike = np.abs(pixels - colour).max(axis=2) <= 2 * MIN_CONTRAST
-    if not _rim(alike).mean() > FRAME_RIM or alike.mean() > FRAME_SHARE:
+    if (
+        _alike(_rim(pixels), colour).mean() < FRAME_RIM
+        or _alike(_shrunk(pixels, FITTING_SIDE), colour).mean() > FRAME_SHARE
+    ):
         return pixels
-    inset = next(
-        (i for i in range(min(alike.shape) // 4) if _rim(alike[i : -i or None, i : -i or None]).mean() < 0.5), 0
-    )
+    rings = (pixels[i : -i or None, i : -i or None] for i in range(min(pixels.shape[:2]) // 4))
+    inset = next((i for i, within in enumerate(rings) if _alike(_rim(within), colour).mean() < FRAME_RIM / 2), 0)
     inset = inset + 1 if inset else 0  # its edge is mixed with what it frames
     return pixels[inset : -inset or None, inset : -inset or None]
+
+
+def _alike(pixels: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    return np.abs(pixels - colour).max(axis=-1) <= MIN_CONTRAST
 
 
 # --- paper of one smooth colour --------------------------------------------------------------------------------------
@@ -97,7 +103,7 @@ def _even(pixels: np.ndarray) -> tuple[Strokes, bool]:
     """
     small = _shrunk(pixels, FITTING_SIDE)
     colour = _colour(small)
-    distance = _length(cv2.absdiff(pixels, np.broadcast_to(colour, pixels.shape)))
+    distance = _length(cv2.absdiff(pixels, (*colour.tolist(), 0.0)))
     strokes = _by_distance(distance)
     if not strokes.mask.any() or _is_flat(strokes):
         return strokes, True
@@ -120,8 +126,9 @@ def _by_distance(distance: np.ndarray) -> Strokes:
     strokes = Strokes(distance, 0.0, distance > threshold)
     if not strokes.mask.any() or distance.max() < MIN_CONTRAST:
         return strokes._replace(mask=np.zeros(distance.shape, bool))
-    full, paper = _full(strokes), distance[~strokes.mask]
-    noise = float(paper.mean() + 2 * paper.std()) if full < 8 * threshold else 0.0
+    mean, deviation = cv2.meanStdDev(distance, mask=(~strokes.mask).astype(np.uint8))
+    full = _full(strokes)
+    noise = float(mean[0, 0] + 2 * deviation[0, 0]) if full < 8 * threshold else 0.0
     return strokes._replace(low=min(max(0.06 * full, noise), threshold))
 
 
@@ -152,7 +159,8 @@ def _smooth(small: np.ndarray, colour: np.ndarray) -> np.ndarray:
     for _ in range(3):
         away = np.linalg.norm(small - fitted, axis=2)
         near = away <= _otsu(away)
-        weights, *_ = np.linalg.lstsq(terms[near.ravel()], small[near], rcond=None)
+        used = terms[near.ravel()]
+        weights = np.linalg.solve(used.T @ used + RIDGE * np.eye(6, dtype=np.float32), used.T @ small[near])
         fitted = (terms @ weights).reshape(small.shape).clip(0, 255)
     return fitted
 
@@ -249,11 +257,11 @@ def _digits(strokes: Strokes) -> tuple[np.ndarray, int]:
     main = int(pieces[stats[pieces, cv2.CC_STAT_AREA].argmax()])
     kept = _together(boxes, main)
     several = any(_another(boxes[main], boxes[piece]) for piece in boxes if piece != main)
-    chosen = np.isin(np.arange(len(stats)), list(kept))[labels]
-    full = float(np.median(strokes.contrast[chosen]))
-    edges = cv2.dilate(chosen.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)  # antialiased ones
-    ink = ((strokes.contrast - strokes.low) * (255 / (full - strokes.low))).clip(0, 255)
-    return np.where(edges, ink, 0).astype(np.float32), 2 if several else 1
+    chosen = np.isin(np.arange(len(stats)), list(kept))[labels].astype(np.uint8)
+    full = float(np.median(strokes.contrast[chosen > 0]))
+    edges = cv2.dilate(chosen, np.ones((3, 3), np.uint8))  # antialiased ones
+    ink = (strokes.contrast - strokes.low) * (255 / (full - strokes.low)) * edges
+    return ink.clip(0, 255), 2 if several else 1
 
 
 def _large(labels: np.ndarray, stats: np.ndarray) -> np.ndarray:
