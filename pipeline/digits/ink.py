@@ -103,7 +103,7 @@ def _even(pixels: np.ndarray) -> tuple[Strokes, bool]:
     """
     small = _shrunk(pixels, FITTING_SIDE)
     colour = _colour(small)
-    distance = _length(cv2.absdiff(pixels, (*colour.tolist(), 0.0)))
+    distance = _length(cv2.absdiff(pixels, np.append(colour, 0.0)))
     strokes = _by_distance(distance)
     if not strokes.mask.any() or _is_flat(strokes):
         return strokes, True
