@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -106,7 +107,8 @@ Recipe = Annotated[
 Study = Annotated[str, _argument("NAME", "A study of params.yaml.", lambda: _names("studies"))]
 StudyFile = Annotated[Path | None, _option("FILE", "Read it from this YAML file of studies instead.")]
 Scheduler = Annotated[str | None, _option("ADDRESS", "A Dask scheduler, as tcp://host:8786; else this machine.")]
-Pictures = Annotated[list[str], _argument("FILE", "PNG or JPEG of one digit, any size and colours.")]
+Pictures = Annotated[list[str], _argument("PATH", "Pictures of one digit, of any size and colours; folders; patterns.")]
+Out = Annotated[Path | None, _option("FILE", "Write a row a picture to this csv, jsonl or parquet file.")]
 Host = Annotated[str, _option("ADDRESS", "To listen on; the default is this machine alone.")]
 Port = Annotated[int, _option("PORT", "To listen on; 0 takes a free one.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")]
@@ -138,23 +140,34 @@ def run_study(name: Study, file: StudyFile = None, scheduler: Scheduler = None, 
 
 
 @app.command("predict", rich_help_panel=USE)
-def predict_files(files: Pictures, as_json: AsJson = False, model: Model = None) -> None:
+def predict_files(paths: Pictures, out: Out = None, as_json: AsJson = False, model: Model = None) -> None:
     """Read the digit on each picture with the champion."""
-    from pipeline.digits import framing
-    from pipeline.learning import inference
+    from tqdm import tqdm
+
+    from pipeline.learning import reading
     from pipeline.registry import snapshot
 
     name = _model_name(model)
-    images = [framing.frame(Path(path), printable(path)) for path in files]
     version, onnx = snapshot.champion_file(name)
-    session = inference.open_model(onnx)
-    answers: list[dict[str, Any]] = []
-    for path, image in zip(files, images, strict=True):
-        probabilities = inference.run(session, image[None])[0]
-        digit = int(probabilities.argmax())
-        answers.append({"file": path, "digit": digit, "probabilities": [round(float(p), 6) for p in probabilities]})
-    lines = [f"{printable(a['file'])}: {a['digit']} ({max(a['probabilities']):.1%})" for a in answers]
-    _print(as_json, {"model": name, "version": version, "answers": answers}, "\n".join(lines))
+    pictures = reading.find(paths)
+    answers = reading.read(pictures, onnx)
+    answers = reading.saved(answers, out) if out else answers
+    told, unread = [], 0
+    for answer in tqdm(answers, "predict", len(pictures), disable=None, leave=False, unit=" pictures"):
+        unread += answer.digit is None
+        if as_json:
+            told.append(asdict(answer))
+        elif out is None:
+            tqdm.write(_answer_line(answer), file=sys.stdout)
+    if as_json:
+        _print(as_json, {"model": name, "version": version, "answers": told}, "")
+    if unread:
+        print(f"{unread:,} of {len(pictures):,} pictures could not be read", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _answer_line(answer: Any) -> str:
+    return f"{printable(answer.file)}: {answer.reason or f'{answer.digit} ({answer.confidence:.1%})'}"
 
 
 @app.command("serve", rich_help_panel=USE)

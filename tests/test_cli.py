@@ -110,7 +110,7 @@ def test_digits_alone_shows_the_commands_in_panels(digits: Digits, arguments: tu
         (("promot",), "error: no such command 'promot'. Did you mean 'promote'? (see `digits --help`)"),
         (("--frob",), "error: no such option: --frob (see `digits --help`)"),
         (("why",), "error: missing argument 'VERSION' (see `digits why --help`)"),
-        (("predict",), "error: missing argument 'FILE' (see `digits predict --help`)"),
+        (("predict",), "error: missing argument 'PATH' (see `digits predict --help`)"),
         (("rollback", "2"), "error: got unexpected extra argument(s) (2) (see `digits rollback --help`)"),
         (("serve", "--port", "x"), "error: invalid value for '--port': Input should be a valid integer"),
         (("approve", "2"), "error: missing option '--reason' (see `digits approve --help`)"),

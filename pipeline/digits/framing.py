@@ -26,6 +26,8 @@ MAX_PIXELS = 50_000_000  # judged by the header, before a pixel is decoded; of a
 LEAST_SIDE = 3  # pixels
 WORKING_SIDE = 640  # pixels: finer detail than this is lost at 28×28 anyway
 THIN = 1.6  # pixels at 20×20: a thinner stroke would fade away, MNIST's are 2.4 wide on average
+BOLD = 4.2  # pixels at 20×20: bolder strokes close their loops, MNIST's are not
+FULL = 3.4  # pixels, what a bold stroke is thinned to
 PEN = 2.2  # pixels, what a thin stroke is widened to
 BLANK = "no digit is to be seen"
 SEVERAL = "more than one digit is to be seen"
@@ -64,12 +66,23 @@ def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
 
 def _widened(drawn: np.ndarray, scale: float) -> np.ndarray:
     """Widen strokes that would be thinner than a pen's once scaled."""
-    across, down = np.diff(drawn, axis=1, prepend=0), np.diff(drawn, axis=0, prepend=0)
-    width = 2 * drawn.sum() / max(float(np.hypot(across, down).sum()), 1.0)  # see features.py: area over outline
+    width = _stroke_width(drawn)
     missing = round(PEN / scale - width)
     if width * scale >= THIN or missing < 1:
         return drawn
     return cv2.dilate(drawn, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (missing + 1, missing + 1)))
+
+
+def _stroke_width(drawn: np.ndarray) -> float:
+    """Pixels; see features.py: twice the area over the outline."""
+    return 2 * float(drawn.sum()) / max(255 * _outline(drawn), 1.0)
+
+
+def _outline(drawn: np.ndarray) -> float:
+    """Pixels: the ink's total variation, 255 = a full stroke."""
+    padded = np.pad(drawn, 1)
+    across, down = np.diff(padded, axis=1)[:-1], np.diff(padded, axis=0)[:, :-1]
+    return float(np.hypot(across, down).sum()) / 255
 
 
 def _resized(drawn: np.ndarray, scale: float) -> np.ndarray:
@@ -106,7 +119,20 @@ def read_image(source: Path | BinaryIO, name: str, max_pixels: int = MAX_PIXELS)
     found, digits = ink.find(pixels)
     if digits != 1:
         raise NoSingleDigit(f"{name}: {SEVERAL if digits else BLANK}")
-    return found
+    return _thinned(found)
+
+
+def _thinned(drawn: np.ndarray) -> np.ndarray:
+    """Strokes that would be bolder than a pen's once scaled are made thinner: those of a coarse bitmap are."""
+    top, bottom, left, right = _box(drawn >= 255 / 10)
+    digit = drawn[top:bottom, left:right]
+    digit = np.pad(_resized(digit, FINE * BOX / max(digit.shape)), 1)
+    half, area = _outline(digit) / 4, float(digit.sum())
+    width = half - np.sqrt(max(half**2 - area / 255, 0.0))  # of a rectangle with this area and outline
+    excess = round(width - FINE * FULL)
+    if width <= FINE * BOLD:
+        return drawn
+    return cv2.erode(digit, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (excess + 1, excess + 1)))
 
 
 def _decode(source: Path | BinaryIO, name: str, max_pixels: int) -> np.ndarray:

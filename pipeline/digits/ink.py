@@ -6,20 +6,40 @@ photo's shadow or the lines of its paper; then the paper is what remains of the 
 stroke is taken away (:func:`_uneven`).
 """
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
 FITTING_SIDE = 128  # pixels, enough for a smooth background
-LOCAL_SIDE = 320  # pixels, enough for the edge of a shadow
+RIDGE = 0.01  # pixels: so that a few in a row have a surface too
+LOCAL_SIDE = 200  # pixels, enough for the edge of a shadow
 STROKE = 0.16  # of the picture's side: in a photo whatever is wider than this belongs to the paper
 MIN_CONTRAST = 12.0  # grey levels between ink and paper, below which there is nothing to read
 SPECK_SHARE = 0.04  # of the largest stroke's area: smaller pieces are dust, not a stroke
-FLAT = 4.0  # grey levels from the paper's colour
-FLAT_SHARE = 0.85  # of the paper's pixels
+EXACT = 1.0  # grey level: what paper differs from its colour in a drawing, and in no photo
+FLAT = 0.05  # of the ink's contrast: what even paper may differ from its colour
+FLAT_SHARE = 0.5  # of the paper's pixels: the others are the edges of strokes
+BROAD = 0.35  # of the picture's longer side: what is wider is a shadow, no stroke
+PREPARED = 48  # pixels, the longer side: so small a picture was made for a model, and has no shadows
+FRAME_RIM = 0.95  # of the rim's pixels: so many have the colour of a frame
+FRAME_SHARE = 0.35  # of the picture's pixels: more have the colour of its paper
+FRAME_WIDTH = 0.12  # of its box's shorter side, at most
 NEAR = 0.35  # of the digit's longer side: a piece further away than this belongs to something else
 AS_TALL = 0.55  # of the tallest piece: a piece apart from it that is as tall is another digit
 APART = 0.06  # of the tallest piece's height, between its box and that of another digit
 PIECES = 12  # that are no dust: more are a texture or a page of text, not a digit
+
+
+class Strokes(NamedTuple):
+    """What may be ink."""
+
+    contrast: np.ndarray
+    """of each pixel to its paper, grey levels: float32 (height, width)"""
+    low: float
+    """the contrast that is still paper"""
+    mask: np.ndarray
+    """where a stroke is, without its soft edges: bool (height, width)"""
 
 
 def find(pixels: np.ndarray) -> tuple[np.ndarray, int]:
@@ -27,57 +47,122 @@ def find(pixels: np.ndarray) -> tuple[np.ndarray, int]:
 
     The count is 0 (nothing, or no strokes), 1, or 2 for more than one; the ink is that of all of them.
     """
-    ink, strong = _even(pixels)
-    if _is_flat(pixels[~strong]) or not _rim_share(strong):
-        return _digits(ink, strong)
-    return _digits(*_uneven(pixels))
+    pixels = _within_frame(pixels)
+    strokes, even = _even(pixels)
+    if not _rim(strokes.mask).any() or max(strokes.mask.shape) <= PREPARED:
+        return _digits(strokes)
+    if even:
+        return _unruled(strokes)
+    found, local = _digits(strokes), _digits(_uneven(pixels))
+    return found if found[1] == 1 and local[1] != 1 and not _is_grain(strokes.mask) else local
 
 
-def _is_flat(paper: np.ndarray) -> bool:
-    """Whether nearly all of the paper's pixels, (N, 3), have one colour, as those of a drawing do and of no photo."""
-    away = np.abs(paper - np.median(paper, axis=0)).max(axis=1)
-    return bool(np.mean(away <= FLAT) >= FLAT_SHARE)
+def _unruled(strokes: Strokes) -> tuple[np.ndarray, int]:
+    """The digits among strokes that reach the rim, some of which may be the paper's lines."""
+    for unruled in (_darkest(strokes), _without_lines(strokes)):
+        if 2 * _rim(unruled.mask).sum() <= _rim(strokes.mask).sum() and (seen := _digits(unruled))[1] == 1:
+            return seen
+    return _digits(strokes)
 
 
-def _rim_share(mask: np.ndarray) -> float:
-    return float(np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean())
+def _is_grain(mask: np.ndarray) -> bool:
+    """Whether most of the mask is no wider than two pixels, and so the grain of a photo rather than strokes."""
+    opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    return bool(2 * opened.sum() < mask.sum())
+
+
+def _rim(values: np.ndarray) -> np.ndarray:
+    return np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
+
+
+def _within_frame(pixels: np.ndarray) -> np.ndarray:
+    """The picture without a rim of one colour that is not the colour of most of it."""
+    colour = np.median(_rim(pixels), axis=0)
+    if (
+        _alike(_rim(pixels), colour).mean() < FRAME_RIM
+        or _alike(_shrunk(pixels, FITTING_SIDE), colour).mean() > FRAME_SHARE
+    ):
+        return pixels
+    rings = (pixels[i : -i or None, i : -i or None] for i in range(min(pixels.shape[:2]) // 4))
+    inset = next((i for i, within in enumerate(rings) if _alike(_rim(within), colour).mean() < FRAME_RIM / 2), 0)
+    inset = inset + 1 if inset else 0  # its edge is mixed with what it frames
+    return pixels[inset : -inset or None, inset : -inset or None]
+
+
+def _alike(pixels: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    return np.abs(pixels - colour).max(axis=-1) <= MIN_CONTRAST
 
 
 # --- paper of one smooth colour --------------------------------------------------------------------------------------
 
 
-def _even(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ink and the mask of its strokes, by the distance to a smooth paper's colour."""
-    distance = np.linalg.norm(pixels - _paper(pixels), axis=2) / np.sqrt(3, dtype=np.float32)
-    threshold = _otsu(distance)
-    strong = distance > threshold
-    if not strong.any() or distance.max() < MIN_CONTRAST:
-        return np.zeros_like(distance), np.zeros_like(strong)
-    full = float(np.median(distance[strong]))
-    noise = float(distance[~strong].mean() + 2 * distance[~strong].std()) if full < 8 * threshold else 0.0
-    return _scaled(distance, min(max(0.06 * full, noise), threshold), full), strong
+def _even(pixels: np.ndarray) -> tuple[Strokes, bool]:
+    """Strokes by the distance to the paper's colour; and whether the paper has but one.
 
-
-def _scaled(distance: np.ndarray, low: float, full: float) -> np.ndarray:
-    return ((distance - low) * (255 / (full - low))).clip(0, 255).astype(np.float32)
-
-
-def _paper(pixels: np.ndarray) -> np.ndarray:
-    """The background's colours under the ink: a quadratic surface a channel, so that uneven light is no ink.
-
-    It starts from the rim's median colour and is fitted again to what lies near it.
+    Where it has not, its colours are taken to change smoothly from place to place.
     """
-    height, width = pixels.shape[:2]
     small = _shrunk(pixels, FITTING_SIDE)
-    rim = np.concatenate([small[0], small[-1], small[:, 0], small[:, -1]])
-    fitted = np.broadcast_to(np.median(rim, axis=0), small.shape)
+    colour = _colour(small)
+    distance = _length(cv2.absdiff(pixels, np.append(colour, 0.0)))
+    strokes = _by_distance(distance)
+    if not strokes.mask.any() or _is_flat(strokes):
+        return strokes, True
+    smooth = cv2.resize(_smooth(small, colour), pixels.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return _by_distance(_length(cv2.absdiff(pixels, smooth))), False
+
+
+def _is_flat(strokes: Strokes) -> bool:
+    """Whether the paper has one colour: exactly, or nearly and what differs from it is as narrow as strokes are."""
+    paper = strokes.contrast[~strokes.mask]
+    if np.mean(paper <= EXACT) >= FLAT_SHARE:
+        return True
+    small = _shrunk(strokes.mask.astype(np.float32), FITTING_SIDE) > 0.5  # without the holes of grain
+    widest = 2 * cv2.distanceTransform(np.pad(small.astype(np.uint8), 1), cv2.DIST_L2, 3).max()
+    return bool(np.mean(paper <= FLAT * _full(strokes)) >= FLAT_SHARE and widest <= BROAD * max(small.shape))
+
+
+def _by_distance(distance: np.ndarray) -> Strokes:
+    threshold = _otsu(distance)
+    strokes = Strokes(distance, 0.0, distance > threshold)
+    if not strokes.mask.any() or distance.max() < MIN_CONTRAST:
+        return strokes._replace(mask=np.zeros(distance.shape, bool))
+    mean, deviation = cv2.meanStdDev(distance, mask=(~strokes.mask).astype(np.uint8))
+    full = _full(strokes)
+    noise = float(mean[0, 0] + 2 * deviation[0, 0]) if full < 8 * threshold else 0.0
+    return strokes._replace(low=min(max(0.06 * full, noise), threshold))
+
+
+def _full(strokes: Strokes) -> float:
+    """The contrast of a full stroke."""
+    return float(np.median(strokes.contrast[strokes.mask]))
+
+
+def _length(difference: np.ndarray) -> np.ndarray:
+    """The root mean square over the colours: float32 (height, width, 3) → (height, width)."""
+    return cv2.sqrt(cv2.transform(cv2.multiply(difference, difference), np.full((1, 3), 1 / 3)))
+
+
+def _colour(small: np.ndarray) -> np.ndarray:
+    """The colour of most of the paper, (3,): the median of what is more like the rim than like the ink."""
+    colour = np.median(_rim(small), axis=0)
+    away = np.linalg.norm(small - colour, axis=2)
+    return np.median(small[away <= _otsu(away)], axis=0).astype(np.float32)
+
+
+def _smooth(small: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """The paper's colours under the ink: a quadratic surface a channel, so that uneven light is no ink.
+
+    It starts from ``colour`` and is fitted again to what lies near it.
+    """
+    fitted = np.broadcast_to(colour, small.shape)
     terms = _surface(*small.shape[:2])
     for _ in range(3):
         away = np.linalg.norm(small - fitted, axis=2)
         near = away <= _otsu(away)
-        weights, *_ = np.linalg.lstsq(terms[near.ravel()], small[near], rcond=None)
+        used = terms[near.ravel()]
+        weights = np.linalg.solve(used.T @ used + RIDGE * np.eye(6, dtype=np.float32), used.T @ small[near])
         fitted = (terms @ weights).reshape(small.shape).clip(0, 255)
-    return (_surface(height, width) @ weights).reshape(pixels.shape).clip(0, 255)
+    return fitted
 
 
 def _surface(height: int, width: int) -> np.ndarray:
@@ -88,30 +173,31 @@ def _surface(height: int, width: int) -> np.ndarray:
 
 
 def _otsu(values: np.ndarray) -> float:
-    """The threshold that best parts ``values`` in two (N. Otsu, 1979)."""
+    """The threshold that best parts ``values`` in two (N. Otsu, 1979): the middle of the gap, if no value is near it.
+
+    All levels of a gap part the values alike, and OpenCV gives the lowest.
+    """
     top = float(values.max())
     if top <= 0:
         return 0.0
-    level, _ = cv2.threshold((values * (255 / top)).astype(np.uint8), 0, 255, cv2.THRESH_OTSU)
-    return level * top / 255
+    levels = (values * (255 / top)).astype(np.uint8)
+    level, _ = cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)
+    above = int(levels[levels > level].min(initial=255))
+    return (level + 1 + above) / 2 * top / 255  # the levels are rounded down
 
 
 # --- a photo's paper --------------------------------------------------------------------------------------------------
 
 
-def _uneven(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ink and the mask of its strokes, by the contrast to the paper around each place."""
+def _uneven(pixels: np.ndarray) -> Strokes:
+    """Strokes by the contrast to the paper around each place."""
     contrast = _contrast(pixels)
     away = cv2.GaussianBlur(contrast, (0, 0), max(pixels.shape[:2]) / 500)
     noise = 1.48 * float(np.median(away))  # most of a photo is paper
     top = float(np.quantile(away, 0.998))
     if top < max(MIN_CONTRAST, 5 * noise):
-        return np.zeros_like(away), np.zeros(away.shape, bool)
-    strong = away > max(0.5 * top, _otsu(np.minimum(away, top)))
-    strong = _without_lines(strong)
-    if not strong.any():
-        return np.zeros_like(away), strong
-    return _scaled(contrast, 0.3 * top, float(np.median(contrast[strong]))), strong
+        return Strokes(contrast, 0.0, np.zeros(away.shape, bool))
+    return _without_lines(Strokes(contrast, 0.3 * top, away > max(0.5 * top, _otsu(np.minimum(away, top)))))
 
 
 def _contrast(pixels: np.ndarray) -> np.ndarray:
@@ -130,18 +216,24 @@ def _contrast(pixels: np.ndarray) -> np.ndarray:
     return np.linalg.norm(signed, axis=2) / np.sqrt(3, dtype=np.float32) * (200 / np.maximum(brightness, 40))
 
 
-def _without_lines(mask: np.ndarray) -> np.ndarray:
-    """The mask without straight lines that cross most of the picture: the paper's own."""
-    side = max(mask.shape)
-    lines = cv2.HoughLinesP(
-        mask.astype(np.uint8), 1, np.pi / 360, threshold=side // 4, minLineLength=0.6 * side, maxLineGap=side / 25
-    )
+def _darkest(strokes: Strokes) -> Strokes:
+    """The strokes less what is not half as dark as the darkest: lines in a fainter colour than the pen's."""
+    top = float(np.quantile(strokes.contrast[strokes.mask], 0.98))
+    return strokes._replace(low=max(strokes.low, 0.3 * top), mask=strokes.contrast > 0.5 * top)
+
+
+def _without_lines(strokes: Strokes) -> Strokes:
+    """The strokes less thin straight lines that cross most of the picture: the paper's own."""
+    side, mask = max(strokes.mask.shape), strokes.mask.astype(np.uint8)
+    width = max(3, side // 120)
+    thin = mask - cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((width + 1, width + 1), np.uint8))
+    lines = cv2.HoughLinesP(thin, 1, np.pi / 360, threshold=side // 4, minLineLength=0.6 * side, maxLineGap=side / 25)
     if lines is None:
-        return mask
-    drawn = np.zeros(mask.shape, np.uint8)
+        return strokes
+    drawn = np.zeros(strokes.mask.shape, np.uint8)
     for x0, y0, x1, y1 in lines.reshape(-1, 4):
-        cv2.line(drawn, (int(x0), int(y0)), (int(x1), int(y1)), 1, max(3, side // 120))
-    return mask & ~drawn.astype(bool)
+        cv2.line(drawn, (int(x0), int(y0)), (int(x1), int(y1)), 1, width)
+    return strokes._replace(mask=strokes.mask & ~drawn.astype(bool))
 
 
 def _shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
@@ -149,28 +241,47 @@ def _shrunk(pixels: np.ndarray, side: int) -> np.ndarray:
     height, width = pixels.shape[:2]
     factor = min(1.0, side / max(height, width))
     size = (max(3, round(width * factor)), max(3, round(height * factor)))
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], 3)
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
 # --- which strokes are the digit --------------------------------------------------------------------------------------
 
 
-def _digits(ink: np.ndarray, strong: np.ndarray) -> tuple[np.ndarray, int]:
+def _digits(strokes: Strokes) -> tuple[np.ndarray, int]:
     """The ink without dust and what does not belong to the digit; and how many digits it is: 0, 1, or 2 for more."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(strong.astype(np.uint8), connectivity=8)
-    areas = stats[1:, cv2.CC_STAT_AREA]
-    if not len(areas):
-        return np.zeros_like(ink), 0
-    large = 1 + np.flatnonzero(areas >= SPECK_SHARE * areas.max())
-    if len(large) > PIECES:
-        return np.zeros_like(ink), 0
-    boxes = {int(piece): stats[piece, :4] for piece in large}  # x, y, width, height
-    main = int(large[stats[large, cv2.CC_STAT_AREA].argmax()])
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(strokes.mask.astype(np.uint8), connectivity=8)
+    pieces = _large(labels, stats)
+    if not 0 < len(pieces) <= PIECES:
+        return np.zeros_like(strokes.contrast), 0
+    boxes = {int(piece): stats[piece, :4] for piece in pieces}  # x, y, width, height
+    main = int(pieces[stats[pieces, cv2.CC_STAT_AREA].argmax()])
     kept = _together(boxes, main)
     several = any(_another(boxes[main], boxes[piece]) for piece in boxes if piece != main)
-    mask = np.isin(labels, list(kept))
-    edges = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)  # antialiased ones
-    return np.where(edges, ink, 0).astype(np.float32), 2 if several else 1
+    chosen = np.isin(np.arange(len(stats)), list(kept))[labels].astype(np.uint8)
+    full = float(np.median(strokes.contrast[chosen > 0]))
+    edges = cv2.dilate(chosen, np.ones((3, 3), np.uint8))  # antialiased ones
+    ink = (strokes.contrast - strokes.low) * (255 / (full - strokes.low)) * edges
+    return ink.clip(0, 255), 2 if several else 1
+
+
+def _large(labels: np.ndarray, stats: np.ndarray) -> np.ndarray:
+    """The numbers of the pieces that are neither dust nor a frame around others."""
+    areas = stats[:, cv2.CC_STAT_AREA]
+    pieces = np.arange(1, len(stats))
+    widest = 1 + (stats[1:, cv2.CC_STAT_WIDTH] * stats[1:, cv2.CC_STAT_HEIGHT]).argmax() if len(pieces) else 0
+    if len(pieces) > 1 and _frames(labels, stats, widest):
+        pieces = np.delete(pieces, widest - 1)
+    return pieces[areas[pieces] >= SPECK_SHARE * areas[pieces].max(initial=0)]
+
+
+def _frames(labels: np.ndarray, stats: np.ndarray, piece: int) -> bool:
+    """Whether a piece is a frame: another one of some size lies within it, and it lies along its own box alone."""
+    x, y, width, height, area = stats[piece]
+    margin = round(FRAME_WIDTH * min(width, height))
+    within = labels[y + margin : y + height - margin, x + margin : x + width - margin]
+    held = np.bincount(within.ravel(), minlength=len(stats))
+    others = np.delete(held, [0, piece])
+    return bool(held[piece] <= (1 - FRAME_RIM) * area and others.max(initial=0) >= SPECK_SHARE * area)
 
 
 def _together(boxes: dict[int, np.ndarray], main: int) -> set[int]:

@@ -1,6 +1,7 @@
 """Whole runs: what a person types, on real DVC, Great Expectations, Keras, Evidently and MLflow."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -112,11 +113,23 @@ def test_predict_reads_a_picture_without_tensorflow(trained: Workspace):
     assert "onnxruntime" in modules and "tensorflow" not in modules
 
 
+def test_predict_goes_on_after_what_cannot_be_read(trained: Workspace, type_digits: Callable[..., Any]):
+    draw_a_one(trained.folder / "one.png")
+    (trained.folder / "empty.png").touch()
+    said = type_digits("predict", "absent.png", "empty.png", "one.png", code=1)
+    assert said.stderr == "2 of 3 pictures could not be read\n"
+    told = said.stdout.splitlines()
+    assert told[:2] == [
+        "absent.png: there is no such file",
+        "empty.png: is not a picture: give a whole PNG, JPEG, GIF, WEBP, BMP, TIFF file",
+    ]
+    assert re.fullmatch(r"one.png: \d \(\d+\.\d%\)", told[2])
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (("predict", "absent.png"), "error: absent.png: there is no such file"),
-        (("predict", "empty.png"), "error: empty.png: is not a picture"),
+        (("predict", "one.png", "--out", "answers.xlsx"), "error: answers.xlsx: answers are written as .csv, "),
         (("why", "99"), "error: digits-cnn has no version 99: `digits history` lists what there is"),
         (("champion", "--model", "svhn-cnn"), "error: svhn-cnn has no champion yet"),
         (("rollback",), "error: digits-cnn has had no champion before version 1: there is nothing to undo"),
@@ -127,7 +140,6 @@ def test_predict_reads_a_picture_without_tensorflow(trained: Workspace):
 def test_wrong_use_is_one_line_and_exit_code_2(
     trained: Workspace, type_digits: Callable[..., Any], arguments: tuple[str, ...], line: str
 ):
-    (trained.folder / "empty.png").touch()
     before = everything_in(trained.folder)
     done = type_digits(*arguments, code=2)
     assert line in done.stderr and "Traceback" not in done.stderr

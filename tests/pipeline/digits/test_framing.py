@@ -17,7 +17,7 @@ from workspace import ROOT
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
 from pipeline.data.datasets import catalogue
-from pipeline.digits import framing
+from pipeline.digits import features, framing
 
 SHIPPED = ROOT / "params.yaml"
 UPRIGHT = framing.to_mnist(255 - draw(5)[:, :, 0])
@@ -255,3 +255,12 @@ def test_damaged_exif_data_is_one_line():
     exif = b"Exif\0\0" + bytes.fromhex(f"4d4d002a 00000008 0003 {entries} 00000000")
     with pytest.raises(BadInput, match="cut off or damaged"):
         framing.frame(saved(draw(5), "JPEG", exif=exif), "a picture")
+
+
+@pytest.mark.parametrize("side", [16, 32])
+@pytest.mark.parametrize("digit", [1, 4, 7])
+def test_a_coarse_bitmap_with_bold_strokes_is_as_bold_as_a_pens(digit: int, side: int):
+    bold = draw(digit, (400, 400), at=(100, 80), height=240, width=75)[:, :, 0]
+    bitmap = np.where(cv2.resize(bold, (side, side), interpolation=cv2.INTER_AREA) < 128, 0, 255).astype(np.uint8)
+    width = features.describe(framed(bitmap)[None])["stroke_width"].item()
+    assert 2 < width < 4.6

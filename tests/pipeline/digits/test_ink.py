@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import photos
 import pytest
-from drawing import draw
+from drawing import INK, draw
 from PIL import Image
 
 from pipeline.digits import framing, ink
@@ -65,3 +65,68 @@ def test_a_page_of_text_is_no_digit():
     for line in range(40, 600, 40):
         cv2.putText(page, "four and twenty blackbirds", (20, line), cv2.FONT_HERSHEY_SIMPLEX, 1, (0, 0, 0), 2)
     assert ink.find(page.astype(np.float32))[1] == 0
+
+
+def overlap(found: np.ndarray, drawn: np.ndarray) -> float:
+    """The share of the places that hold ink in either that hold it in both."""
+    seen = found > 128
+    return float((drawn & seen).sum() / (drawn | seen).sum())
+
+
+DIGITS = pytest.mark.parametrize("digit", [1, 4, 5, 7])
+
+
+@DIGITS
+def test_the_middle_of_a_gap_parts_two_levels(digit: int):
+    """Thin, light and without soft edges on dark paper: what the fitted paper is off by is no ink."""
+    page = np.zeros((280, 280), np.uint8)
+    stencil = draw(digit, (280, 280), height=180, width=3)[:, :, 0] < 128
+    page[stencil] = 90
+    page += np.tile(np.array([[40, 41], [41, 40]], np.uint8), (140, 140))
+    found, count = ink.find(cv2.cvtColor(page, cv2.COLOR_GRAY2RGB).astype(np.float32))
+    assert count == 1 and overlap(found, stencil) > 0.9
+
+
+@DIGITS
+@pytest.mark.parametrize("width", [14, 40])
+@pytest.mark.parametrize("colours", [((0, 0, 0), (255, 255, 255)), ((240, 240, 250), (20, 40, 60))])
+def test_a_digit_that_is_cut_out_along_its_ink_is_whole(digit: int, width: int, colours: tuple):
+    pen, paper = colours
+    page = cv2.GaussianBlur(draw(digit, (320, 320), height=200, width=width, ink=pen, paper=paper), (0, 0), 3)
+    drawn = draw(digit, (320, 320), height=200, width=width)[:, :, 0] < 128
+    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    found, count = ink.find(page[box].astype(np.float32))
+    assert count == 1 and overlap(found, drawn[box]) > 0.85
+
+
+@DIGITS
+@pytest.mark.parametrize("inset", [0, 12])
+@pytest.mark.parametrize("width", [1, 8])
+def test_a_frame_is_no_ink(digit: int, inset: int, width: int):
+    page = draw(digit)
+    drawn = page[:, :, 0] < 128
+    cv2.rectangle(page, (inset, inset), (199 - inset, 199 - inset), INK, width)
+    found, count = ink.find(page.astype(np.float32))
+    lost = (200 - found.shape[0]) // 2
+    assert count == 1 and overlap(found, drawn[lost : 200 - lost, lost : 200 - lost]) > 0.9
+
+
+@DIGITS
+@pytest.mark.parametrize("gap", [20, 41])
+@pytest.mark.parametrize("squared", [False, True])
+def test_ruled_lines_on_even_paper_are_no_ink(digit: int, gap: int, squared: bool):
+    page = np.full((200, 200, 3), 255, np.uint8)
+    for place in range(10, 200, gap):
+        cv2.line(page, (0, place), (199, place), (150, 165, 190), 1)
+        if squared:
+            cv2.line(page, (place, 0), (place, 199), (150, 165, 190), 1)
+    drawn = draw(digit)
+    found, count = ink.find(np.minimum(page, drawn).astype(np.float32))
+    assert count == 1 and overlap(found, drawn[:, :, 0] < 128) > 0.9
+
+
+def test_a_stroke_that_runs_off_the_picture_is_no_ruled_line():
+    page = draw(7, height=200, at=(30, 0), width=3)
+    found, count = ink.find(page.astype(np.float32))
+    assert count == 1 and overlap(found, page[:, :, 0] < 128) > 0.9

@@ -1,0 +1,187 @@
+"""Which digit is on each of many pictures? Files, folders and patterns in, an answer a picture out, as they come.
+
+A picture that cannot be read has its reason instead of a digit, and the others go on. Pictures are read in several
+processes, each with the model on one thread.
+"""
+
+import csv
+import glob
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from pipeline.base import files
+from pipeline.base.errors import BadInput
+from pipeline.digits import framing
+from pipeline.learning import inference
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+SUFFIXES = (*framing.PICTURES, ".gif", ".webp", ".bmp", ".tif", ".tiff")  # taken for pictures in a folder
+COLUMNS = ("file", "digit", "confidence", "second", "reason")  # of a file of answers
+ROW_GROUP = 10_000  # rows of a Parquet file that are held until they are written
+PART = 32  # pictures that are read at once: so often there is something to show
+FEW = 2 * PART  # pictures that are read before a second process would have started
+
+
+Add = Callable[[dict[str, Any]], Any]  # takes a row of a file of answers
+Writer = Callable[[Path], AbstractContextManager[Add]]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is read on one picture: either ``reason`` says why nothing is, or the rest is there."""
+
+    file: str
+    digit: int | None = None
+    confidence: float | None = None
+    second: int | None = None
+    """the digit that is next likely"""
+    reason: str | None = None
+    probabilities: tuple[float, ...] = ()
+
+
+def find(paths: Iterable[str]) -> list[str]:
+    """The pictures that these are: a folder is all below it, what names no file and has wildcards is a pattern.
+
+    A path of which nothing is found stays as it is, for its answer to say so.
+    """
+    found: list[str] = []
+    for path in paths:
+        if Path(path).is_dir():
+            inside = sorted(p for p in Path(path).rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+            found += [str(p) for p in inside] or [path]
+        elif glob.has_magic(path) and not Path(path).exists():
+            matching = glob.glob(path, recursive=True)  # noqa: PTH207  # Path.glob takes no absolute pattern
+            found += sorted(p for p in matching if Path(p).is_file()) or [path]
+        else:
+            found.append(path)
+    return found
+
+
+def read(pictures: Sequence[str], onnx: Path) -> Iterator[Answer]:
+    """The answers of the model in file ``onnx``, in the pictures' order, on all cores that this process may use."""
+    parts = [pictures[start : start + PART] for start in range(0, len(pictures), PART)]
+    answers = partial(_answers, str(onnx))
+    processes = min(len(os.sched_getaffinity(0)), len(parts))
+    if processes == 1 or len(pictures) <= FEW:
+        for part in parts:
+            yield from answers(part)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would inherit the threads of this process's libraries
+    pool = ProcessPoolExecutor(processes, context, signal.signal, (signal.SIGINT, signal.SIG_IGN))  # Ctrl-C is for us
+    try:
+        for some in pool.map(answers, parts):
+            yield from some
+    except BrokenProcessPool:
+        raise BadInput(
+            "a process that read pictures was killed, perhaps for want of memory: give fewer at once"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _answers(onnx: str, pictures: Sequence[str]) -> list[Answer]:
+    reasons: dict[str, str] = {}
+    images = []
+    for picture in pictures:
+        try:
+            images.append(framing.frame(Path(picture), picture))
+        except BadInput as error:
+            reasons[picture] = str(error).removeprefix(f"{picture}: ")
+    rows = iter(inference.run(_model(onnx), np.stack(images)) if images else ())
+    return [
+        Answer(_name(picture), reason=reasons[picture]) if picture in reasons else _answer(picture, next(rows))
+        for picture in pictures
+    ]
+
+
+@cache
+def _model(onnx: str) -> "onnxruntime.InferenceSession":
+    cv2.setNumThreads(1)  # the other cores have pictures of their own
+    return inference.open_model(onnx, threads=1)
+
+
+def _answer(picture: str, probabilities: np.ndarray) -> Answer:
+    second, digit = (int(place) for place in probabilities.argsort()[-2:])
+    rounded = tuple(round(float(p), 6) for p in probabilities)
+    return Answer(_name(picture), digit, rounded[digit], second, None, rounded)
+
+
+def _name(picture: str) -> str:
+    """A path that can be printed, whatever bytes its name has."""
+    return os.fsencode(picture).decode(errors="replace")
+
+
+# --- files of answers -------------------------------------------------------------------------------------------------
+
+
+def saved(answers: Iterable[Answer], path: Path) -> Iterator[Answer]:
+    """The answers, which are written to a csv, jsonl or parquet file on their way, a row each.
+
+    The file appears whole at the end. :class:`BadInput` for another kind of file, before any answer is asked for.
+    """
+    write = WRITERS.get(path.suffix.lower())
+    if write is None:
+        raise BadInput(f"{path}: answers are written as {', '.join(WRITERS)}: end the name with one of them")
+    return _saved(answers, path, write)
+
+
+def _saved(answers: Iterable[Answer], path: Path, write: Writer) -> Iterator[Answer]:
+    with files.atomic(path) as part, write(part) as add:
+        for answer in answers:
+            add({name: value for name, value in asdict(answer).items() if name in COLUMNS})
+            yield answer
+
+
+@contextmanager
+def _csv(path: Path) -> Iterator[Add]:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        yield writer.writerow
+
+
+@contextmanager
+def _jsonl(path: Path) -> Iterator[Add]:
+    with path.open("w", encoding="utf-8") as file:
+        yield lambda row: file.write(json.dumps(row) + "\n")
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Add]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    kinds = (pa.string(), pa.int8(), pa.float32(), pa.int8(), pa.string())
+    schema = pa.schema(list(zip(COLUMNS, kinds, strict=True)))
+    rows: list[dict[str, Any]] = []
+    with parquet.ParquetWriter(path, schema) as writer:
+
+        def flush() -> None:
+            writer.write_table(pa.Table.from_pylist(rows, schema))
+            rows.clear()
+
+        def add(row: dict[str, Any]) -> None:
+            rows.append(row)
+            if len(rows) == ROW_GROUP:
+                flush()
+
+        yield add
+        flush()
+
+
+WRITERS: dict[str, Writer] = {".csv": _csv, ".jsonl": _jsonl, ".parquet": _parquet}
