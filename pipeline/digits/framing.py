@@ -9,7 +9,7 @@ import math
 import re
 import warnings
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import cv2
 import numpy as np
@@ -29,6 +29,7 @@ MAX_PIXELS = 50_000_000  # judged by the header, before a pixel is decoded
 MAX_SCANS = 40  # of a JPEG, each of which goes over all its pixels: encoders make ten or so
 JPEG_EASE = 4  # pixels of a JPEG's scan are as much work as one of another format
 LEAST_SIDE = 3  # pixels
+ROWS = 256  # worked on at once where a picture is large
 WORKING_SIDE = 640  # pixels: finer detail than this is lost at 28×28 anyway
 THIN = 1.6  # pixels at 20×20: a thinner stroke would fade away, MNIST's are 2.4 wide on average
 PEN = 2.2  # pixels, what a thin stroke is widened to
@@ -158,7 +159,7 @@ def _judge(image: Image.Image, name: str, max_pixels: int, max_work: float) -> N
     if min(image.size) < LEAST_SIDE:
         raise BadInput(f"{name}: {image.width}×{image.height} pixels are too few to read a digit")
     if isinstance(image, JpegImageFile):
-        scans = _scans(image.fp)
+        scans = _scans(cast(BinaryIO, image.fp))
         if scans > MAX_SCANS:
             raise BadInput(f"{name}: is a JPEG of more than {MAX_SCANS} scans: save it as an ordinary one")
         image.draft(image.mode, (2 * WORKING_SIDE, 2 * WORKING_SIDE))
@@ -195,12 +196,28 @@ def _colours(image: Image.Image) -> np.ndarray:
         image = image.convert(mode)
     if times > 1:
         image = image.reduce(times)
-    values = np.asarray(image.convert(mode), dtype=np.float32)
-    if not transparent:
-        return values
-    colours, alpha = values[:, :, :3], values[:, :, 3:] / 255
-    drawn = float((colours.mean(axis=2, keepdims=True) * alpha).sum() / max(float(alpha.sum()), 1e-6))
-    return colours * alpha + (255.0 if drawn < 128 else 0.0) * (1 - alpha)
+    if image.mode != mode:
+        image = image.convert(mode)
+    return _on_paper(np.asarray(image)) if transparent else np.asarray(image, dtype=np.float32)
+
+
+def _on_paper(values: np.ndarray) -> np.ndarray:
+    """uint8 (height, width, 4) → float32 (height, width, 3): paper is white under dark ink, black under light ink.
+
+    Some rows at a time: as floats, all of them with what lies between would take the memory of a far larger picture.
+    """
+    parts = [slice(top, top + ROWS) for top in range(0, len(values), ROWS)]
+    ink_sum = alpha_sum = 0.0
+    for part in parts:
+        alpha = values[part, :, 3] / np.float32(255)
+        ink_sum += float((values[part, :, :3].mean(axis=2, dtype=np.float32) * alpha).sum())
+        alpha_sum += float(alpha.sum())
+    paper = 255.0 if ink_sum / max(alpha_sum, 1e-6) < 128 else 0.0
+    colours = np.empty((*values.shape[:2], 3), np.float32)
+    for part in parts:
+        alpha = values[part, :, 3:] / np.float32(255)
+        colours[part] = values[part, :, :3] * alpha + paper * (1 - alpha)
+    return colours
 
 
 def _grey(values: np.ndarray, white: float) -> np.ndarray:
