@@ -109,13 +109,12 @@ class Connection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         log.info("%s turned away: %s %s", self.address, status, words)
         telemetry.REQUESTS.labels("other", "", str(status)).inc()
-        under_way = self.cycle is not None and not self.cycle.response_complete
-        if under_way:
+        if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        if under_way and self.cycle.response_started:
-            self.transport.abort()
-            return
+            if self.cycle.response_started or self.pipeline:
+                self.transport.abort()
+                return
         answer = problems.answer(status, words, uuid4().hex, {"connection": "close"})
         head = [*answer.raw_headers, *protection.HEADERS]
         lines = b"".join(name + b": " + value + b"\r\n" for name, value in head)

@@ -5,6 +5,7 @@ who send small ones. The pictures of a request are handed in one after the other
 """
 
 import asyncio
+import math
 import os
 import secrets
 import signal
@@ -66,9 +67,10 @@ class Reader:
                 await self.incoming.readexactly(len(self.token) - len(head))
                 await self._greeted()
                 return ENDED, b""
-            number, found, length = reading.ANSWERED.unpack(head)
+            number, ends, found, length = reading.ANSWERED.unpack(head)
             said = await self.incoming.readexactly(length)
             if number == self.number:  # else it was asked of one that ended before it began
+                self.process = None if ends else self.process
                 return found, said
 
     async def _greeted(self) -> None:
@@ -102,8 +104,10 @@ class Readers:
         self.settings = settings
         self.waiting = 0
         pixels, memory = int(settings.max_megapixels * 1e6), int(settings.max_picture_mb * 1e6)
-        quick = Limits(pixels, LITTLE, settings.max_picture_seconds / 5, memory // 2)
-        slow = Limits(pixels, float("inf"), settings.max_picture_seconds, memory)
+        sent = 2 * int(settings.max_body_mb * 1e6)  # what was sent is there as well, and looked through
+        images = settings.max_images
+        quick = Limits(images, pixels, LITTLE, settings.max_picture_seconds / 5, sent + memory // 2)
+        slow = Limits(images, pixels, math.inf, settings.max_picture_seconds, sent + memory)
         token = secrets.token_bytes(16)
         self.nursery, ends = reading.fork([*[quick] * QUICK, slow], token)
         readers = [Reader(end, token) for end in ends]

@@ -27,16 +27,20 @@ from serving.problems import Problem
 
 ASKED = struct.Struct("!IcHI")  # a number, what comes, and the lengths of its name and of its content, which follow
 PICTURE, JSON = b"P", b"J"
-ANSWERED = struct.Struct("!IcI")  # that number, what was found, and the length of what is said of it, which follows
+ANSWERED = struct.Struct("!I?cI")  # that number, whether the reader then ends, what was found, and the length of more
 IMAGES, NO_DIGIT, REFUSED, TOO_MUCH = b"I", b"N", b"R", b"T"
 STATUS = struct.Struct("!H")  # of what was REFUSED, before the words
 PROCESS = struct.Struct("!I")  # its id, with which a new reader begins
 PAUSE = 0.02  # seconds from the end of a reader to the next one
+WALL = 4  # times its seconds of the processor is how long a reader may take, should it wait for something
+KEPT = 16_000_000  # bytes more than at first, with which a reader ends: what freed memory lies between is never large
 
 
 class Limits(NamedTuple):
     """What a reader may spend on one piece."""
 
+    images: int
+    """of a body of JSON"""
     pixels: int
     work: float
     """in pixels of a PNG; what takes more is answered by TOO_MUCH"""
@@ -89,27 +93,33 @@ def _start(ends: list[socket.socket], index: int, limits: Limits, token: bytes) 
         for other, end in enumerate(ends):
             if other != index:
                 end.close()
-        _confine(limits)
+        first = _confine(limits)
         with ends[index].makefile("rwb") as stream:
-            _work(stream, limits, token)
-        code = 0
+            code = int(_work(stream, limits, token, first + KEPT))
     except (BrokenPipeError, ConnectionResetError):
         code = 0  # the service has gone
     finally:
         os._exit(code)
 
 
-def _confine(limits: Limits) -> None:
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process, wherever it is
+def _confine(limits: Limits) -> int:
+    """Bytes of data that the reader begins with."""
+    for kind in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(kind, signal.SIG_DFL)  # ends the process, wherever it is
     cv2.setNumThreads(1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])  # of its data, before it has read
-    most = pages * resource.getpagesize() + limits.memory
-    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    first = _data()
+    resource.setrlimit(resource.RLIMIT_DATA, (first + limits.memory,) * 2)
+    return first
 
 
-def _work(stream: io.BufferedRWPair, limits: Limits, token: bytes) -> None:
-    """Answer until the other end is closed."""
+def _data() -> int:
+    """Bytes of data that this process has, used or not."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * resource.getpagesize()
+
+
+def _work(stream: io.BufferedRWPair, limits: Limits, token: bytes, most_data: int) -> bool:
+    """Answer until the other end is closed, or there is so much data that another reader should go on: True."""
     stream.write(token + PROCESS.pack(os.getpid()))
     stream.flush()
     while _find(token, stream):
@@ -117,10 +127,17 @@ def _work(stream: io.BufferedRWPair, limits: Limits, token: bytes) -> None:
         name = stream.read(name_length).decode()
         content = stream.read(length)
         signal.setitimer(signal.ITIMER_PROF, limits.seconds)
+        signal.setitimer(signal.ITIMER_REAL, limits.seconds * WALL)
         found, said = _answer(kind, name, content, limits)
         signal.setitimer(signal.ITIMER_PROF, 0)
-        stream.write(ANSWERED.pack(number, found, len(said)) + said)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        del content
+        ends = _data() > most_data
+        stream.write(ANSWERED.pack(number, ends, found, len(said)) + said)
         stream.flush()
+        if ends:
+            return True
+    return False
 
 
 def _find(token: bytes, stream: io.BufferedRWPair) -> bool:
@@ -136,7 +153,7 @@ def _find(token: bytes, stream: io.BufferedRWPair) -> bool:
 def _answer(kind: bytes, name: str, content: bytes, limits: Limits) -> tuple[bytes, bytes]:
     try:
         if kind == JSON:
-            return IMAGES, requests.from_json_text(content).tobytes()
+            return IMAGES, requests.from_json_text(content, limits.images).tobytes()
         drawn = framing.read_image(io.BytesIO(content), name, limits.pixels, limits.work)
         return IMAGES, framing.to_mnist(drawn).tobytes()
     except framing.NoSingleDigit as error:

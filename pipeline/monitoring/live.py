@@ -1,11 +1,11 @@
 """What was the champion asked, and what did it answer? An append-only store of the images seen in use, in SQLite.
 
 A row an image: its features, the answer and confidence, who gave it, what the challenger would have said, and, where
-that is allowed, the image. Corrections by people stand in a table of their own and become a labelled batch. The file has
-a limit of which corrections may take half, so that neither table is emptied for the other's sake: the oldest rows of
-what was seen go, and corrections that went into a batch; those that wait for one are kept, and further ones refused.
-SQLite rather than Parquet because rows come a few at a time, are
-looked up by their id and are read by another process at the same moment; see benchmarks/serving.py for what it costs.
+that is allowed, the image. Corrections by people stand in a table of their own and become a labelled batch. The file
+has a limit of which corrections may take half, so that neither table is emptied for the other's sake: the oldest rows
+of what was seen go, and corrections that went into a batch; those that wait for one stay, and more are refused. SQLite
+rather than Parquet because rows come a few at a time, are looked up by their id and are read by another process at the
+same moment; see benchmarks/serving.py for what it costs.
 """
 
 from __future__ import annotations
