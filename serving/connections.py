@@ -109,7 +109,7 @@ class Connection(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         log.info("%s turned away: %s %s", self.address, status, words)
         telemetry.REQUESTS.labels("other", "", str(status)).inc()
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self.cycle is not None and (self.cycle.more_body or not self.cycle.response_complete):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
             if self.cycle.response_started or self.pipeline:

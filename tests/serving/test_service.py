@@ -171,15 +171,13 @@ def test_strange_pictures_are_no_defect_and_take_no_memory(service: Service):
     assert service.peak_mb() < before + 250
 
 
-def exchange(service: Service, request: bytes) -> bytes:
-    """The beginning of the answer to these very bytes: a client of HTTP would tidy them up."""
-    with socket.create_connection(("127.0.0.1", int(service.url.rsplit(":", 1)[1])), timeout=WAIT) as connection:
-        connection.sendall(request)
-        return connection.recv(4096)
-
-
 def test_a_path_cannot_write_lines_into_the_log(service: Service):
-    assert b" 404 " in exchange(service, b"GET /x%0AERROR%20forged HTTP/1.1\r\nHost: localhost\r\n\r\n").splitlines()[0]
+    assert (
+        b" 404 "
+        in service.exchange(
+            b"GET /x%0AERROR%20forged HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        ).splitlines()[0]
+    )
     until(lambda: "GET /x%0AERROR%20forged 404" in service.log, "a line")
 
 
@@ -196,7 +194,12 @@ def test_every_answer_and_log_line_has_the_request_s_id(service: Service):
 def test_what_is_not_there_is_a_problem_too(service: Service):
     assert problem(service.client.get("/nothing"), 404) == "Not Found"
     for path in (b"/page/../service.py", b"/page/%2e%2e/service.py", b"/reports/..%2fparams.yaml"):
-        assert b" 404 " in exchange(service, b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n").splitlines()[0]
+        assert (
+            b" 404 "
+            in service.exchange(
+                b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            ).splitlines()[0]
+        )
     answer = service.client.put("/predict")
     problem(answer, 405)
     assert answer.headers["allow"] == "POST"
