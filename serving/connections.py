@@ -64,7 +64,7 @@ class Connection(HttpToolsProtocol):
         settings = all_of_them.settings
         self.all = all_of_them
         self.most_head = int(settings.max_header_kb * 1e3)
-        self.most_body = int(settings.max_body_mb * 1e6) + self.most_head  # with what frames and trails it
+        self.most_body = int(2e6 * settings.max_body_mb)  # with what frames and trails it
         self.waits_since = time.monotonic()  # that the client goes on; infinity while it is not its turn
         self.in_head = True
         self.taken = 0  # bytes of this head, or of this body as it is sent, in reads that held nothing else
@@ -115,7 +115,8 @@ class Connection(HttpToolsProtocol):
             if self.cycle.response_started or self.pipeline:
                 self.transport.abort()
                 return
-        answer = problems.answer(status, words, uuid4().hex, {"connection": "close"})
+        request_id = uuid4().hex
+        answer = problems.answer(status, words, request_id, {"connection": "close", "x-request-id": request_id})
         head = [*answer.raw_headers, *protection.HEADERS]
         lines = b"".join(name + b": " + value + b"\r\n" for name, value in head)
         self.transport.write(STATUS_LINE[status] + lines + b"\r\n" + bytes(answer.body))

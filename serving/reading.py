@@ -64,6 +64,7 @@ def fork(readers: Sequence[Limits], token: bytes) -> tuple[int, list[socket.sock
         for ours, _ in pairs:
             ours.close()
         _nurse([theirs for _, theirs in pairs], readers, token)
+    os.setpgid(nursery, nursery)  # Ctrl-C is the service's business; and a group can be ended whole
     for _, theirs in pairs:
         theirs.close()
     return nursery, [ours for ours, _ in pairs]
@@ -72,7 +73,7 @@ def fork(readers: Sequence[Limits], token: bytes) -> tuple[int, list[socket.sock
 def _nurse(ends: list[socket.socket], readers: Sequence[Limits], token: bytes) -> NoReturn:
     """Have a reader at each socket until the other ends are closed."""
     try:
-        os.setpgid(0, 0)  # Ctrl-C is the service's business
+        os.setpgid(0, 0)  # too: whichever of the two comes first
         alive = {_start(ends, index, limits, token): index for index, limits in enumerate(readers)}
         while alive:
             process, status = os.wait()

@@ -23,7 +23,6 @@ LARGE_JSON = 64_000  # bytes: a larger body is parsed elsewhere, as other reques
 CHARSETS = ("utf-8", "utf8", "us-ascii", "iso-8859-1")  # of a form's names: others make of them what is no text
 MOST_NAMED = 200  # characters of a picture's file name
 PICTURES = ("image/*", "application/octet-stream")
-_WANTED = 'the body should be {"images": [...]} and nothing else'
 _GIVE = f"give uint8 grey levels 0 (paper) to 255 (ink), shape ({SIDE}, {SIDE}) or (N, {SIDE}, {SIDE})"
 
 
@@ -100,16 +99,17 @@ def as_items(images: np.ndarray) -> list[Item]:
 
 def from_json_text(body: bytes, max_images: int) -> np.ndarray:
     """``{"images": [...]}`` → uint8 (N, 28, 28)."""
-    if body.count(b",") > max_images * SIDE * SIDE or body.count(b"[") > max_images * (SIDE + 1) + 1:
-        raise Problem(413, f"the body holds more numbers or lists than {max_images} images: send fewer at once")
-    if body.count(b'"') > 2:  # as objects, a few bytes are a hundred
-        raise Problem(422, _WANTED)
+    most = max_images * SIDE * SIDE
+    if body.count(b",") > most or body.count(b'"') > most:
+        raise Problem(413, f"the body holds more than {max_images} images: send fewer at once")
+    if body.count(b"[") + body.count(b"{") > most / SIDE + max_images + 2:  # two bytes are a hundred, as an object
+        raise Problem(400, f"the body is not JSON of at most {max_images} images: it holds more lists")
     try:
         content: Any = from_json(body)
     except ValueError as error:
         raise Problem(400, f"the body is not JSON: {_line(error)}") from None
     if not isinstance(content, dict) or set(content) != {"images"}:
-        raise Problem(422, _WANTED)
+        raise Problem(422, 'the body should be {"images": [...]} and nothing else')
     return _grid(content["images"])
 
 

@@ -56,10 +56,10 @@ def test_any_bytes_are_a_problem(body: bytes):
 
 
 @pytest.mark.parametrize(
-    ("part", "status"), [("[],", 413), ("1,", 413), ('"a",', 413), ('"a",' * 2, 422), ("{},", 413)]
+    ("part", "status"), [("[],", 413), ("1,", 413), ('"a",', 413), ("{},", 413), ("[" * 150 + "]" * 150 + ",", 400)]
 )
-def test_json_that_would_take_much_more_memory_than_bytes_is_refused_before_it_is_parsed(part: str, status: int):
-    body = '{"images": [' + part * (1 if status == 422 else 1_000_000) + "1]}"
+def test_json_that_would_take_far_more_memory_than_bytes_is_refused_before_it_is_parsed(part: str, status: int):
+    body = '{"images": [' + part * (3_000_000 // len(part)) + "1]}"
     with pytest.raises(Problem) as raised:
-        requests.from_json_text(body.encode(), 1000)
+        requests.from_json_text(body.encode(), 900)
     assert raised.value.status_code == status
