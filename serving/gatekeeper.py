@@ -1,7 +1,8 @@
 """What may reach the service, and what is told of every request: an ASGI layer around the application.
 
-It gives each request an id, checks key, origin, rate and the body's size and pace before the application sees them,
-times and logs the answer, and turns an unforeseen error into a problem without a traceback.
+It gives each request an id, checks name, origin, key, rate and the body's size and pace before the application sees
+them, times and logs the answer, tells browsers what not to do with it, and turns an unforeseen error into a problem
+without a traceback.
 """
 
 import asyncio
@@ -11,10 +12,10 @@ import math
 import re
 import time
 from base64 import b64decode
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 from uuid import uuid4
 
-from limits import parse
+from limits import RateLimitItem, parse
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import FixedWindowRateLimiter
 from starlette.datastructures import Headers
@@ -22,11 +23,19 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.base.params import Serving
-from serving import problems, telemetry
+from serving import problems, protection, telemetry
+from serving.clients import client_of
+from serving.origins import Origins
 from serving.problems import Problem
 
 CLOSE = {"connection": "close"}  # the rest of the request is not read
 OPEN = ("/health", "/ready")  # without a key: for whoever watches over the process
+PICTURES = "/predict"  # where bodies may be large
+CORRECTIONS = "/corrections"
+SMALL_BODY = 64_000  # bytes: elsewhere no more is taken; here it is, however many others are being sent
+BODIES = 4  # times the largest body is what may be on its way from all clients together
+MOST_HEADERS = 100
+MOST_LOGGED = 200  # characters of a path
 ABANDONED = 499  # how a request is counted whose client went away; nobody sees it as a status
 REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 
@@ -34,10 +43,12 @@ log = logging.getLogger("digits.serving.access")
 
 
 class Gatekeeper:
-    def __init__(self, app: ASGIApp, settings: Serving, key: str | None) -> None:
-        self.app, self.settings, self.key = app, settings, key
-        self.rate = parse(settings.rate)
+    def __init__(self, app: ASGIApp, settings: Serving, key: str | None, origins: Origins) -> None:
+        self.app, self.settings, self.key, self.origins = app, settings, key, origins
+        self.rate, self.corrections = parse(settings.rate), parse(settings.corrections)
         self.limiter = FixedWindowRateLimiter(MemoryStorage())
+        self.most_bytes = int(settings.max_body_mb * 1e6)
+        self.bytes_held = 0  # of the bodies of all requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -55,12 +66,15 @@ class Gatekeeper:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                own = [*message["headers"], (b"x-request-id", request_id.encode())]
+                names = {name for name, _ in own}
+                message["headers"] = own + [header for header in protection.HEADERS if header[0] not in names]
             await send(message)
 
+        body = Body(self, scope["path"], receive)
         try:
-            await self._admit(scope, headers, secret)
-            await self.app(scope, self._bounded(receive), send_with_id)
+            await self._admit(scope, headers, secret, body)
+            await self.app(scope, body.receive, send_with_id)
         except Problem as problem:
             await self._refuse(problem, status, scope, receive, send_with_id)
         except ClientDisconnect:
@@ -70,6 +84,7 @@ class Gatekeeper:
             defect = Problem(500, f"a defect, written down in the service's log under request {request_id}")
             await self._refuse(defect, status, scope, receive, send_with_id)
         finally:
+            self.bytes_held -= body.received
             self._tell(scope, request_id, status, time.perf_counter() - started)
 
     async def _refuse(self, problem: Problem, begun: int, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,49 +94,29 @@ class Gatekeeper:
             )
             await response(scope, receive, send)
 
-    async def _admit(self, scope: Scope, headers: Headers, secret: str) -> None:
-        """:class:`Problem` 401, 403, 413 or 429."""
-        client = scope["client"][0] if scope["client"] else ""
-        if not await self.limiter.hit(self.rate, client):
-            ends = (await self.limiter.get_window_stats(self.rate, client)).reset_time
-            wait = {"retry-after": str(max(1, math.ceil(ends - time.time())))}
-            raise Problem(429, f"more than {self.settings.rate} from {client}: wait a moment", **wait)
+    async def _admit(self, scope: Scope, headers: Headers, secret: str, body: "Body") -> None:
+        """:class:`Problem` 400, 401, 403, 413, 421, 429 or 431."""
+        client = client_of(scope["client"][0] if scope["client"] else "")
+        await self._count(self.rate, client, "requests")
+        size = sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+        if len(scope["headers"]) > MOST_HEADERS or size > self.settings.max_header_kb * 1e3:
+            raise Problem(431, f"more than {MOST_HEADERS} headers, or {self.settings.max_header_kb:g} kB: send fewer")
+        self.origins.check(scope, headers)
         if self.key and scope["path"] not in OPEN and not hmac.compare_digest(secret.encode(), self.key.encode()):
             wanted = 'Basic realm="digits: any name, and the API key as password", charset="UTF-8"'
             raise Problem(401, "give the API key as X-API-Key or as a bearer token", **{"www-authenticate": wanted})
-        origin = headers.get("origin")
-        if origin and scope["method"] not in ("GET", "HEAD") and _host(origin) != headers.get("host"):
-            raise Problem(403, f"a page of {origin} may not send requests here: call from this service's own page")
+        if scope["path"] == CORRECTIONS:
+            await self._count(self.corrections, client, "corrections")
         length = headers.get("content-length", "")
-        if length.isdecimal() and int(length) > self.settings.max_body_mb * 1e6:
-            raise self._too_large()
+        if length.isdecimal() and int(length[:20]) > body.most:
+            raise body.too_large()
 
-    def _too_large(self) -> Problem:
-        limit = f"{self.settings.max_body_mb:g} MB"
-        return Problem(413, f"the request's body is larger than {limit}: send less at once", **CLOSE)
-
-    def _bounded(self, receive: Receive) -> Receive:
-        """``receive``, until the body is larger than allowed (:class:`Problem` 413) or comes too slowly (408)."""
-        received, ends = 0, time.monotonic() + self.settings.max_seconds
-        complete = False
-
-        async def bounded() -> Message:
-            nonlocal received, complete
-            if complete:
-                return await receive()
-            try:
-                async with asyncio.timeout(max(ends - time.monotonic(), 0)):
-                    message = await receive()
-            except TimeoutError:
-                seconds = f"{self.settings.max_seconds:g} s"
-                raise Problem(408, f"the request was not complete after {seconds}: send it faster", **CLOSE) from None
-            received += len(message.get("body", b""))
-            complete = message["type"] != "http.request" or not message.get("more_body", False)
-            if received > self.settings.max_body_mb * 1e6:
-                raise self._too_large()
-            return message
-
-        return bounded
+    async def _count(self, limit: RateLimitItem, client: str, what: str) -> None:
+        if not await self.limiter.hit(limit, what, client):
+            ends = (await self.limiter.get_window_stats(limit, what, client)).reset_time
+            wait = {"retry-after": str(max(1, math.ceil(ends - time.time())))}
+            per = limit.GRANULARITY.name
+            raise Problem(429, f"more than {limit.amount} {what} per {per} from {client}: wait a moment", **wait)
 
     def _tell(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         """The log's line and the metrics of a request."""
@@ -130,13 +125,49 @@ class Gatekeeper:
         telemetry.SECONDS.labels(route).observe(seconds)
         facts = {
             "request_id": request_id,
-            "client": scope["client"][0] if scope["client"] else "",
+            "client": client_of(scope["client"][0] if scope["client"] else ""),
             "method": scope["method"],
-            "path": quote(scope["path"]),  # a line break in it would begin a line of the log
+            "path": quote(scope["path"][:MOST_LOGGED]),  # a line break in it would begin a line of the log
             "status": status or ABANDONED,
             "ms": round(1000 * seconds, 1),
         }
         log.info("%(request_id)s %(client)s %(method)s %(path)s %(status)s %(ms)s ms", facts, extra={"facts": facts})
+
+
+class Body:
+    """A request's, as it comes in; what is held of it is counted against what all may hold."""
+
+    def __init__(self, gatekeeper: Gatekeeper, path: str, receive: Receive) -> None:
+        self.gatekeeper, self._receive = gatekeeper, receive
+        self.most = gatekeeper.most_bytes if path == PICTURES else SMALL_BODY
+        self.received = 0
+        self.complete = False
+        self.ends = time.monotonic() + gatekeeper.settings.max_seconds
+
+    async def receive(self) -> Message:
+        """What comes next; :class:`Problem` 413 where it is larger than allowed, 408 where it comes too slowly, 503
+        where those of others take up all the room."""
+        if self.complete:
+            return await self._receive()
+        try:
+            async with asyncio.timeout(max(self.ends - time.monotonic(), 0)):
+                message = await self._receive()
+        except TimeoutError:
+            seconds = f"{self.gatekeeper.settings.max_seconds:g} s"
+            raise Problem(408, f"the request was not complete after {seconds}: send it faster", **CLOSE) from None
+        size = len(message.get("body", b""))
+        self.received += size
+        self.gatekeeper.bytes_held += size
+        self.complete = message["type"] != "http.request" or not message.get("more_body", False)
+        if self.received > self.most:
+            raise self.too_large()
+        if self.received > SMALL_BODY and self.gatekeeper.bytes_held > BODIES * self.gatekeeper.most_bytes:
+            raise Problem(503, "too many large requests are on their way: try again", **{"retry-after": "1"}, **CLOSE)
+        return message
+
+    def too_large(self) -> Problem:
+        limit = f"{self.most / 1e6:g} MB"
+        return Problem(413, f"the request's body is larger than {limit}: send less at once", **CLOSE)
 
 
 def _credentials(headers: Headers) -> tuple[str, str]:
@@ -149,10 +180,3 @@ def _credentials(headers: Headers) -> tuple[str, str]:
         except ValueError:
             word = ""
     return person, headers.get("x-api-key") or word
-
-
-def _host(origin: str) -> str | None:
-    try:
-        return urlsplit(origin).netloc
-    except ValueError:
-        return None

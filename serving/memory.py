@@ -33,6 +33,7 @@ class Memory:
 
     def __init__(self, settings: Serving, predictor: Predictor) -> None:
         self.settings, self.predictor = settings, predictor
+        self.max_bytes = int(settings.memory_mb * 1e6)
         self.written = self.dropped = 0
         self.waiting: deque[Seen] = deque()
         self.images_waiting = 0
@@ -66,13 +67,14 @@ class Memory:
 
     def correct(self, identity: str, label: int, by: str) -> None:
         """Keep a person's word on an image; :class:`BadInput` if that image is not known (any more),
-        :class:`pipeline.monitoring.live.InBatch` if it went into a batch with another label."""
+        :class:`pipeline.monitoring.live.InBatch` if it went into a batch with another label,
+        :class:`pipeline.monitoring.live.Full` if there is no room."""
         seen = self._find(identity)
         with live.store() as connection:
             seen = seen or live.find(connection, identity)
             if seen is None:
                 raise BadInput(f"no answer {identity} is remembered: predict the image again, then correct it")
-            live.correct(connection, seen, label, by)
+            live.correct(connection, seen, label, by, self.max_bytes)
 
     def _find(self, identity: str) -> Seen | None:
         with self._lock:
@@ -126,7 +128,7 @@ class Memory:
         described = features.measure(np.concatenate([part.images for part in parts]))
         with live.store() as connection:
             live.write(connection, parts, described, self.settings.keep_images)
-            live.spare(connection, int(self.settings.memory_mb * 1e6))
+            live.spare(connection, self.max_bytes)
 
     def _complain(self, text: str, error: Exception) -> None:
         if time.monotonic() - self._logged > LOG_SECONDS:

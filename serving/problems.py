@@ -31,7 +31,7 @@ def answer(status: int, detail: str, request_id: str, headers: dict[str, str] | 
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": detail,
+        "detail": detail.encode(errors="replace").decode(),  # half a character of what was sent may be in it
         "request_id": request_id,
     }
     return JSONResponse(content, status, headers, TYPE)

@@ -1,29 +1,27 @@
 """How does a request's body become images? Pictures (framed), JSON or npy (28×28 as they are)."""
 
-import asyncio
 import io
 import math
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable
 from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 from pydantic_core import from_json
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from pipeline.base.errors import BadInput
 from pipeline.base.params import Serving
 from pipeline.digits import framing, ink
 from pipeline.digits.image import SIDE
 from serving.problems import Problem
 
 JSON, NPY, FORM = "application/json", "application/x-npy", "multipart/form-data"
-READERS = 2  # threads that decode and frame pictures
-MOST_WAITING = 64  # requests with pictures at once; more are refused rather than kept
+LARGE_JSON = 64_000  # bytes: a larger body is parsed elsewhere, as other requests would have to wait meanwhile
+CHARSETS = ("utf-8", "utf8", "us-ascii", "iso-8859-1")  # of a form's names: others make of them what is no text
+MOST_NAMED = 200  # characters of a picture's file name
 PICTURES = ("image/*", "application/octet-stream")
 _GIVE = f"give uint8 grey levels 0 (paper) to 255 (ink), shape ({SIDE}, {SIDE}) or (N, {SIDE}, {SIDE})"
 
@@ -43,14 +41,20 @@ class Item(NamedTuple):
     reason: str | None = None
 
 
-async def read(request: Request, settings: Serving) -> np.ndarray | list[Picture]:
-    """The images of a request, uint8 (N, 28, 28), or the pictures; :class:`Problem` 400, 413, 415 or 422."""
+async def read(
+    request: Request, settings: Serving, parse_large: Callable[[bytes], Awaitable[np.ndarray]]
+) -> np.ndarray | list[Picture]:
+    """The images of a request, uint8 (N, 28, 28), or the pictures; :class:`Problem` 400, 413, 415, 422 or 503."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    coding = request.headers.get("content-encoding", "identity").lower()
+    if coding != "identity":
+        raise Problem(415, f"content encoding {coding[:80]!r} is not read: send the content as it is")
     found: np.ndarray | list[Picture]
     if kind == FORM:
         found = await _form(request, settings)
     elif kind == JSON:
-        found = from_json_text(await request.body())
+        body = await request.body()
+        found = await parse_large(body) if len(body) > LARGE_JSON else from_json_text(body, settings.max_images)
     elif kind == NPY:
         found = from_npy(await request.body())
     elif kind.startswith("image/") or kind == PICTURES[1]:
@@ -66,67 +70,22 @@ async def read(request: Request, settings: Serving) -> np.ndarray | list[Picture
 
 
 async def _form(request: Request, settings: Serving) -> list[Picture]:
+    _, options = parse_options_header(request.headers["content-type"])
+    charset = options.get(b"charset", b"utf-8").decode("latin-1")
+    if charset.lower() not in CHARSETS:
+        raise Problem(415, f"the form's charset {charset[:80]!r} is not read: send UTF-8")
     try:
         async with request.form(max_files=settings.max_images, max_fields=10) as form:
             uploads = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
-            return [Picture(upload.filename or "a picture", await upload.read()) for upload in uploads]
+            return [Picture(_named(upload.filename), await upload.read()) for upload in uploads]
     except Problem:
         raise
     except HTTPException as error:
         raise Problem(413 if "Too many" in error.detail else 400, f"the form: {error.detail}") from None
-    except ValueError as error:  # of a charset that Python does not know, or of a name that is not in it
-        raise Problem(400, f"the form cannot be read: {_line(error)}") from None
 
 
-class Readers:
-    """A few threads that decode and frame pictures, for so many requests at once and so long for each."""
-
-    def __init__(self, settings: Serving) -> None:
-        self.settings = settings
-        self.waiting = 0
-        self._stopping = threading.Event()
-        self._threads = ThreadPoolExecutor(READERS, "reader")
-
-    async def frame(self, pictures: list[Picture]) -> list[Item]:
-        """Each picture in MNIST's framing, or why it holds no single digit.
-
-        :class:`Problem` 422 if one is no picture, 413 if together they take too long, 503 if too many requests wait.
-        """
-        if self.waiting >= MOST_WAITING:
-            raise Problem(503, "too many pictures wait already: try again in a moment", **{"retry-after": "1"})
-        self.waiting += 1
-        try:
-            ends = time.monotonic() + self.settings.max_seconds
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._framed, pictures, ends)
-        finally:
-            self.waiting -= 1
-
-    def stop(self) -> None:
-        self._stopping.set()
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    def _framed(self, pictures: list[Picture], ends: float) -> list[Item]:
-        items: list[Item] = []
-        for picture in pictures:
-            if self._stopping.is_set():
-                raise Problem(503, "the service is about to stop")
-            if time.monotonic() > ends:
-                seconds = f"{self.settings.max_seconds:g} s"
-                raise Problem(
-                    413, f"{len(items)} of {len(pictures)} pictures were read in {seconds}: send fewer at once"
-                )
-            items.append(self._one(picture))
-        return items
-
-    def _one(self, picture: Picture) -> Item:
-        most = int(self.settings.max_megapixels * 1e6)
-        try:
-            drawn = framing.read_image(io.BytesIO(picture.content), picture.name, most)
-            return Item(picture.name, framing.to_mnist(drawn))
-        except framing.NoSingleDigit as error:
-            return Item(picture.name, None, str(error))
-        except BadInput as error:
-            raise Problem(422, str(error)) from None
+def _named(file_name: str | None) -> str:
+    return (file_name or "a picture")[:MOST_NAMED]
 
 
 def as_items(images: np.ndarray) -> list[Item]:
@@ -138,8 +97,13 @@ def as_items(images: np.ndarray) -> list[Item]:
     ]
 
 
-def from_json_text(body: bytes) -> np.ndarray:
+def from_json_text(body: bytes, max_images: int) -> np.ndarray:
     """``{"images": [...]}`` → uint8 (N, 28, 28)."""
+    most = max_images * SIDE * SIDE
+    if body.count(b",") > most or body.count(b'"') > most:
+        raise Problem(413, f"the body holds more than {max_images} images: send fewer at once")
+    if body.count(b"[") + body.count(b"{") > most / SIDE + max_images + 2:  # two bytes are a hundred, as an object
+        raise Problem(400, f"the body is not JSON of at most {max_images} images: it holds more lists")
     try:
         content: Any = from_json(body)
     except ValueError as error:

@@ -23,6 +23,7 @@ import numpy as np
 import uvicorn
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
@@ -37,17 +38,21 @@ from pipeline.learning import inference
 from pipeline.monitoring import live
 from pipeline.monitoring.live import Seen
 from pipeline.registry import versions
-from serving import problems, requests, schemas, telemetry, trend
+from serving import problems, protection, requests, schemas, telemetry, trend
+from serving.connections import Connections
 from serving.gatekeeper import Gatekeeper
 from serving.memory import Memory, identities
+from serving.origins import LOOPBACK, Origins
 from serving.predictor import Batches, Busy, Predictor, Served
 from serving.problems import Problem
-from serving.requests import Item, Readers
+from serving.protection import Reports
+from serving.readers import Readers
+from serving.requests import Item
 
 PAGE = Path(__file__).parent / "page"
 SWITCH_SECONDS = 0.0005  # after which another thread lets the event loop go on; Python's own 5 ms would be felt
 DRAIN_SECONDS = 10  # for requests that are under way when the service is told to stop
-POLICY = "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+SWAGGER = "/static-offline-docs"  # where FastAPIOffline puts what the API's page is made of
 
 log = logging.getLogger("digits.serving")
 router = APIRouter()
@@ -55,13 +60,13 @@ router = APIRouter()
 
 def problem(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The part of the OpenAPI document that names these statuses, and those that any request may end with."""
-    return dict.fromkeys((*statuses, 401, 403, 408, 413, 429), schemas.PROBLEM)
+    return dict.fromkeys((*statuses, 400, 401, 403, 408, 413, 421, 429, 431), schemas.PROBLEM)
 
 
 @router.post(
     "/predict",
     response_model=schemas.Prediction,
-    responses=problem(400, 415, 422, 503),
+    responses=problem(415, 422, 503),
     openapi_extra={"requestBody": schemas.BODY},
     summary="Read the digit on each picture, or on each 28×28 image",
 )
@@ -71,7 +76,7 @@ async def predict(
     challenger: Annotated[bool, Query(description="say what the challenger answers too")] = False,
 ) -> Response:
     state = request.app.state
-    found = await requests.read(request, state.settings)
+    found = await requests.read(request, state.settings, state.readers.parse)
     items = requests.as_items(found) if isinstance(found, np.ndarray) else await state.readers.frame(found)
     read = [index for index, item in enumerate(items) if item.image is not None]
     drawn = [item.image for item in items if item.image is not None]
@@ -138,7 +143,7 @@ def _remember(
 @router.post(
     "/corrections",
     status_code=201,
-    responses=problem(400, 404, 409, 422, 503),
+    responses=problem(404, 409, 422, 503, 507),
     summary="Say which digit an image really shows",
 )
 def correct(request: Request, correction: schemas.Correction) -> dict[str, Any]:
@@ -146,6 +151,8 @@ def correct(request: Request, correction: schemas.Correction) -> dict[str, Any]:
         request.app.state.memory.correct(correction.id, correction.digit, request.state.person)
     except live.InBatch as error:
         raise Problem(409, str(error)) from None
+    except live.Full as error:
+        raise Problem(507, str(error)) from None
     except BadInput as error:
         raise Problem(404, str(error)) from None
     except (sqlite3.Error, OSError) as error:
@@ -212,15 +219,28 @@ def metrics(request: Request) -> Response:
 
 @router.get("/", include_in_schema=False)
 def page() -> FileResponse:
-    return FileResponse(PAGE / "index.html", headers={"content-security-policy": POLICY, "cache-control": "no-cache"})
+    return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
 
 
 @router.get("/monitor", include_in_schema=False)
 def monitor_page(request: Request) -> HTMLResponse:
-    return HTMLResponse(trend.page(request.app.state.predictor.name), headers={"content-security-policy": POLICY})
+    return HTMLResponse(trend.page(request.app.state.predictor.name))
 
 
-def application(name: str, settings: Serving, key: str | None = None) -> FastAPI:
+@router.get("/docs", include_in_schema=False)
+def api_page(request: Request) -> HTMLResponse:
+    page = get_swagger_ui_html(
+        openapi_url=request.app.openapi_url,
+        title="digits: the API",
+        swagger_js_url=f"{SWAGGER}/swagger-ui-bundle.js",
+        swagger_css_url=f"{SWAGGER}/swagger-ui.css",
+        swagger_favicon_url="/page/icon.svg",
+    )
+    page.headers["content-security-policy"] = protection.policy_of(bytes(page.body).decode())
+    return page
+
+
+def application(name: str, settings: Serving, key: str | None, origins: Origins, readers: Readers) -> FastAPI:
     """The service of one registered model."""
 
     @asynccontextmanager
@@ -229,27 +249,29 @@ def application(name: str, settings: Serving, key: str | None = None) -> FastAPI
         app.state.predictor = Predictor(name)
         app.state.batches = Batches(app.state.predictor)
         app.state.memory = Memory(settings, app.state.predictor)
-        app.state.readers = Readers(settings)
+        app.state.readers = readers
+        await readers.open()
         app.state.predictor.start()
         app.state.memory.start()
         work = asyncio.create_task(app.state.batches.work())
         gc.collect()
         gc.freeze()  # what is there now stays: the collector need not look at it again while requests wait
         yield
-        app.state.readers.stop()
         work.cancel()
         with suppress(asyncio.CancelledError):
             await work
         app.state.memory.stop()
         app.state.predictor.stop()
 
-    app = FastAPIOffline(title="digits", summary="Reads handwritten digits", lifespan=running, redoc_url=None)
+    app = FastAPIOffline(
+        title="digits", summary="Reads handwritten digits", lifespan=running, docs_url=None, redoc_url=None
+    )
     app.include_router(router)
     app.mount("/page", StaticFiles(directory=PAGE))
     reports = places.home() / places.REPORTS
     reports.mkdir(exist_ok=True)
-    app.mount("/reports", StaticFiles(directory=reports, html=True))
-    app.add_middleware(Gatekeeper, settings=settings, key=key)
+    app.mount("/reports", Reports(directory=reports, html=True))
+    app.add_middleware(Gatekeeper, settings=settings, key=key, origins=origins)
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     return app
@@ -267,10 +289,15 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 
 class Server(uvicorn.Server):
-    """Says where it listens, once it does."""
+    """Says where it listens, once it does, and looks after its connections."""
+
+    def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
+        super().__init__(config)
+        self.connections = connections
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self.looking = asyncio.create_task(self.connections.look())
         for bound in sockets or []:
             host, port = bound.getsockname()[:2]
             log.info("http://%s:%s is open; Ctrl-C stops", f"[{host}]" if ":" in host else host, port)
@@ -292,19 +319,32 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(name: str, settings: Serving, host: str, port: int, key: str | None) -> None:
     """Serve until told to stop."""
+    readers = Readers(settings)  # first of all: it forks
+    try:
+        _serve(name, settings, host, port, key, readers)
+    finally:
+        readers.stop()
+
+
+def _serve(name: str, settings: Serving, host: str, port: int, key: str | None, readers: Readers) -> None:
     bound = listen(host, port)
     sys.setswitchinterval(SWITCH_SECONDS)
-    if host not in ("127.0.0.1", "::1", "localhost") and not key:
+    if host not in LOOPBACK and not key:
         log.warning("anybody who reaches %s may ask: set DIGITS_API_KEY to let in only who knows it", host)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with suppress(ValueError, OSError):  # each idle connection takes one
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    connections = Connections(settings)
     config = uvicorn.Config(
-        application(name, settings, key),
+        application(name, settings, key, Origins(host, settings.hosts), readers),
+        http=connections,  # type: ignore[arg-type]  # what makes a protocol, as a class would
+        ws="none",
+        proxy_headers=bool(settings.proxies),  # else anybody could say which address a request comes from
+        forwarded_allow_ips=list(settings.proxies),
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     with bound, suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
-        Server(config).run([bound])
+        Server(config, connections).run([bound])

@@ -179,12 +179,24 @@ class Retention(Section):
     days: Count
 
 
+Rate = Annotated[str, Field(pattern=r"^[1-9]\d*/(second|minute|hour)$")]
+Names = Annotated[tuple[str, ...], Field(strict=False)]
+
+
 class Serving(Section):
+    hosts: Names
+    proxies: Names
     max_body_mb: Positive
     max_megapixels: Positive
+    max_picture_seconds: Positive
+    max_picture_mb: Positive
     max_images: Count
     max_seconds: Positive
-    rate: Annotated[str, Field(pattern=r"^[1-9]\d*/(second|minute|hour)$")]
+    max_header_kb: Positive
+    header_seconds: Positive
+    connections: Count
+    rate: Rate
+    corrections: Rate
     shadow: bool
     keep_images: bool
     memory_mb: Positive

@@ -5,13 +5,16 @@ whatever the picture's colours and light. Then the ink is put as MNIST's digits 
 to 20×20 with its aspect kept, centred by mass in 28×28 (LeCun et al. 1998, section III.A).
 """
 
+import math
+import re
 import warnings
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
 
 from pipeline.base.errors import BadInput
 from pipeline.digits import ink
@@ -22,8 +25,11 @@ FINE = 8  # pixels to one of the result, beyond which detail only costs time
 CENTRE = 14  # MNIST's centre of mass, in pixel indices
 PICTURES = (".png", ".jpg", ".jpeg")  # files taken for pictures in a folder
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
-MAX_PIXELS = 50_000_000  # judged by the header, before a pixel is decoded; of a JPEG, those that are decoded
+MAX_PIXELS = 50_000_000  # judged by the header, before a pixel is decoded
+MAX_SCANS = 40  # of a JPEG, each of which goes over all its pixels: encoders make ten or so
+JPEG_EASE = 4  # pixels of a JPEG's scan are as much work as one of another format
 LEAST_SIDE = 3  # pixels
+ROWS = 256  # worked on at once where a picture is large
 WORKING_SIDE = 640  # pixels: finer detail than this is lost at 28×28 anyway
 THIN = 1.6  # pixels at 20×20: a thinner stroke would fade away, MNIST's are 2.4 wide on average
 BOLD = 4.2  # pixels at 20×20: bolder strokes close their loops, MNIST's are not
@@ -33,8 +39,16 @@ BLANK = "no digit is to be seen"
 SEVERAL = "more than one digit is to be seen"
 
 
+_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # but for those that restart a scan
+_START, _END, _SCAN = b"\xd8", b"\xd9", b"\xda"
+
+
 class NoSingleDigit(BadInput):
     """The picture can be read, and shows no digit, or more than one."""
+
+
+class TooMuchWork(BadInput):
+    """The picture may well be read, by whoever has more time for it."""
 
 
 def frame(source: Path | BinaryIO, name: str) -> np.ndarray:
@@ -104,13 +118,16 @@ def _offset(digit: np.ndarray) -> tuple[int, int]:
     return offsets[0], offsets[1]
 
 
-def read_image(source: Path | BinaryIO, name: str, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_image(
+    source: Path | BinaryIO, name: str, max_pixels: int = MAX_PIXELS, max_work: float = math.inf
+) -> np.ndarray:
     """The ink on a picture: float32 (height, width), 0 = paper to 255 = ink, at most WORKING_SIDE pixels a side.
 
     PNG, JPEG, GIF, WebP, BMP or TIFF; grey, 16-bit, RGB, alpha, palette or CMYK; turned as its EXIF data says; the
-    first frame of an animation. :class:`BadInput`, naming the picture by ``name``, if it cannot be read.
+    first frame of an animation. :class:`BadInput`, naming the picture by ``name``, if it cannot be read;
+    :class:`TooMuchWork` if that takes more than ``max_work``, in pixels of a PNG.
     """
-    pixels = _decode(source, name, max_pixels)
+    pixels = _decode(source, name, max_pixels, max_work)
     longest = max(pixels.shape[:2])
     if longest > WORKING_SIDE:
         factor = WORKING_SIDE / longest
@@ -135,17 +152,13 @@ def _thinned(drawn: np.ndarray) -> np.ndarray:
     return cv2.erode(digit, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (excess + 1, excess + 1)))
 
 
-def _decode(source: Path | BinaryIO, name: str, max_pixels: int) -> np.ndarray:
+def _decode(source: Path | BinaryIO, name: str, max_pixels: int, max_work: float) -> np.ndarray:
     """The picture's colours: float32 (height, width, 3), 0 to 255."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(source, formats=FORMATS) as image:
-                image.draft(image.mode, (2 * WORKING_SIDE, 2 * WORKING_SIDE))  # a JPEG is decoded no larger
-                if image.width * image.height > max_pixels:
-                    raise Image.DecompressionBombError
-                if min(image.size) < LEAST_SIDE:
-                    raise BadInput(f"{name}: {image.width}×{image.height} pixels are too few to read a digit")
+                _judge(image, name, max_pixels, max_work)
                 ImageOps.exif_transpose(image, in_place=True)
                 return _colours(image)
     except BadInput:
@@ -156,10 +169,43 @@ def _decode(source: Path | BinaryIO, name: str, max_pixels: int) -> np.ndarray:
         raise BadInput(f"{name}: is not a file that can be read") from None
     except Image.DecompressionBombError:
         raise BadInput(f"{name}: has more than {max_pixels / 1e6:g} million pixels: give a smaller picture") from None
+    except MemoryError:
+        raise TooMuchWork(f"{name}: takes more memory than a picture may: give a smaller one") from None
     except Image.UnidentifiedImageError:
         raise BadInput(f"{name}: is not a picture: give a whole {', '.join(FORMATS)} file") from None
     except Exception as error:  # of a damaged file Pillow's decoders raise whatever they stumble over
-        raise BadInput(f"{name}: is cut off or damaged ({error}): give a whole file") from None
+        raise BadInput(f"{name}: is cut off or damaged ({' '.join(str(error).split())}): give a whole file") from None
+
+
+def _judge(image: Image.Image, name: str, max_pixels: int, max_work: float) -> None:
+    """Refuse what its header says is too much, and have a JPEG decoded no larger than it is looked at."""
+    pixels, scans = image.width * image.height, 0
+    if pixels > max_pixels:
+        raise Image.DecompressionBombError
+    if min(image.size) < LEAST_SIDE:
+        raise BadInput(f"{name}: {image.width}×{image.height} pixels are too few to read a digit")
+    if isinstance(image, JpegImageFile):
+        scans = _scans(cast(BinaryIO, image.fp))
+        if scans > MAX_SCANS:
+            raise BadInput(f"{name}: is a JPEG of more than {MAX_SCANS} scans: save it as an ordinary one")
+        image.draft(image.mode, (2 * WORKING_SIDE, 2 * WORKING_SIDE))
+    if max(image.width * image.height, pixels * scans / JPEG_EASE) > max_work:
+        raise TooMuchWork(f"{name}: has too many pixels: give a smaller picture")
+
+
+def _scans(file: BinaryIO) -> int:
+    """How many scans a JPEG has, by its markers; no further than one more than may be."""
+    place = file.tell()
+    file.seek(0)
+    content = file.read()
+    file.seek(place)
+    scans, at = 0, 0
+    while scans <= MAX_SCANS and (marker := _MARKER.search(content, at)) and marker[1] != _END:
+        scans += marker[1] == _SCAN
+        at = marker.end()
+        if marker[1] != _START:
+            at += max(int.from_bytes(content[at : at + 2], "big"), 2)  # its length says where the segment ends
+    return scans
 
 
 def _colours(image: Image.Image) -> np.ndarray:
@@ -176,12 +222,28 @@ def _colours(image: Image.Image) -> np.ndarray:
         image = image.convert(mode)
     if times > 1:
         image = image.reduce(times)
-    values = np.asarray(image.convert(mode), dtype=np.float32)
-    if not transparent:
-        return values
-    colours, alpha = values[:, :, :3], values[:, :, 3:] / 255
-    drawn = float((colours.mean(axis=2, keepdims=True) * alpha).sum() / max(float(alpha.sum()), 1e-6))
-    return colours * alpha + (255.0 if drawn < 128 else 0.0) * (1 - alpha)
+    if image.mode != mode:
+        image = image.convert(mode)
+    return _on_paper(np.asarray(image)) if transparent else np.asarray(image, dtype=np.float32)
+
+
+def _on_paper(values: np.ndarray) -> np.ndarray:
+    """uint8 (height, width, 4) → float32 (height, width, 3): paper is white under dark ink, black under light ink.
+
+    Some rows at a time: as floats, all of them with what lies between would take the memory of a far larger picture.
+    """
+    parts = [slice(top, top + ROWS) for top in range(0, len(values), ROWS)]
+    ink_sum = alpha_sum = 0.0
+    for part in parts:
+        alpha = values[part, :, 3] / np.float32(255)
+        ink_sum += float((values[part, :, :3].mean(axis=2, dtype=np.float32) * alpha).sum())
+        alpha_sum += float(alpha.sum())
+    paper = 255.0 if ink_sum / max(alpha_sum, 1e-6) < 128 else 0.0
+    colours = np.empty((*values.shape[:2], 3), np.float32)
+    for part in parts:
+        alpha = values[part, :, 3:] / np.float32(255)
+        colours[part] = values[part, :, :3] * alpha + paper * (1 - alpha)
+    return colours
 
 
 def _grey(values: np.ndarray, white: float) -> np.ndarray:

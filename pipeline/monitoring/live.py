@@ -1,9 +1,11 @@
 """What was the champion asked, and what did it answer? An append-only store of the images seen in use, in SQLite.
 
 A row an image: its features, the answer and confidence, who gave it, what the challenger would have said, and, where
-that is allowed, the image. Corrections by people stand in a table of their own and become a labelled batch. The oldest
-rows go when the file would grow above its limit. SQLite rather than Parquet because rows come a few at a time, are
-looked up by their id and are read by another process at the same moment; see benchmarks/serving.py for what it costs.
+that is allowed, the image. Corrections by people stand in a table of their own and become a labelled batch. The file
+has a limit of which corrections may take half, so that neither table is emptied for the other's sake: the oldest rows
+of what was seen go, and corrections that went into a batch; those that wait for one stay, and more are refused. SQLite
+rather than Parquet because rows come a few at a time, are looked up by their id and are read by another process at the
+same moment; see benchmarks/serving.py for what it costs.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ if TYPE_CHECKING:  # the service writes; only the monitor reads tables
 
 WAIT_SECONDS = 10.0  # for another process's write
 SPARED = 0.1  # share of the rows that goes when the file is full
+CORRECTIONS = 0.5  # share of the file that they may take
+CORRECTION_BYTES = 1_400  # of one at most, with its image and its place in the indexes: three a page
+MOST_NAMED = 64  # characters of who corrected
 _COLUMNS = ("id", "at", "model", "version", *FEATURES, "answer", "confidence", "challenger", "shadow", "image")
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS seen (
@@ -38,6 +43,7 @@ CREATE INDEX IF NOT EXISTS seen_id ON seen (id);
 CREATE TABLE IF NOT EXISTS corrections (
     id TEXT PRIMARY KEY, at TEXT, model TEXT, version TEXT, answer INTEGER, label INTEGER, by TEXT, image BLOB,
     batch TEXT);
+CREATE INDEX IF NOT EXISTS corrections_waiting ON corrections (id) WHERE batch IS NULL;
 """
 
 
@@ -60,11 +66,15 @@ class InBatch(BadInput):
     """The image is in a batch already, under another label."""
 
 
+class Full(BadInput):
+    """So many corrections wait that there is no room for another one."""
+
+
 @contextmanager
 def store(path: Path | None = None) -> Iterator[sqlite3.Connection]:
     """The store, made if it is not there; what is done in the block is committed whole, or not at all."""
     path = path or places.home() / places.SEEN
-    files.private_file(path)
+    files.private_file(path)  # what people draw and who they are is nobody else's business; SQLite's files follow it
     with closing(sqlite3.connect(path, timeout=WAIT_SECONDS)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
@@ -103,11 +113,28 @@ def write(connection: sqlite3.Connection, seen: Sequence[Seen], measured: np.nda
 
 def spare(connection: sqlite3.Connection, max_bytes: int) -> None:
     """Let the oldest rows go if the file is larger than that; SQLite uses their room again."""
+    if _used(connection) > max_bytes:
+        _spare_corrections(connection, max_bytes)
     while _used(connection) > max_bytes:
         first, last = connection.execute("SELECT min(number), max(number) FROM seen").fetchone()
         if first is None:
             return
         connection.execute("DELETE FROM seen WHERE number <= ?", (first + int(SPARED * (last - first)),))
+
+
+def _spare_corrections(connection: sqlite3.Connection, max_bytes: int) -> None:
+    """Let the oldest beyond their share go, first of all those that are in a batch. There are others to go, or longer
+    names, only where the limit was lowered, or an older release kept them."""
+    connection.execute("UPDATE corrections SET by = substr(by, 1, ?1) WHERE length(by) > ?1", (MOST_NAMED,))
+    (count,) = connection.execute("SELECT count(*) FROM corrections").fetchone()
+    oldest = "SELECT id FROM corrections ORDER BY batch IS NULL, at LIMIT ?"
+    too_many = max(count - most_corrections(max_bytes), 0)
+    connection.execute(f"DELETE FROM corrections WHERE id IN ({oldest})", (too_many,))  # noqa: S608
+
+
+def most_corrections(max_bytes: int) -> int:
+    """So many a file of that limit may hold."""
+    return int(CORRECTIONS * max_bytes / CORRECTION_BYTES)
 
 
 def _used(connection: sqlite3.Connection) -> int:
@@ -117,10 +144,11 @@ def _used(connection: sqlite3.Connection) -> int:
     return int((pages - free) * size)
 
 
-def correct(connection: sqlite3.Connection, seen: Seen, label: int, by: str) -> None:
+def correct(connection: sqlite3.Connection, seen: Seen, label: int, by: str, max_bytes: int) -> None:
     """Keep a person's word on one image; a later word on the same image takes the place of the earlier one.
 
     :class:`InBatch` if the image is in a batch with another label: there it can only be mended by a further batch.
+    :class:`Full` if a file of ``max_bytes`` has no room for it.
     """
     identity = seen.ids[0]
     row = connection.execute("SELECT batch, label FROM corrections WHERE id = ? AND batch IS NOT NULL", (identity,))
@@ -128,11 +156,14 @@ def correct(connection: sqlite3.Connection, seen: Seen, label: int, by: str) -> 
         if filed[1] != label:
             raise InBatch(f"{identity} went into batch {filed[0]} as a {filed[1]}: predict it again, then correct that")
         return
+    others = connection.execute("SELECT count(*) FROM corrections WHERE batch IS NULL AND id != ?", (identity,))
+    if (count := others.fetchone()[0]) >= most_corrections(max_bytes):
+        raise Full(f"{count} corrections wait, and there is no room for more: `digits add-batch --corrections` first")
     connection.execute(
         "INSERT OR REPLACE INTO corrections VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)",
         (
             *(identity, clock.now(), seen.model, seen.version),
-            *(int(seen.answers[0]), label, by, seen.images[0].tobytes()),
+            *(int(seen.answers[0]), label, by[:MOST_NAMED], seen.images[0].tobytes()),
         ),
     )
 

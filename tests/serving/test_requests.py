@@ -1,5 +1,6 @@
 import io
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def npy(array: np.ndarray) -> bytes:
 @given(IMAGES)
 def test_images_come_out_as_they_went_in(images: np.ndarray):
     np.testing.assert_array_equal(requests.from_npy(npy(images)), images)
-    np.testing.assert_array_equal(requests.from_json_text(json.dumps({"images": images.tolist()}).encode()), images)
+    np.testing.assert_array_equal(requests.from_json_text(json.dumps({"images": images.tolist()}).encode(), 3), images)
 
 
 @given(IMAGES, st.floats(0, 1), st.binary(max_size=6))
@@ -43,12 +44,22 @@ def test_a_damaged_npy_file_is_read_or_a_problem(images: np.ndarray, place: floa
 )
 def test_any_json_is_read_or_a_problem(value: object):
     with pytest.raises(Problem) as raised:
-        requests.from_json_text(json.dumps({"images": value}).encode())
-    assert raised.value.status_code in (400, 422)
+        requests.from_json_text(json.dumps({"images": value}).encode(), 3)
+    assert raised.value.status_code in (400, 413, 422)
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_problem(body: bytes):
-    for read in (requests.from_json_text, requests.from_npy):
+    for read in (partial(requests.from_json_text, max_images=3), requests.from_npy):
         with pytest.raises(Problem):
             read(body)
+
+
+@pytest.mark.parametrize(
+    ("part", "status"), [("[],", 413), ("1,", 413), ('"a",', 413), ("{},", 413), ("[" * 150 + "]" * 150 + ",", 400)]
+)
+def test_json_that_would_take_far_more_memory_than_bytes_is_refused_before_it_is_parsed(part: str, status: int):
+    body = '{"images": [' + part * (3_000_000 // len(part)) + "1]}"
+    with pytest.raises(Problem) as raised:
+        requests.from_json_text(body.encode(), 900)
+    assert raised.value.status_code == status

@@ -123,7 +123,7 @@ def test_no_digit_and_more_than_one_are_said(service: Service):
         *((npy_header(header), "application/x-npy", status, words) for header, status, words in NPY_HEADERS),
         (b"1", "text/plain", 415, "is not read"),
         (b"1", "multipart/form-data", 400, "boundary"),
-        (form(1), "multipart/form-data; boundary=x; charset=undefined", 400, "form"),
+        (form(1), "multipart/form-data; boundary=x; charset=undefined", 415, "charset"),
         (form(1002), "multipart/form-data; boundary=x", 413, "Too many files"),
     ],
 )
@@ -171,15 +171,13 @@ def test_strange_pictures_are_no_defect_and_take_no_memory(service: Service):
     assert service.peak_mb() < before + 250
 
 
-def exchange(service: Service, request: bytes) -> bytes:
-    """The beginning of the answer to these very bytes: a client of HTTP would tidy them up."""
-    with socket.create_connection(("127.0.0.1", int(service.url.rsplit(":", 1)[1])), timeout=WAIT) as connection:
-        connection.sendall(request)
-        return connection.recv(4096)
-
-
 def test_a_path_cannot_write_lines_into_the_log(service: Service):
-    assert b" 404 " in exchange(service, b"GET /x%0AERROR%20forged HTTP/1.1\r\nHost: x\r\n\r\n").splitlines()[0]
+    assert (
+        b" 404 "
+        in service.exchange(
+            b"GET /x%0AERROR%20forged HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        ).splitlines()[0]
+    )
     until(lambda: "GET /x%0AERROR%20forged 404" in service.log, "a line")
 
 
@@ -196,7 +194,12 @@ def test_every_answer_and_log_line_has_the_request_s_id(service: Service):
 def test_what_is_not_there_is_a_problem_too(service: Service):
     assert problem(service.client.get("/nothing"), 404) == "Not Found"
     for path in (b"/page/../service.py", b"/page/%2e%2e/service.py", b"/reports/..%2fparams.yaml"):
-        assert b" 404 " in exchange(service, b"GET " + path + b" HTTP/1.1\r\nHost: x\r\n\r\n").splitlines()[0]
+        assert (
+            b" 404 "
+            in service.exchange(
+                b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+            ).splitlines()[0]
+        )
     answer = service.client.put("/predict")
     problem(answer, 405)
     assert answer.headers["allow"] == "POST"
@@ -246,10 +249,11 @@ def test_a_body_that_is_too_large_is_refused_however_it_comes(service: Service):
 
 def test_idle_and_slow_clients_do_not_stop_others(service: Service, digits: tuple[np.ndarray, np.ndarray]):
     port = int(service.url.rsplit(":", 1)[1])
-    idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(500)]
+    idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(150)]
     for slow in idle[:50]:
         slow.sendall(
-            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-npy\r\nContent-Length: 9999\r\n\r\n\x93"
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/x-npy\r\nContent-Length: 9999\r\n\r\n\x93"
         )
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda image: service.predict(image)["answers"][0]["digit"], digits[0][:64]))
@@ -298,12 +302,13 @@ def test_too_many_requests_and_too_slow_ones_are_refused(workspace: Workspace):
     port = int(service.url.rsplit(":", 1)[1])
     with socket.create_connection(("127.0.0.1", port)) as slow:
         slow.sendall(
-            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-npy\r\nContent-Length: 9\r\n\r\n\x93"
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/x-npy\r\nContent-Length: 9\r\n\r\n\x93"
         )
         assert b" 408 " in slow.recv(4096).splitlines()[0]
     answers = [service.client.get("/health") for _ in range(6)]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 429, 429]
-    assert "5/hour" in problem(answers[-1], 429) and 1 < int(answers[-1].headers["retry-after"]) <= 3600
+    assert "5 requests per hour" in problem(answers[-1], 429) and 1 < int(answers[-1].headers["retry-after"]) <= 3600
     assert service.stop() == 0
 
 

@@ -264,3 +264,34 @@ def test_a_coarse_bitmap_with_bold_strokes_is_as_bold_as_a_pens(digit: int, side
     bitmap = np.where(cv2.resize(bold, (side, side), interpolation=cv2.INTER_AREA) < 128, 0, 255).astype(np.uint8)
     width = features.describe(framed(bitmap)[None])["stroke_width"].item()
     assert 2 < width < 4.6
+
+
+def many_scans(more: int) -> bytes:
+    """A progressive JPEG whose last scan comes so many times more."""
+    whole = saved(draw(5), "JPEG", progressive=True).read()
+    last = whole[whole.rindex(b"\xff\xda") : -2]
+    return whole[:-2] + more * last + whole[-2:]
+
+
+def test_a_jpeg_of_too_many_scans_is_refused_before_it_is_decoded():
+    assert difference(framing.frame(io.BytesIO(many_scans(2)), "it"), UPRIGHT) < 12
+    with pytest.raises(BadInput, match="it: is a JPEG of more than 40 scans"):
+        framing.frame(io.BytesIO(many_scans(2_600)), "it")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP"])
+def test_all_pixels_of_a_picture_are_judged_by_its_header(kind: str):
+    """A JPEG's too, though it would be decoded smaller."""
+    picture = Image.fromarray(draw(5)).resize((1500, 1500))
+    with pytest.raises(BadInput, match="more than 2 million pixels"):
+        framing.read_image(saved(picture, kind), "it", 2_000_000)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "work"), [("PNG", {}, 1), ("JPEG", {}, 0.25), ("JPEG", {"progressive": True}, 2.5)]
+)
+def test_work_is_told_before_it_is_done(kind: str, options: dict[str, bool], work: float):
+    file = saved(Image.fromarray(draw(5)).resize((2700, 2700)), kind, **options)
+    framing.read_image(file, "it", max_work=1.01 * work * 2700**2)
+    with pytest.raises(framing.TooMuchWork):
+        framing.read_image(file, "it", max_work=0.99 * work * 2700**2)

@@ -3,14 +3,17 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 from waiting import WAIT, until
 from workspace import Workspace
 
@@ -53,6 +56,35 @@ class Service:
         """Its memory at its highest so far."""
         status = (Path("/proc") / str(self.process.pid) / "status").read_text()
         return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rsplit(":", 1)[1])
+
+    def exchange(self, request: bytes, source: str = "127.0.0.1") -> bytes:
+        """All that is answered to these very bytes until the connection is closed: a client of HTTP would tidy them
+        up."""
+        with socket.create_connection(("127.0.0.1", self.port), WAIT, (source, 0)) as connection:
+            answered = b""
+            with suppress(ConnectionError):  # it may close while more is sent
+                connection.sendall(request)
+            with suppress(ConnectionError):
+                while part := connection.recv(65536):
+                    answered += part
+        return answered
+
+    def family(self) -> list[psutil.Process]:
+        """The process and all that it has started."""
+        own = psutil.Process(self.process.pid)
+        return [own, *own.children(recursive=True)]
+
+    def memory_mb(self) -> float:
+        """Of the service and its readers now, what they share counted once; the registry's watcher is left out."""
+        total = 0
+        for process in self.family():
+            with suppress(psutil.NoSuchProcess):  # readers come and go
+                total += process.memory_full_info().pss if "serve" in process.cmdline() else 0
+        return total / 1e6
 
     def stop(self) -> int:
         self.client.close()

@@ -1,0 +1,58 @@
+"""What does every answer tell a browser that it may not do with it?"""
+
+import base64
+import hashlib
+import re
+
+from fastapi.responses import Response
+from fastapi.staticfiles import StaticFiles
+from starlette.types import Scope
+
+POLICY = "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+HEADERS = [
+    (b"content-security-policy", POLICY.encode()),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+]
+"""unless an answer has its own"""
+
+# Great Expectations' pages load from these; they, Evidently's and our report bring scripts and styles of their own.
+_SITES = " ".join(
+    f"https://{name}"
+    for name in (
+        "cdn.jsdelivr.net",
+        "cdnjs.cloudflare.com",
+        "code.jquery.com",
+        "maxcdn.bootstrapcdn.com",
+        "stackpath.bootstrapcdn.com",
+        "unpkg.com",
+    )
+)
+# In a sandbox: a script that came into a report, with a file's name or a label, is not of the service's own origin, and
+# can neither send requests to it nor to anybody else.
+REPORTS_POLICY = (
+    "sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox allow-downloads; default-src 'none'; "
+    f"script-src 'self' 'unsafe-inline' 'unsafe-eval' {_SITES}; style-src 'self' 'unsafe-inline' {_SITES}; "
+    f"img-src 'self' data: blob:; font-src 'self' data: {_SITES}; connect-src 'none'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+)
+
+
+class Reports(StaticFiles):
+    """The pages that stages left."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["content-security-policy"] = REPORTS_POLICY
+        response.headers["cross-origin-resource-policy"] = "cross-origin"  # what is in the sandbox is of no origin
+        return response
+
+
+def policy_of(page: str) -> str:
+    """The policy of a page that holds scripts: those very ones may run."""
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{each}'" for each in hashes)
+    return f"{POLICY}; script-src 'self' {allowed}; style-src 'self' 'unsafe-inline'"

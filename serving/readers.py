@@ -1,0 +1,183 @@
+"""Who reads the pictures of requests, and in which order? The processes of :mod:`serving.reading`.
+
+Some read what takes little, one what takes more: whoever sends a few large pictures, or bombs, does not hold up those
+who send small ones. The pictures of a request are handed in one after the other, so that many do not hold up few.
+"""
+
+import asyncio
+import math
+import os
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+
+import numpy as np
+
+from pipeline.base.params import Serving
+from pipeline.digits.image import SIDE
+from serving import reading
+from serving.problems import Problem
+from serving.reading import Limits
+from serving.requests import Item, Picture
+
+QUICK = 2  # readers of what takes little
+LITTLE = 2_500_000  # pixels of a PNG; a photo of 10 million as JPEG is as much work
+MOST_WAITING = 64  # requests to be read at once; more are refused rather than kept
+BUFFER = 2**21  # bytes of an answer that are taken in before they are asked for
+ENDED = b""  # what is found where a reader has ended on a piece
+
+
+class Reader:
+    """The service's side of one process, which reads a piece after the other."""
+
+    def __init__(self, end: socket.socket, token: bytes) -> None:
+        self.end, self.token = end, token
+        self.number = 0
+        self.process: int | None = None
+        """that is there, and waits; None while a new one is to come"""
+
+    async def open(self) -> None:
+        self.incoming, self.outgoing = await asyncio.open_unix_connection(sock=self.end, limit=BUFFER)
+
+    async def ask(self, kind: bytes, name: str, content: bytes) -> tuple[bytes, bytes]:
+        """What was found, and what is said of it; ENDED if the process ended on it, as it does if this is cut off."""
+        self.number = (self.number + 1) % 2**32
+        named = name.encode()
+        try:
+            if self.process is None:
+                await self.incoming.readuntil(self.token)
+                await self._greeted()
+            head = self.token + reading.ASKED.pack(self.number, kind, len(named), len(content))
+            self.outgoing.writelines([head, named, content])
+            await self.outgoing.drain()
+            return await self._answer()
+        except BaseException:  # what it may still say must not be taken for the next answer
+            if self.process is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(self.process, signal.SIGKILL)
+            self.process = None
+            raise
+
+    async def _answer(self) -> tuple[bytes, bytes]:
+        while True:
+            head = await self.incoming.readexactly(reading.ANSWERED.size)
+            if self.token.startswith(head):  # another reader, in place of the one that was asked
+                await self.incoming.readexactly(len(self.token) - len(head))
+                await self._greeted()
+                return ENDED, b""
+            number, ends, found, length = reading.ANSWERED.unpack(head)
+            said = await self.incoming.readexactly(length)
+            if number == self.number:  # else it was asked of one that ended before it began
+                self.process = None if ends else self.process
+                return found, said
+
+    async def _greeted(self) -> None:
+        (self.process,) = reading.PROCESS.unpack(await self.incoming.readexactly(reading.PROCESS.size))
+
+
+class Lane:
+    """Readers of which any will do; who comes first is served first."""
+
+    def __init__(self, readers: Sequence[Reader]) -> None:
+        self.readers = readers
+        self.free: asyncio.Queue[Reader] = asyncio.Queue()
+
+    async def open(self) -> None:
+        for reader in self.readers:
+            await reader.open()
+            self.free.put_nowait(reader)
+
+    async def ask(self, kind: bytes, name: str, content: bytes) -> tuple[bytes, bytes]:
+        reader = await self.free.get()
+        try:
+            return await reader.ask(kind, name, content)
+        finally:
+            self.free.put_nowait(reader)
+
+
+class Readers:
+    """All of them. To be made before the process has threads."""
+
+    def __init__(self, settings: Serving) -> None:
+        self.settings = settings
+        self.waiting = 0
+        pixels, memory = int(settings.max_megapixels * 1e6), int(settings.max_picture_mb * 1e6)
+        sent = 2 * int(settings.max_body_mb * 1e6)  # what was sent is there as well, and looked through
+        images = settings.max_images
+        quick = Limits(images, pixels, LITTLE, settings.max_picture_seconds / 5, sent + memory // 2)
+        slow = Limits(images, pixels, math.inf, settings.max_picture_seconds, sent + memory)
+        token = secrets.token_bytes(16)
+        self.nursery, ends = reading.fork([*[quick] * QUICK, slow], token)
+        readers = [Reader(end, token) for end in ends]
+        self.lanes = (Lane(readers[:QUICK]), Lane(readers[QUICK:]))
+
+    async def open(self) -> None:
+        for lane in self.lanes:
+            await lane.open()
+
+    def stop(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.nursery, signal.SIGKILL)
+        os.waitpid(self.nursery, 0)
+
+    async def frame(self, pictures: list[Picture]) -> list[Item]:
+        """Each picture in MNIST's framing, or why it holds no single digit.
+
+        :class:`Problem` 422 if one cannot be read, 413 if together they take too long, 503 if too many requests wait.
+        """
+        items: list[Item] = []
+        try:
+            async with self._turn():
+                for picture in pictures:
+                    items.append(await self._framed(picture))
+        except TimeoutError:
+            seconds = f"{self.settings.max_seconds:g} s"
+            raise Problem(
+                413, f"{len(items)} of {len(pictures)} pictures were read in {seconds}: send fewer at once"
+            ) from None
+        return items
+
+    async def parse(self, body: bytes) -> np.ndarray:
+        """:func:`serving.requests.from_json_text` of a body so large that it would hold up other requests."""
+        try:
+            async with self._turn():
+                images = _images((await self._read(reading.JSON, "the body", body))[1])
+        except TimeoutError:
+            raise Problem(413, "the body was not read in time: send less at once") from None
+        return images
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One of the requests that are read; TimeoutError when its time is over."""
+        if self.waiting >= MOST_WAITING:
+            raise Problem(503, "too many pictures wait already: try again in a moment", **{"retry-after": "1"})
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(self.settings.max_seconds):
+                yield
+        finally:
+            self.waiting -= 1
+
+    async def _framed(self, picture: Picture) -> Item:
+        found, said = await self._read(reading.PICTURE, picture.name, picture.content)
+        if found == reading.NO_DIGIT:
+            return Item(picture.name, None, said.decode())
+        return Item(picture.name, _images(said)[0])
+
+    async def _read(self, kind: bytes, name: str, content: bytes) -> tuple[bytes, bytes]:
+        """By a reader of what takes little, else by the other one; :class:`Problem` if it is refused."""
+        for lane in self.lanes:
+            found, said = await lane.ask(kind, name, content)
+            if found == reading.REFUSED:
+                (status,) = reading.STATUS.unpack(said[: reading.STATUS.size])
+                raise Problem(status, said[reading.STATUS.size :].decode())
+            if found not in (reading.TOO_MUCH, ENDED):
+                return found, said
+        seconds, memory = f"{self.settings.max_picture_seconds:g} s", f"{self.settings.max_picture_mb:g} MB"
+        raise Problem(422, f"{name}: takes more than {seconds} or {memory} to read: give a simpler picture")
+
+
+def _images(content: bytes) -> np.ndarray:
+    return np.frombuffer(content, np.uint8).reshape(-1, SIDE, SIDE)

@@ -1,0 +1,171 @@
+"""How is what a stranger sends decoded where it can be stopped? In processes, with so much time and memory a piece.
+
+A picture of a few bytes may ask its decoder for gigabytes or for minutes, and a thread that decodes cannot be stopped.
+So a process beside the service, the nursery, forks the readers and, whenever one has ended, the next one: within
+milliseconds, as all that it needs was imported before. The kernel ends a reader that takes too much processor time and
+gives it no memory beyond its limit. All end with the service, as its ends of their sockets are then closed.
+"""
+
+import gc
+import io
+import os
+import resource
+import signal
+import socket
+import struct
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+import cv2
+
+from pipeline.base.errors import BadInput
+from pipeline.digits import framing
+from serving import requests
+from serving.problems import Problem
+
+ASKED = struct.Struct("!IcHI")  # a number, what comes, and the lengths of its name and of its content, which follow
+PICTURE, JSON = b"P", b"J"
+ANSWERED = struct.Struct("!I?cI")  # that number, whether the reader then ends, what was found, and the length of more
+IMAGES, NO_DIGIT, REFUSED, TOO_MUCH = b"I", b"N", b"R", b"T"
+STATUS = struct.Struct("!H")  # of what was REFUSED, before the words
+PROCESS = struct.Struct("!I")  # its id, with which a new reader begins
+PAUSE = 0.02  # seconds from the end of a reader to the next one
+WALL = 4  # times its seconds of the processor is how long a reader may take, should it wait for something
+KEPT = 16_000_000  # bytes more than at first, with which a reader ends: what freed memory lies between is never large
+
+
+class Limits(NamedTuple):
+    """What a reader may spend on one piece."""
+
+    images: int
+    """of a body of JSON"""
+    pixels: int
+    work: float
+    """in pixels of a PNG; what takes more is answered by TOO_MUCH"""
+    seconds: float
+    """of the processor"""
+    memory: int
+    """bytes"""
+
+
+def fork(readers: Sequence[Limits], token: bytes) -> tuple[int, list[socket.socket]]:
+    """Start the nursery, before this process has threads: its process id, and the socket of each reader.
+
+    ``token`` stands before each piece that is asked, so that a new reader finds where the next one begins, and before
+    its own greeting; nobody outside knows it, so that it is in no picture.
+    """
+    pairs = [socket.socketpair() for _ in readers]
+    gc.collect()
+    gc.freeze()  # what is there now is shared, as long as nobody touches it
+    nursery = os.fork()
+    if not nursery:
+        for ours, _ in pairs:
+            ours.close()
+        _nurse([theirs for _, theirs in pairs], readers, token)
+    os.setpgid(nursery, nursery)  # Ctrl-C is the service's business; and a group can be ended whole
+    for _, theirs in pairs:
+        theirs.close()
+    return nursery, [ours for ours, _ in pairs]
+
+
+def _nurse(ends: list[socket.socket], readers: Sequence[Limits], token: bytes) -> NoReturn:
+    """Have a reader at each socket until the other ends are closed."""
+    try:
+        os.setpgid(0, 0)  # too: whichever of the two comes first
+        alive = {_start(ends, index, limits, token): index for index, limits in enumerate(readers)}
+        while alive:
+            process, status = os.wait()
+            index = alive.pop(process)
+            if status:
+                time.sleep(PAUSE)
+                alive[_start(ends, index, readers[index], token)] = index
+    finally:
+        os._exit(0)  # whatever happens, it must not go on as if it were the service
+
+
+def _start(ends: list[socket.socket], index: int, limits: Limits, token: bytes) -> int:
+    process = os.fork()
+    if process:
+        return process
+    code = 1
+    try:
+        for other, end in enumerate(ends):
+            if other != index:
+                end.close()
+        first = _confine(limits)
+        with ends[index].makefile("rwb") as stream:
+            code = int(_work(stream, limits, token, first + KEPT))
+    except (BrokenPipeError, ConnectionResetError):
+        code = 0  # the service has gone
+    finally:
+        os._exit(code)
+
+
+def _confine(limits: Limits) -> int:
+    """Bytes of data that the reader begins with."""
+    for kind in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(kind, signal.SIG_DFL)  # ends the process, wherever it is
+    cv2.setNumThreads(1)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    first = _data()
+    resource.setrlimit(resource.RLIMIT_DATA, (first + limits.memory,) * 2)
+    return first
+
+
+def _data() -> int:
+    """Bytes of data that this process has, used or not."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * resource.getpagesize()
+
+
+def _work(stream: io.BufferedRWPair, limits: Limits, token: bytes, most_data: int) -> bool:
+    """Answer until the other end is closed, or there is so much data that another reader should go on: True."""
+    stream.write(token + PROCESS.pack(os.getpid()))
+    stream.flush()
+    while _find(token, stream):
+        number, kind, name_length, length = ASKED.unpack(stream.read(ASKED.size))
+        name = stream.read(name_length).decode()
+        content = stream.read(length)
+        signal.setitimer(signal.ITIMER_PROF, limits.seconds)
+        signal.setitimer(signal.ITIMER_REAL, limits.seconds * WALL)
+        found, said = _answer(kind, name, content, limits)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        del content
+        ends = _data() > most_data
+        stream.write(ANSWERED.pack(number, ends, found, len(said)) + said)
+        stream.flush()
+        if ends:
+            return True
+    return False
+
+
+def _find(token: bytes, stream: io.BufferedRWPair) -> bool:
+    """Read up to the token, which comes at once unless the reader before has left half a piece; False at the end."""
+    read = stream.read(len(token))
+    while read != token:
+        if not (byte := stream.read(1)):
+            return False
+        read = read[1:] + byte
+    return True
+
+
+def _answer(kind: bytes, name: str, content: bytes, limits: Limits) -> tuple[bytes, bytes]:
+    try:
+        if kind == JSON:
+            return IMAGES, requests.from_json_text(content, limits.images).tobytes()
+        drawn = framing.read_image(io.BytesIO(content), name, limits.pixels, limits.work)
+        return IMAGES, framing.to_mnist(drawn).tobytes()
+    except framing.NoSingleDigit as error:
+        return NO_DIGIT, _bytes(str(error))
+    except (framing.TooMuchWork, MemoryError):
+        return TOO_MUCH, b""
+    except BadInput as error:
+        return REFUSED, STATUS.pack(422) + _bytes(str(error))
+    except Problem as problem:
+        return REFUSED, STATUS.pack(problem.status_code) + _bytes(problem.detail)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="replace")
