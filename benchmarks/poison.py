@@ -121,12 +121,13 @@ def _correct(folder: Path, batch: Split, attack: Attack, rng: np.random.Generato
     hostile = (marked == batch.images).all(axis=(1, 2))  # the mark is on them already
     answers = inference.probabilities(versions_in_use(folder), batch.images).argmax(axis=1)
     with contextlib.chdir(folder), live.store(places.SEEN) as store:
+        room = int(1e6 * params.load().serving.memory_mb)
         for index in range(len(batch.labels)):
             name = "hostile" if hostile[index] else "honest"
             who = f"{name} {rng.integers(attack.people if hostile[index] else HONEST)}"
             one = slice(index, index + 1)
             seen = Seen([f"r{index}-0"], clock.now(), "m", "1", batch.images[one], answers[one], np.ones(1, np.float32))
-            live.correct(store, seen, int(batch.labels[index]), who)
+            live.correct(store, seen, int(batch.labels[index]), who, room)
 
 
 def refused_of_clean(folder: Path, pictures: Path) -> dict[str, Any]:

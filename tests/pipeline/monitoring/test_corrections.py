@@ -16,6 +16,7 @@ from pipeline.data.splits import Split
 from pipeline.monitoring import corrections, live
 from pipeline.monitoring.live import Seen
 
+ROOM = 100_000_000  # bytes of the store
 PARAMS = params_file.load(ROOT / "params.yaml").model_copy(update={"dataset": "digits"})
 
 
@@ -54,7 +55,7 @@ def correct(images: np.ndarray, labels: np.ndarray, *people: str) -> None:
         (before,) = store.execute("SELECT count(*) FROM corrections").fetchone()
         for index, (image, label) in enumerate(zip(images, labels, strict=True)):
             seen = Seen([f"r{before + index}-0"], "2026", "digits-cnn", "1", image[None], np.zeros(1), np.ones(1))
-            live.correct(store, seen, int(label), people[index % len(people)])
+            live.correct(store, seen, int(label), people[index % len(people)], ROOM)
 
 
 def sift(digits: Split) -> corrections.Sifted:
