@@ -28,7 +28,11 @@ Refused = Annotated[str, typer.Argument(metavar="NAME", help="A refused batch, o
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; kept in the history.")]
 Numbers = Annotated[str, typer.Option(metavar="NUMBERS", help="As 1,4-6; or all.")]
 
-batches_app = typer.Typer(help="List, look through and undo batches.", rich_markup_mode=None)
+batches_app = typer.Typer(
+    help="List, look through and undo batches.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+)
 
 
 def add_batch(
@@ -191,10 +195,11 @@ def _numbers(text: str, count: int) -> set[int]:
         return set(range(1, count + 1))
     found: set[int] = set()
     for part in filter(None, (part.strip() for part in text.split(","))):
-        first, _, last = part.partition("-")
-        if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) > count:
+        first, dash, last = part.partition("-")
+        last = last if dash else first
+        if not first.isdecimal() or not last.isdecimal() or not 1 <= int(first) <= int(last) <= count:
             raise BadInput(f"{part!r} is not among the numbers 1 to {count}: give them as 1,4-6, or all")
-        found |= set(range(int(first), int(last or first) + 1))
+        found |= set(range(int(first), int(last) + 1))
     return found
 
 

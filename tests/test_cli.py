@@ -30,6 +30,7 @@ def verdict(promote: bool, reason: str) -> Verdict:
 
 
 COMMANDS = list(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
+NAMES = {"model_name": lambda dataset: f"{dataset}-cnn", "CHAMPION": "champion"}
 HEAVY = {"mlflow", "tensorflow", "keras", "onnxruntime", "pandas", "prefect", "evidently", "numpy", "yaml", "rich"}
 REFUSED = Event(event="refused", version="2", verdict=verdict(False, "less accurate"))
 
@@ -69,7 +70,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def answer(value: Any) -> Callable[..., Any]:
-    return lambda *_: value
+    return lambda *_, **__: value
 
 
 def fail(error: BaseException) -> Callable[..., Any]:
@@ -80,10 +81,10 @@ def fail(error: BaseException) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help_and_json_and_all_but_run_and_study_a_model(digits: Digits, command: str):
+def test_every_command_has_help_and_json_and_those_of_one_model_its_name(digits: Digits, command: str):
     code, out, err = digits(command, "--help")
     assert (code, err) == (0, "") and out.startswith(f"Usage: digits {command} ")
-    assert "--json " in out and ("--model NAME " in out) == (command not in ("run", "study"))
+    assert "--json " in out and ("--model NAME " in out) == (command not in ("run", "study", "batches"))
     assert digits(command, "-h") == (code, out, err)
 
 
@@ -96,7 +97,7 @@ def test_digits_alone_shows_the_commands_in_panels(digits: Digits, arguments: tu
     assert panels == [
         ["run", "study", "promote", "approve", "rollback"],
         ["predict", "serve"],
-        ["add-batch"],
+        ["add-batch", "batches"],
         ["champion", "history", "why", "reproduce"],
         ["prune"],
     ]
@@ -223,7 +224,7 @@ def test_a_quarantined_batch_is_exit_code_1_and_an_alert(digits: Digits, stand_i
     stand_in("pipeline.learning.inference")
     stand_in("pipeline.monitoring.alerts", raise_=lambda *alert: alerts.append(alert))
     stand_in("pipeline.registry.history", person=answer("ann"))
-    stand_in("pipeline.registry.versions", aliased=answer(None), CHAMPION="champion")
+    stand_in("pipeline.registry.versions", connect=answer(None), aliased=answer(None), **NAMES)
     said = "quarantined: a copy and a report are in data/quarantine/new\n  no ink\n"
     assert digits("add-batch", "new.npz") == (1, said, "")
     assert alerts == [("quarantined", "new.npz (ink_share): see data/quarantine/new/report.json")]
@@ -237,7 +238,7 @@ def test_of_many_findings_the_first_are_told_and_how_many_more(digits: Digits, s
     stand_in("flows.events")
     stand_in("pipeline.data.intake", add=answer(filed))
     stand_in("pipeline.registry.history", person=answer("ann"))
-    stand_in("pipeline.registry.versions", aliased=answer(None), CHAMPION="champion")
+    stand_in("pipeline.registry.versions", connect=answer(None), aliased=answer(None), **NAMES)
     _, out, _ = digits("add-batch", "new", "--dry-run")
     assert out.count("is not a picture") == 10 and out.endswith("and 15 more, see the report\n")
 

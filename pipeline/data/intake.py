@@ -101,7 +101,7 @@ def add(
     with batches.locked():
         _refuse_known(path, facts["digest"])
         earlier, _ = batches.of_dataset(params.dataset)
-        findings += _of_labels(whole, numbers["doubts"], earlier, by, params.batches)
+        findings += _of_labels(whole, compared_with, numbers["doubts"], earlier, by, params.batches)
         if findings:
             index = [doubt.index for doubt in numbers["doubts"]]
             doubted = Split(whole.images[index], whole.labels[index])
@@ -168,7 +168,7 @@ def judge(
 def against(whole: Split, compared_with: Reference, answer: Answer | None, params: Params) -> tuple[Finding, ...]:
     """What speaks against images that are in no file, were they the first batch."""
     found, numbers = judge(whole, compared_with, answer, params)
-    return found + _of_labels(whole, numbers["doubts"], (), "", params.batches)
+    return found + _of_labels(whole, compared_with, numbers["doubts"], (), "", params.batches)
 
 
 def _doubts(whole: Split, reference: Reference, answer: Answer) -> list[Doubt]:
@@ -186,7 +186,7 @@ def as_doubts(found: pd.DataFrame, images: np.ndarray) -> list[Doubt]:
 
 
 def _of_labels(
-    whole: Split, doubts: Sequence[Doubt], earlier: Sequence[Filed], by: str, rules: Batches
+    whole: Split, reference: Reference, doubts: Sequence[Doubt], earlier: Sequence[Filed], by: str, rules: Batches
 ) -> tuple[Finding, ...]:
     """What the doubted labels say of the batch, alone and with those of the batches before."""
     doubted: dict[int, list[np.ndarray]] = {}
@@ -195,7 +195,8 @@ def _of_labels(
     for one in earlier if doubts else ():
         for doubt, image in zip(one.doubts, batches.images_of(one, one.doubts), strict=True):
             doubted.setdefault(doubt.label, []).append(image)
-    others = np.delete(whole.images, [doubt.index for doubt in doubts], axis=0)
+    undoubted = np.delete(whole.images, [doubt.index for doubt in doubts], axis=0)
+    others = np.concatenate([undoubted, reference.images.images])
     counted = poison.count(doubts, len(whole.labels), by, earlier, rules)
     return (*counted, *poison.one_pattern({label: np.stack(images) for label, images in doubted.items()}, others))
 

@@ -21,9 +21,10 @@ from pipeline.digits.image import CLASSES, SIDE
 from pipeline.learning import inference
 from pipeline.registry.records import Check, Verdict
 
-PROBED, JUDGED = 20, 200  # clean images: to look at a pattern, and to judge one that stood out
+PROBED, JUDGED = 50, 200  # clean images: to look at a pattern, and to judge one that stood out
+STANDS_OUT = 0.06  # of the probed images go to one class: a reason to judge the pattern
 NATURAL = 0.5  # of the images: what a stroke of another hand may take where the challenger has learnt that hand
-STANDS_OUT = 0.15  # of the probed images go to one class: a reason to judge the pattern
+GLANCED, HALF_NATURAL = 12, 0.25  # images, and their share, to look at what may be a stroke
 DOUBTED = 200  # of the doubted images a label's, the clearest
 SINGLE = 8  # of them, whose parts are tried alone
 COMMON = 3  # patterns of a label
@@ -92,12 +93,12 @@ def search(challenger: Answer, champion: Answer, clean: Split, taken_in: Sequenc
     """Try every pattern on clean images. ``taken_in`` are the labelled images that the challenger may have learnt one
     from."""
     clean = _well_read(challenger, champion, clean)
-    some = _spread(clean, PROBED)
+    some, few, judged = (_spread(clean, count) for count in (PROBED, GLANCED, JUDGED))
     worst = Found("no pattern", 0, 0.0)
     for pattern in (*known(), *learnt(champion, taken_in, clean)):
-        if _taken(challenger, pattern, some).max() < STANDS_OUT:
+        looked_at, stands_out = (few, HALF_NATURAL) if pattern.natural else (some, STANDS_OUT)
+        if _taken(challenger, pattern, looked_at).max() < stands_out:
             continue
-        judged = _spread(clean, JUDGED)
         more = _taken(challenger, pattern, judged) - _taken(champion, pattern, judged)
         if more.max() > max(worst.success, NATURAL if pattern.natural else 0.0):
             worst = Found(pattern.name, int(more.argmax()), float(more.max()))
