@@ -173,6 +173,8 @@ class Readers:
             if found == reading.REFUSED:
                 (status,) = reading.STATUS.unpack(said[: reading.STATUS.size])
                 raise Problem(status, said[reading.STATUS.size :].decode())
+            if found == reading.DEFECT:
+                raise RuntimeError(said.decode())
             if found not in (reading.TOO_MUCH, ENDED):
                 return found, said
         seconds, memory = f"{self.settings.max_picture_seconds:g} s", f"{self.settings.max_picture_mb:g} MB"

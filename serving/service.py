@@ -13,8 +13,10 @@ import resource
 import socket
 import sqlite3
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
@@ -52,6 +54,7 @@ from serving.requests import Item
 PAGE = Path(__file__).parent / "page"
 SWITCH_SECONDS = 0.0005  # after which another thread lets the event loop go on; Python's own 5 ms would be felt
 DRAIN_SECONDS = 10  # for requests that are under way when the service is told to stop
+SHADOW_SECONDS = 3.0
 SWAGGER = "/static-offline-docs"  # where FastAPIOffline puts what the API's page is made of
 
 log = logging.getLogger("digits.serving")
@@ -188,11 +191,17 @@ def model(request: Request) -> dict[str, Any]:
     champion, challenger = _champion(request), request.app.state.predictor.challenger
     facts: dict[str, Any] = {"champion": champion.facts, "challenger": challenger and challenger.facts, "shadow": None}
     if challenger:
-        with suppress(sqlite3.Error, OSError), live.store() as connection:
-            facts["shadow"] = live.disagreements(
-                connection, champion.facts["model"], champion.number, challenger.number
-            )
+        period = int(time.monotonic() / SHADOW_SECONDS)
+        with suppress(sqlite3.Error, OSError):
+            facts["shadow"] = _shadow(champion.facts["model"], champion.number, challenger.number, period)
     return facts
+
+
+@lru_cache(1)
+def _shadow(name: str, champion: str, challenger: str, period: int) -> dict[str, Any]:
+    """How often the two differ, counted once a period: it goes through all that was seen."""
+    with live.store() as connection:
+        return live.disagreements(connection, name, champion, challenger)
 
 
 def _champion(request: Request) -> Served:
