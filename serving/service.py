@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
@@ -41,6 +41,7 @@ from pipeline.monitoring import live
 from pipeline.monitoring.live import Seen
 from pipeline.registry import versions
 from serving import problems, protection, requests, schemas, telemetry, trend
+from serving.clients import client_of
 from serving.connections import Connections
 from serving.gatekeeper import Gatekeeper
 from serving.memory import Memory, identities
@@ -79,8 +80,9 @@ async def predict(
     challenger: Annotated[bool, Query(description="say what the challenger answers too")] = False,
 ) -> Response:
     state = request.app.state
-    found = await requests.read(request, state.settings, state.readers.parse)
-    items = requests.as_items(found) if isinstance(found, np.ndarray) else await state.readers.frame(found)
+    client = client_of(request.client.host if request.client else "")
+    found = await requests.read(request, state.settings, partial(state.readers.parse, client=client))
+    items = requests.as_items(found) if isinstance(found, np.ndarray) else await state.readers.frame(found, client)
     read = [index for index, item in enumerate(items) if item.image is not None]
     drawn = [item.image for item in items if item.image is not None]
     images = np.stack(drawn) if drawn else np.empty((0, SIDE, SIDE), np.uint8)
