@@ -1,7 +1,7 @@
 """Who reads the pictures of requests, and in which order? The processes of :mod:`serving.reading`.
 
 Some read what takes little, one what takes more: whoever sends a few large pictures, or bombs, does not hold up those
-who send small ones. The pictures of a request are handed in one after the other, so that many do not hold up few.
+who send small ones. The pictures of a request are handed in one after the other, and clients take turns.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import os
 import secrets
 import signal
 import socket
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
@@ -24,7 +25,8 @@ from serving.requests import Item, Picture
 
 QUICK = 2  # readers of what takes little
 LITTLE = 2_500_000  # pixels of a PNG; a photo of 10 million as JPEG is as much work
-MOST_WAITING = 64  # requests to be read at once; more are refused rather than kept
+MOST_WAITING = 256  # requests to be read at once; more are refused rather than kept
+MOST_OF_ONE = 64  # of a client
 BUFFER = 2**21  # bytes of an answer that are taken in before they are asked for
 ENDED = b""  # what is found where a reader has ended on a piece
 
@@ -78,23 +80,47 @@ class Reader:
 
 
 class Lane:
-    """Readers of which any will do; who comes first is served first."""
+    """Readers of which any will do. Clients take turns, so that who has many pictures does not hold up who has one."""
 
     def __init__(self, readers: Sequence[Reader]) -> None:
         self.readers = readers
-        self.free: asyncio.Queue[Reader] = asyncio.Queue()
+        self.free: list[Reader] = []
+        self.waiting: dict[str, deque[asyncio.Future[Reader]]] = {}  # by client, in the order of their turns
 
     async def open(self) -> None:
         for reader in self.readers:
             await reader.open()
-            self.free.put_nowait(reader)
+            self.free.append(reader)
 
-    async def ask(self, kind: bytes, name: str, content: bytes) -> tuple[bytes, bytes]:
-        reader = await self.free.get()
+    async def ask(self, client: str, kind: bytes, name: str, content: bytes) -> tuple[bytes, bytes]:
+        reader = self.free.pop() if self.free else await self._turn(client)
         try:
             return await reader.ask(kind, name, content)
         finally:
-            self.free.put_nowait(reader)
+            self._give(reader)
+
+    async def _turn(self, client: str) -> Reader:
+        turn: asyncio.Future[Reader] = asyncio.get_running_loop().create_future()
+        self.waiting.setdefault(client, deque()).append(turn)
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # it had just been given one
+                self._give(turn.result())
+            raise
+
+    def _give(self, reader: Reader) -> None:
+        """To whose turn it is; a client that waits for more comes last then."""
+        while self.waiting:
+            client = next(iter(self.waiting))
+            turns = self.waiting.pop(client)
+            turn = turns.popleft()
+            if turns:
+                self.waiting[client] = turns
+            if not turn.done():  # else it was cancelled
+                turn.set_result(reader)
+                return
+        self.free.append(reader)
 
 
 class Readers:
@@ -102,7 +128,7 @@ class Readers:
 
     def __init__(self, settings: Serving) -> None:
         self.settings = settings
-        self.waiting = 0
+        self.waiting: Counter[str] = Counter()  # requests, by client
         pixels, memory = int(settings.max_megapixels * 1e6), int(settings.max_picture_mb * 1e6)
         sent = 2 * int(settings.max_body_mb * 1e6)  # what was sent is there as well, and looked through
         images = settings.max_images
@@ -122,16 +148,16 @@ class Readers:
             os.killpg(self.nursery, signal.SIGKILL)
         os.waitpid(self.nursery, 0)
 
-    async def frame(self, pictures: list[Picture]) -> list[Item]:
+    async def frame(self, pictures: list[Picture], client: str) -> list[Item]:
         """Each picture in MNIST's framing, or why it holds no single digit.
 
         :class:`Problem` 422 if one cannot be read, 413 if together they take too long, 503 if too many requests wait.
         """
         items: list[Item] = []
         try:
-            async with self._turn():
+            async with self._turn(client):
                 for picture in pictures:
-                    items.append(await self._framed(picture))
+                    items.append(await self._framed(picture, client))
         except TimeoutError:
             seconds = f"{self.settings.max_seconds:g} s"
             raise Problem(
@@ -139,40 +165,44 @@ class Readers:
             ) from None
         return items
 
-    async def parse(self, body: bytes) -> np.ndarray:
+    async def parse(self, body: bytes, client: str) -> np.ndarray:
         """:func:`serving.requests.from_json_text` of a body so large that it would hold up other requests."""
         try:
-            async with self._turn():
-                images = _images((await self._read(reading.JSON, "the body", body))[1])
+            async with self._turn(client):
+                images = _images((await self._read(client, reading.JSON, "the body", body))[1])
         except TimeoutError:
             raise Problem(413, "the body was not read in time: send less at once") from None
         return images
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def _turn(self, client: str) -> AsyncIterator[None]:
         """One of the requests that are read; TimeoutError when its time is over."""
-        if self.waiting >= MOST_WAITING:
+        if self.waiting[client] >= MOST_OF_ONE or self.waiting.total() >= MOST_WAITING:
             raise Problem(503, "too many pictures wait already: try again in a moment", **{"retry-after": "1"})
-        self.waiting += 1
+        self.waiting[client] += 1
         try:
             async with asyncio.timeout(self.settings.max_seconds):
                 yield
         finally:
-            self.waiting -= 1
+            self.waiting[client] -= 1
+            if not self.waiting[client]:
+                del self.waiting[client]
 
-    async def _framed(self, picture: Picture) -> Item:
-        found, said = await self._read(reading.PICTURE, picture.name, picture.content)
+    async def _framed(self, picture: Picture, client: str) -> Item:
+        found, said = await self._read(client, reading.PICTURE, picture.name, picture.content)
         if found == reading.NO_DIGIT:
             return Item(picture.name, None, said.decode())
         return Item(picture.name, _images(said)[0])
 
-    async def _read(self, kind: bytes, name: str, content: bytes) -> tuple[bytes, bytes]:
+    async def _read(self, client: str, kind: bytes, name: str, content: bytes) -> tuple[bytes, bytes]:
         """By a reader of what takes little, else by the other one; :class:`Problem` if it is refused."""
         for lane in self.lanes:
-            found, said = await lane.ask(kind, name, content)
+            found, said = await lane.ask(client, kind, name, content)
             if found == reading.REFUSED:
                 (status,) = reading.STATUS.unpack(said[: reading.STATUS.size])
                 raise Problem(status, said[reading.STATUS.size :].decode())
+            if found == reading.DEFECT:
+                raise RuntimeError(said.decode())
             if found not in (reading.TOO_MUCH, ENDED):
                 return found, said
         seconds, memory = f"{self.settings.max_picture_seconds:g} s", f"{self.settings.max_picture_mb:g} MB"

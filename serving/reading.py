@@ -14,6 +14,7 @@ import signal
 import socket
 import struct
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -28,7 +29,7 @@ from serving.problems import Problem
 ASKED = struct.Struct("!IcHI")  # a number, what comes, and the lengths of its name and of its content, which follow
 PICTURE, JSON = b"P", b"J"
 ANSWERED = struct.Struct("!I?cI")  # that number, whether the reader then ends, what was found, and the length of more
-IMAGES, NO_DIGIT, REFUSED, TOO_MUCH = b"I", b"N", b"R", b"T"
+IMAGES, NO_DIGIT, REFUSED, TOO_MUCH, DEFECT = b"I", b"N", b"R", b"T", b"D"
 STATUS = struct.Struct("!H")  # of what was REFUSED, before the words
 PROCESS = struct.Struct("!I")  # its id, with which a new reader begins
 PAUSE = 0.02  # seconds from the end of a reader to the next one
@@ -108,6 +109,9 @@ def _confine(limits: Limits) -> int:
     for kind in (signal.SIGPROF, signal.SIGALRM):
         signal.signal(kind, signal.SIG_DFL)  # ends the process, wherever it is
     cv2.setNumThreads(1)
+    with open(os.devnull, "wb") as nothing:  # noqa: PTH123
+        for said in (1, 2):  # decoders write of what is wrong with a file, in the middle of the service's log
+            os.dup2(nothing.fileno(), said)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     first = _data()
     resource.setrlimit(resource.RLIMIT_DATA, (first + limits.memory,) * 2)
@@ -165,6 +169,10 @@ def _answer(kind: bytes, name: str, content: bytes, limits: Limits) -> tuple[byt
         return REFUSED, STATUS.pack(422) + _bytes(str(error))
     except Problem as problem:
         return REFUSED, STATUS.pack(problem.status_code) + _bytes(problem.detail)
+    except Exception as error:
+        if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
+            return TOO_MUCH, b""
+        return DEFECT, _bytes(traceback.format_exc())
 
 
 def _bytes(text: str) -> bytes:

@@ -13,8 +13,10 @@ import resource
 import socket
 import sqlite3
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
@@ -39,6 +41,7 @@ from pipeline.monitoring import live
 from pipeline.monitoring.live import Seen
 from pipeline.registry import versions
 from serving import problems, protection, requests, schemas, telemetry, trend
+from serving.clients import client_of
 from serving.connections import Connections
 from serving.gatekeeper import Gatekeeper
 from serving.memory import Memory, identities
@@ -52,6 +55,7 @@ from serving.requests import Item
 PAGE = Path(__file__).parent / "page"
 SWITCH_SECONDS = 0.0005  # after which another thread lets the event loop go on; Python's own 5 ms would be felt
 DRAIN_SECONDS = 10  # for requests that are under way when the service is told to stop
+SHADOW_SECONDS = 3.0
 SWAGGER = "/static-offline-docs"  # where FastAPIOffline puts what the API's page is made of
 
 log = logging.getLogger("digits.serving")
@@ -76,8 +80,9 @@ async def predict(
     challenger: Annotated[bool, Query(description="say what the challenger answers too")] = False,
 ) -> Response:
     state = request.app.state
-    found = await requests.read(request, state.settings, state.readers.parse)
-    items = requests.as_items(found) if isinstance(found, np.ndarray) else await state.readers.frame(found)
+    client = client_of(request.client.host if request.client else "")
+    found = await requests.read(request, state.settings, partial(state.readers.parse, client=client))
+    items = requests.as_items(found) if isinstance(found, np.ndarray) else await state.readers.frame(found, client)
     read = [index for index, item in enumerate(items) if item.image is not None]
     drawn = [item.image for item in items if item.image is not None]
     images = np.stack(drawn) if drawn else np.empty((0, SIDE, SIDE), np.uint8)
@@ -188,11 +193,17 @@ def model(request: Request) -> dict[str, Any]:
     champion, challenger = _champion(request), request.app.state.predictor.challenger
     facts: dict[str, Any] = {"champion": champion.facts, "challenger": challenger and challenger.facts, "shadow": None}
     if challenger:
-        with suppress(sqlite3.Error, OSError), live.store() as connection:
-            facts["shadow"] = live.disagreements(
-                connection, champion.facts["model"], champion.number, challenger.number
-            )
+        period = int(time.monotonic() / SHADOW_SECONDS)
+        with suppress(sqlite3.Error, OSError):
+            facts["shadow"] = _shadow(champion.facts["model"], champion.number, challenger.number, period)
     return facts
+
+
+@lru_cache(1)
+def _shadow(name: str, champion: str, challenger: str, period: int) -> dict[str, Any]:
+    """How often the two differ, counted once a period: it goes through all that was seen."""
+    with live.store() as connection:
+        return live.disagreements(connection, name, champion, challenger)
 
 
 def _champion(request: Request) -> Served:

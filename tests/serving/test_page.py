@@ -148,6 +148,32 @@ def test_it_can_be_drawn_on_by_keyboard(page: Page):
     expect(page.locator("#digit")).to_have_text("?")
 
 
+def test_the_api_s_page_lets_try_it(page: Page, service: Service):
+    page.goto(f"{service.url}/docs")
+    page.locator(".opblock-summary").filter(has_text="/health").click()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+    expect(page.locator(".live-responses-table")).to_contain_text("digits-cnn")
+
+
+def test_a_report_shows_all_it_has_and_can_send_nothing(browser: Browser, service: Service):
+    """Its scripts and styles work, and are of no origin: what came into it with a label cannot correct answers."""
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(f"{service.url}/reports/index.html")
+    expect(page.locator("body")).to_contain_text("on test")
+    assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+    assert page.evaluate("self.origin") == "null"
+    for send in ("fetch('/corrections', { method: 'POST' })", "fetch('/model')", "fetch('http://127.0.0.1:9')"):
+        assert page.evaluate(f"{send}.then(() => 'sent').catch(() => 'blocked')") == "blocked"
+    page.goto(f"{service.url}/reports/drift.html")
+    expect(page.locator("svg").first).to_be_visible()
+    assert faults == []
+    page.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_a_phone_in_light_and_dark(browser: Browser, service: Service, scheme: str):
     context = browser.new_context(

@@ -63,12 +63,12 @@ def _run(do: Callable[..., Awaitable[None]], arguments: tuple[Any, ...], setting
 
 async def refusal(readers: Readers, *pictures: Picture) -> tuple[int, str]:
     with pytest.raises(Problem) as raised:
-        await readers.frame(list(pictures))
+        await readers.frame(list(pictures), "a")
     return raised.value.status_code, str(raised.value.detail)
 
 
 async def reads_on(readers: Readers) -> None:
-    (item,) = await readers.frame([SEVEN])
+    (item,) = await readers.frame([SEVEN], "a")
     assert item.image is not None and item.image.shape == (28, 28) and item.image.max() == 255
 
 
@@ -97,7 +97,7 @@ async def begins_anew(readers: Readers) -> None:
     large = Picture("large", saved(Image.new("RGBA", (4000, 4000)), "PNG"))
     processes = set()
     for _ in range(3):
-        (item,) = await readers.frame([large])
+        (item,) = await readers.frame([large], "a")
         assert item.reason == "large: no digit is to be seen"
         processes.add(readers.lanes[1].readers[0].process)
     assert processes == {None}
@@ -122,7 +122,7 @@ def test_a_reader_that_is_killed_is_followed_by_another():
 
 async def outlives_cut_off(readers: Readers) -> None:
     for _ in range(3):
-        task = asyncio.create_task(readers.frame([Picture("comments", long_comments())]))
+        task = asyncio.create_task(readers.frame([Picture("comments", long_comments())], "a"))
         await asyncio.sleep(0.1)
         task.cancel()
         await reads_on(readers)
@@ -134,7 +134,7 @@ def test_a_request_that_is_cut_off_leaves_no_answer_for_the_next_one():
 
 async def refuses_many(readers: Readers) -> None:
     blank = Picture("blank", saved(Image.new("L", (28, 28)), "PNG"))
-    found = await asyncio.gather(*(readers.frame([blank]) for _ in range(80)), return_exceptions=True)
+    found = await asyncio.gather(*(readers.frame([blank], "a") for _ in range(80)), return_exceptions=True)
     refused = [each for each in found if isinstance(each, Problem)]
     assert len(refused) == 80 - 64 and {each.status_code for each in refused} == {503}
 
@@ -143,11 +143,27 @@ def test_too_many_requests_at_once_are_told_to_wait():
     with_readers(refuses_many)
 
 
+async def takes_turns(readers: Readers) -> None:
+    """One of b's comes before most of a's, who was there first."""
+    done: list[str] = []
+
+    async def ask(client: str) -> None:
+        await readers.frame([SEVEN], client)
+        done.append(client)
+
+    await asyncio.gather(*(ask("a") for _ in range(40)), ask("b"), ask("c"))
+    assert max(done.index("b"), done.index("c")) < 10
+
+
+def test_clients_take_turns():
+    with_readers(takes_turns)
+
+
 async def parses(readers: Readers) -> None:
-    images = await readers.parse(b'{"images": ' + str(np.full((200, 28, 28), 7).tolist()).encode() + b"}")
+    images = await readers.parse(b'{"images": ' + str(np.full((200, 28, 28), 7).tolist()).encode() + b"}", "a")
     assert images.shape == (200, 28, 28) and set(images.flat) == {7}
     with pytest.raises(Problem, match="not JSON"):
-        await readers.parse(b" " * 100_000)
+        await readers.parse(b" " * 100_000, "a")
 
 
 def test_a_large_body_of_json_is_parsed_there_too():
@@ -155,7 +171,7 @@ def test_a_large_body_of_json_is_parsed_there_too():
 
 
 async def ends_when_the_sockets_close(readers: Readers) -> None:
-    await asyncio.gather(*(readers.frame([SEVEN]) for _ in range(8)))
+    await asyncio.gather(*(readers.frame([SEVEN], "a") for _ in range(8)))
     every = [reader for lane in readers.lanes for reader in lane.readers]
     processes = [reader.process for reader in every if reader.process]
     for reader in every:

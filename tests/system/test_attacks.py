@@ -309,9 +309,23 @@ def test_names_do_not_fill_the_store(service: Service):
         assert store.execute("SELECT length(by) FROM corrections WHERE id = ?", (identity,)).fetchone() == (64,)
 
 
-def test_nothing_outlives_a_service_that_is_killed(demo: Workspace, tmp_path_factory: pytest.TempPathFactory):
-    service = Service(demo.copy(tmp_path_factory.mktemp("killed") / "workspace"))
+def test_who_takes_no_answer_is_cut_off_and_nothing_outlives_a_service_that_is_killed(
+    demo: Workspace, tmp_path_factory: pytest.TempPathFactory
+):
+    workspace = demo.copy(tmp_path_factory.mktemp("killed") / "workspace")
+    workspace.edit(max_seconds="2.0")
+    service = Service(workspace)
     service.ready()
+    script = b"GET /static-offline-docs/swagger-ui-bundle.js HTTP/1.1\r\n" + HOST + b"\r\n"
+    with socket.socket() as idle:
+        idle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        idle.connect(("127.0.0.1", service.port))
+        idle.sendall(script * 20)
+        own = psutil.Process(service.process.pid)
+        until(lambda: any(each.raddr for each in own.net_connections() if each.raddr), "the connection")
+        service.client.close()
+        until(lambda: not any(each.raddr for each in own.net_connections()), "its end")
+    service.client = httpx.Client(base_url=service.url)
     seven(service)
     family = service.family()
     assert len(family) >= 5  # a nursery, three readers and what watches the registry
