@@ -82,6 +82,7 @@ class Augment(Section):
     elastic: Annotated[float, Field(ge=0)] = 0.0
     stroke: Share = 0.0
     paper: Share = 0.0
+    hands: Share = 0.0
 
 
 class Network(BaseModel):

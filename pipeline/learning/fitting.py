@@ -24,7 +24,7 @@ from pipeline.base import files
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Recipe
 from pipeline.data.splits import Split
-from pipeline.digits import augmentation
+from pipeline.digits import augmentation, hands
 from pipeline.digits.image import CLASSES
 from pipeline.learning import networks
 from pipeline.learning.backend import keras, tensorflow
@@ -32,7 +32,7 @@ from pipeline.learning.backend import keras, tensorflow
 OVERFIT_RISE = 0.02  # of the lowest validation loss: a rise of less is not worth a word
 
 
-FIELDS, ORDER, DRAWS = 1, 2, 3  # what a draw is for comes first in its key, so that no two share a stream
+FIELDS, ORDER, DRAWS, HANDS = 1, 2, 3, 4  # what a draw is for comes first in its key, so that no two share a stream
 MEMBERS_APART = 1000  # between the seeds of members, so that runs with neighbouring seeds share none
 STEPS_PER_EXECUTION = 20  # Keras' own work between two steps costs as much as a third of a small network's step
 
@@ -49,6 +49,7 @@ class AugmentedBatches(keras.utils.PyDataset):
         self.split, self.recipe, self.seed = split, recipe, seed
         self.steps = max(math.ceil(len(split.labels) / recipe.batch_size), recipe.min_steps_per_epoch)
         self.augmentation = augmentation.Augmentation(recipe.augment, np.random.default_rng([FIELDS, seed]))
+        self.hands = hands.Hands(np.random.default_rng([HANDS, seed])) if recipe.augment.hands else None
         self.start(epoch=0)
 
     def __len__(self) -> int:
@@ -58,7 +59,10 @@ class AugmentedBatches(keras.utils.PyDataset):
         """images uint8 (batch, 28, 28) and their :func:`targets`"""
         chosen = self.order[step * self.recipe.batch_size : (step + 1) * self.recipe.batch_size]
         rng = np.random.default_rng([DRAWS, self.seed, self.epoch, step])
-        return self.augmentation(self.split.images[chosen], rng), targets(self.split.labels[chosen], self.recipe)
+        images, labels = self.split.images[chosen], self.split.labels[chosen]
+        if self.hands:
+            images = self.hands.among(images, labels, self.recipe.augment.hands, rng)
+        return self.augmentation(images, rng), targets(labels, self.recipe)
 
     def start(self, epoch: int) -> None:
         """Shuffle for this epoch. A callback calls it: Keras calls a dataset's own hooks once too often."""
@@ -362,6 +366,7 @@ CODE = (
     "base",
     "data/splits.py",
     "digits/augmentation.py",
+    "digits/hands.py",
     "digits/image.py",
     "learning/backend.py",
     "learning/fitting.py",
