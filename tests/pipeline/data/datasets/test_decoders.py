@@ -284,7 +284,10 @@ def test_pictures_of_any_size_and_polarity_are_framed(tmp_path: Path, suffix: st
 
 
 def test_a_small_dark_on_light_picture_is_framed_not_taken_as_it_is(tmp_path: Path) -> None:
-    write_pictures(tmp_path, 255 - np.tri(28, 28, -1, dtype=np.uint8) * 255 * (some_images(20) > 0), some_labels(20))
+    scans = np.full((20, 28, 28), 250, np.uint8)
+    for i, scan in enumerate(scans):
+        scan[4 : 15 + i // 2, 3 + i : 6 + i] = 20  # a dark stroke on light paper, as large as MNIST's images
+    write_pictures(tmp_path, scans, some_labels(20))
     loaded = load("folder", tmp_path, test_share=0.5)
     assert (loaded.train.images[:, 0] == 0).all()
 
