@@ -286,7 +286,7 @@ def test_pictures_of_any_size_and_polarity_are_framed(tmp_path: Path, suffix: st
 def test_a_small_dark_on_light_picture_is_framed_not_taken_as_it_is(tmp_path: Path) -> None:
     scans = np.full((20, 28, 28), 250, np.uint8)
     for i, scan in enumerate(scans):
-        scan[4 : 15 + i // 2, 3 + i : 6 + i] = 20  # a dark stroke on light paper, as large as MNIST's images
+        scan[4:24, 10:14] = scan[4 + i // 2 : 8 + i // 2, 8 : 14 + i // 3] = 20  # dark on light, of MNIST's size
     write_pictures(tmp_path, scans, some_labels(20))
     loaded = load("folder", tmp_path, test_share=0.5)
     assert (loaded.train.images[:, 0] == 0).all()
