@@ -17,7 +17,7 @@ import photos
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
-from PIL import Image
+from PIL import Image, ImageDraw
 from running import Service, problem
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from waiting import WAIT, until
@@ -317,7 +317,9 @@ def test_pictures_that_take_too_long_together_are_refused_and_hold_up_nobody(wor
     service = Service(workspace)
     service.ready()
     file = io.BytesIO()
-    Image.new("1", (4_900, 4_900)).save(file, "PNG")
+    page = Image.new("1", (4_900, 4_900))
+    ImageDraw.Draw(page).line([(2_000, 900), (2_400, 4_000)], fill=1, width=500)
+    page.save(file, "PNG")
     answer = service.client.post("/predict", files=[("files", ("large", file.getvalue()))] * 100)
     assert "send fewer at once" in problem(answer, 413)
     assert service.stop() == 0
