@@ -102,8 +102,9 @@ class Server:
         raise BadInput(f"{self.name} has stopped")
 
     def memory_of_all_mb(self) -> float:
-        """Of all its processes now: ours has one that watches the registry, the peer one that waits."""
-        return sum(process.memory_info().rss for process in self._processes()) / 2**20
+        """Of all its processes now, what they share counted once: ours has one that watches the registry and those that
+        decode pictures, the peer one that waits."""
+        return sum(process.memory_full_info().pss for process in self._processes()) / 2**20
 
     def _processes(self) -> list[psutil.Process]:
         own = psutil.Process(self.process.pid)

@@ -15,7 +15,7 @@ from starlette.types import Scope
 from serving.problems import Problem
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 — what --host calls all of a machine's addresses
+EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 — what --host calls all of a machine's addresses
 SANDBOXED = "/reports/"  # whose pages are of no origin, even to themselves
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^\s:/?#@\[\]\\]+?)\.?)(?::(\d{1,5}))?", re.ASCII | re.IGNORECASE)
 _PORTS = {"http": "80", "https": "443"}

@@ -32,6 +32,7 @@ ANSWERED = struct.Struct("!I?cI")  # that number, whether the reader then ends, 
 IMAGES, NO_DIGIT, REFUSED, TOO_MUCH, DEFECT = b"I", b"N", b"R", b"T", b"D"
 STATUS = struct.Struct("!H")  # of what was REFUSED, before the words
 PROCESS = struct.Struct("!I")  # its id, with which a new reader begins
+STATM = Path("/proc/self/statm")
 PAUSE = 0.02  # seconds from the end of a reader to the next one
 WALL = 4  # times its seconds of the processor is how long a reader may take, should it wait for something
 KEPT = 16_000_000  # bytes more than at first, with which a reader ends: what freed memory lies between is never large
@@ -114,13 +115,16 @@ def _confine(limits: Limits) -> int:
             os.dup2(nothing.fileno(), said)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     first = _data()
-    resource.setrlimit(resource.RLIMIT_DATA, (first + limits.memory,) * 2)
+    if first:
+        resource.setrlimit(resource.RLIMIT_DATA, (first + limits.memory,) * 2)
     return first
 
 
 def _data() -> int:
-    """Bytes of data that this process has, used or not."""
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * resource.getpagesize()
+    """Bytes of data that this process has, used or not; 0 where the system does not say, as only Linux does."""
+    if not STATM.exists():
+        return 0
+    return int(STATM.read_text(encoding="ascii").split()[5]) * resource.getpagesize()
 
 
 def _work(stream: io.BufferedRWPair, limits: Limits, token: bytes, most_data: int) -> bool:

@@ -86,8 +86,8 @@ STRANGE = {
     "a path without end": (b"GET /" + b"a" * 5_000_000, 431),
     "half a request": (b"GET / HT", 408),
     "a line break now and then": (b"\r\n\r\n", 408),
-    "a chunk's extension without end": (CHUNKED + b"\r\n1;" + b"a" * 20_000_000, 413),
-    "a trailer without end": (CHUNKED + b"\r\n1\r\nx\r\n0\r\n" + b"a: b\r\n" * 4_000_000, 413),
+    "a chunk's extension without end": (CHUNKED + b"\r\n1;" + b"a" * 40_000_000, 413),
+    "a trailer without end": (CHUNKED + b"\r\n1\r\nx\r\n0\r\n" + b"a: b\r\n" * 7_000_000, 413),
     "a body that nobody reads": (PREDICT + b"Content-Type: a/b\r\nContent-Length: 100\r\n\r\n", 415),
 }
 
