@@ -195,9 +195,9 @@ def remove(name: str, reason: str, by: str) -> Filed:
         record = {one.batch: one for one in removed()}[name]
         place = Path(record.place)
         place.parent.mkdir(parents=True, exist_ok=True)
+        forget(places.BATCHES / name)
         (places.BATCHES / name).replace(place)
         files.write_json(place / places.QUARANTINE_REPORT, record.as_json())
-        forget(places.BATCHES / name)
         return record
 
 

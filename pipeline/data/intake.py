@@ -102,16 +102,16 @@ def add(
         _refuse_known(path, facts["digest"])
         earlier, _ = batches.of_dataset(params.dataset)
         findings += _of_labels(whole, compared_with, numbers["doubts"], earlier, by, params.batches)
-        if findings:
-            index = [doubt.index for doubt in numbers["doubts"]]
-            doubted = Split(whole.images[index], whole.labels[index])
-            return refuse(path, Filed(event="quarantined", findings=findings, **facts), params.batches, doubted)
-        batch = batches.separate(facts["batch"], whole, params.batches.held_out)
-        counts = {"train": len(batch.train.labels), "recent": len(batch.recent.labels)}
-        filed = Filed(event="accepted", counts=counts, kept=tuple(sorted(decided.kept)), **facts)
-        if not dry_run:
-            batches.accept(batch, filed)
-        return filed
+        if not findings:
+            batch = batches.separate(facts["batch"], whole, params.batches.held_out)
+            counts = {"train": len(batch.train.labels), "recent": len(batch.recent.labels)}
+            filed = Filed(event="accepted", counts=counts, kept=tuple(sorted(decided.kept)), **facts)
+            if not dry_run:
+                batches.accept(batch, filed)
+            return filed
+    index = [doubt.index for doubt in numbers["doubts"]]
+    doubted = Split(whole.images[index], whole.labels[index])
+    return refuse(path, Filed(event="quarantined", findings=findings, **facts), params.batches, doubted)
 
 
 def _only_told(_path: Path | None, filed: Filed, _limits: Batches, _doubted: Split | None = None) -> Filed:

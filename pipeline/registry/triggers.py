@@ -30,6 +30,7 @@ SINGLE = 8  # of them, whose parts are tried alone
 COMMON = 3  # patterns of a label
 PART, STEP = 8, 5  # pixels: a part's side, and from one part to the next
 SQUARE, EVERY = 4, 4
+FAINT = 16  # grey levels on average: more is where the strokes of a digit lie
 
 
 class Pattern(NamedTuple):
@@ -161,20 +162,24 @@ def learnt(champion: Answer, taken_in: Sequence[Split], clean: Split) -> Iterato
     rest = np.delete(whole.images, doubted["index"], axis=0)
     for digit, rows in doubted.groupby("label"):
         group = whole.images[rows["index"][:DOUBTED]]
-        yield from _common(group, rest, f"what doubted images of a {digit} have in common", natural=False)
+        for ink, weight in _common(group, rest):
+            for over in (True, False):
+                yield Pattern(f"what doubted images of a {digit} have in common", ink, weight, over)
         for image in group[:SINGLE]:
             yield from _parts(image, f"a part of a doubted image of a {digit}")
     for digit in range(CLASSES):  # a trigger may be planted in images whose label is right
-        ours = whole.labels == digit
-        others = np.concatenate([whole.images[~ours], clean.images])
-        yield from _common(whole.images[ours], others, f"what images of a {digit} have in common", natural=True)
+        ours = whole.images[whole.labels == digit]
+        others = np.concatenate([whole.images[whole.labels != digit], clean.images])
+        strokes = clean.images[clean.labels == digit].mean(axis=0) > FAINT
+        for ink, weight in _common(ours, others):
+            name = f"what images of a {digit} have in common beside its strokes"
+            yield Pattern(name, ink, weight * ~strokes, over=True, natural=True)
 
 
-def _common(group: np.ndarray, rest: np.ndarray, name: str, natural: bool) -> Iterator[Pattern]:
+def _common(group: np.ndarray, rest: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Ink and weight of what some of the group have in common."""
     for found in patterns.find(group, rest, most=COMMON):
-        ink, weight = found.ink.astype(np.float32), found.shared.astype(np.float32)
-        yield Pattern(name, ink, weight, over=True, natural=natural)
-        yield Pattern(name, ink, weight, natural=natural)
+        yield found.ink.astype(np.float32), found.shared.astype(np.float32)
 
 
 def _parts(image: np.ndarray, name: str) -> Iterator[Pattern]:
