@@ -10,8 +10,8 @@ from workspace import Workspace
 
 
 @pytest.fixture(scope="module")
-def workspace(trained: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    workspace = trained.copy(tmp_path_factory.mktemp("read_only") / "workspace")
+def workspace(demo: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    workspace = demo.copy(tmp_path_factory.mktemp("read_only") / "workspace")
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
         pytest.skip("mounting a disk needs root")
     picture = Image.new("L", (100, 100), 255)

@@ -25,7 +25,6 @@ def box(demo: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[B
     """A checkout whose stages have run, as its dvc.lock says, beside a registry that never saw its model."""
     workspace = demo.copy(tmp_path_factory.mktemp("schedule") / "workspace")
     (workspace.folder / "mlflow.db").unlink()
-    workspace.shorten()
     workspace.run("git", "add", "dvc.lock")
     set_schedule(workspace, 4)
     box = Box(workspace)
