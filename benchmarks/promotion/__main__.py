@@ -24,7 +24,7 @@ STARTS = (1000, 2000, 5000, 10_000)
 BETTER = (0.001, 0.002)
 SIZES = (100, 357, 1000, 2000, 5000, 10_000, 20_000, 60_000)
 LOSSES = (0.001, 0.002, 0.005, 0.01, 0.03)
-DISAGREEMENTS = 0.004  # of the images, for two models that are as good, half each way: as measured of MNIST's recipes
+DISAGREEMENTS = 0.004  # of the images, for two models that are as good, half each way: as those of the population
 
 
 class Line(NamedTuple):

@@ -35,7 +35,7 @@ OLDER = {
 def test_an_older_event_is_read_and_says_no_more_than_it_said():
     event = Event.model_validate_json(json.dumps(OLDER))
     assert event.verdict and event.verdict.recent is None and event.verdict.comparison
-    assert event.verdict.comparison.margin == 0.0
+    assert event.verdict.comparison.champion is None and event.verdict.budget is None
     assert event.as_json() == OLDER
 
 
