@@ -216,7 +216,10 @@ def _colours(image: Image.Image) -> np.ndarray:
         values = np.nan_to_num(np.asarray(image, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
         return _grey(values, max(float(values.max()), 1.0))
     transparent = "A" in image.getbands() or "transparency" in image.info
-    times = max(image.size) // (2 * WORKING_SIDE)
+    if transparent:
+        image = image.convert("RGBA")
+        transparent = int(np.asarray(image.getchannel("A")).min()) < 255  # a screenshot is opaque
+    times = max(image.size) // WORKING_SIDE
     mode = "RGBA" if transparent else "RGB"
     if image.mode != mode and (transparent or image.mode != "L"):  # the numbers of a palette cannot be averaged
         image = image.convert(mode)
