@@ -22,9 +22,10 @@ from pipeline.base import places
 
 @pytest.fixture(scope="module")
 def box(demo: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
-    """A checkout whose stages have run, as its dvc.lock says, beside a registry that never saw its model."""
+    """A checkout whose trained model its dvc.lock names, beside a registry that never saw it."""
     workspace = demo.copy(tmp_path_factory.mktemp("schedule") / "workspace")
     (workspace.folder / "mlflow.db").unlink()
+    workspace.edit("calibration_bins", "10")  # something to run, of evaluate
     workspace.run("git", "add", "dvc.lock")
     set_schedule(workspace, 4)
     box = Box(workspace)
@@ -47,6 +48,7 @@ def test_a_schedule_fires_runs_that_exclude_one_another(box: Box):
     tasks = box.post("task_runs/filter", flow_runs={"id": {"any_": [first["id"]]}}, sort="EXPECTED_START_TIME_ASC")
     names = [task["name"].rsplit("-", 1)[0] for task in tasks]
     assert names == [*stages, "judge"]
+    assert "evaluate: test accuracy" in said(box, first)  # each stage's output is in the run's log
     assert "# Version 1: promoted" in report_of(box, first)
     assert box.workspace.run("git", "status", "--porcelain", "-uno").stdout == ""
 
@@ -68,7 +70,6 @@ def test_a_killed_worker_leaves_no_orphan_and_the_next_run_completes(box: Box):
     box.workspace.edit("epochs", "1000")
     box.workspace.commit("a long training")
     run = box.begin(reason="to be killed")
-    # each stage's output is in the run's log
     until(lambda: "train: epoch  1/1000" in said(box, run), f"training\n{box.logs()}")
     os.kill(until(lambda: worker_of(box), "a worker"), signal.SIGKILL)
     until(lambda: box.said("the worker ended with 137: starting it again"), "another worker")
