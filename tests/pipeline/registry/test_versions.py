@@ -45,7 +45,7 @@ from pipeline.registry import (
 NAME = "digits-cnn"
 PARAMS = params_file.load(ROOT / "params.yaml").model_copy(update={"dataset": "digits"})
 # Floors for models that are wrong on whole groups, and a loss that 400 images can tell of them.
-RULES = {"min_accuracy": 0.5, "min_recall": 0.5, "max_loss": {"other": 0.1}}
+RULES = {"min_accuracy": 0.5, "min_recall": 0.5, "max_loss": {"other": 0.1}, "max_trigger_success": 1.0}
 LENIENT = PARAMS.model_copy(update={"gate": PARAMS.gate.model_copy(update=RULES)})
 COUNT, GROUPS = 400, 20
 LABELS = (np.arange(COUNT) % 10).astype(np.uint8)
