@@ -115,4 +115,5 @@ def test_prune_says_what_would_go_and_removes_only_that(
 
 def registered(workspace: Workspace) -> set[str]:
     with sqlite3.connect(workspace.folder / "mlflow.db") as registry:
-        return {str(version) for (version,) in registry.execute("SELECT version FROM model_versions")}
+        rows = registry.execute("SELECT version FROM model_versions WHERE current_stage != 'Deleted_Internal'")
+        return {str(version) for (version,) in rows}

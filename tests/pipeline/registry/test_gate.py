@@ -25,6 +25,7 @@ RULES = Gate(
     max_size_mb=1.0,
     max_latency_ms=10.0,
     max_latency_ratio=3.0,
+    max_trigger_success=0.05,
 )
 ALLOWED = Allowed(0.02, 0.1)
 LABELS = np.tile(np.arange(10, dtype=np.uint8), 100)
