@@ -24,7 +24,7 @@ from serving.reading import Limits
 from serving.requests import Item, Picture
 
 QUICK = 2  # readers of what takes little
-LITTLE = 2_500_000  # pixels of a PNG; a photo of 10 million as JPEG is as much work
+LITTLE = 4_000_000  # pixels of a PNG; a photo of 16 million as JPEG is as much work
 MOST_WAITING = 256  # requests to be read at once; more are refused rather than kept
 MOST_OF_ONE = 64  # of a client
 BUFFER = 2**21  # bytes of an answer that are taken in before they are asked for

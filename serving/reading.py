@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import cv2
+import numpy as np
 
 from pipeline.base.errors import BadInput
 from pipeline.digits import framing
@@ -35,7 +36,7 @@ PROCESS = struct.Struct("!I")  # its id, with which a new reader begins
 STATM = Path("/proc/self/statm")
 PAUSE = 0.02  # seconds from the end of a reader to the next one
 WALL = 4  # times its seconds of the processor is how long a reader may take, should it wait for something
-KEPT = 16_000_000  # bytes more than at first, with which a reader ends: what freed memory lies between is never large
+KEPT = 64_000_000  # bytes more than at first, with which a reader ends: what freed memory lies between is never large
 
 
 class Limits(NamedTuple):
@@ -76,18 +77,30 @@ def _nurse(ends: list[socket.socket], readers: Sequence[Limits], token: bytes) -
     """Have a reader at each socket until the other ends are closed."""
     try:
         os.setpgid(0, 0)  # too: whichever of the two comes first
-        alive = {_start(ends, index, limits, token): index for index, limits in enumerate(readers)}
+        threads = cv2.getNumThreads()
+        cv2.setNumThreads(1)  # those of others would not be there after a fork
+        _warm_up()
+        alive = {_start(ends, index, limits, token, threads): index for index, limits in enumerate(readers)}
         while alive:
             process, status = os.wait()
             index = alive.pop(process)
             if status:
                 time.sleep(PAUSE)
-                alive[_start(ends, index, readers[index], token)] = index
+                alive[_start(ends, index, readers[index], token, threads)] = index
     finally:
         os._exit(0)  # whatever happens, it must not go on as if it were the service
 
 
-def _start(ends: list[socket.socket], index: int, limits: Limits, token: bytes) -> int:
+def _warm_up() -> None:
+    """Read a picture, so that no reader begins with what is done once: Pillow looks for its formats, OpenCV for its
+    processor."""
+    paper = np.full((2 * framing.WORKING_SIDE, framing.WORKING_SIDE), 255, np.uint8)
+    cv2.line(paper, (300, 300), (300, 900), 0, 40)
+    for kind in (".png", ".jpg"):
+        framing.to_mnist(framing.read_image(io.BytesIO(cv2.imencode(kind, paper)[1].tobytes()), "a line"))
+
+
+def _start(ends: list[socket.socket], index: int, limits: Limits, token: bytes, threads: int) -> int:
     process = os.fork()
     if process:
         return process
@@ -96,6 +109,7 @@ def _start(ends: list[socket.socket], index: int, limits: Limits, token: bytes) 
         for other, end in enumerate(ends):
             if other != index:
                 end.close()
+        cv2.setNumThreads(threads)
         first = _confine(limits)
         with ends[index].makefile("rwb") as stream:
             code = int(_work(stream, limits, token, first + KEPT))
@@ -109,7 +123,6 @@ def _confine(limits: Limits) -> int:
     """Bytes of data that the reader begins with."""
     for kind in (signal.SIGPROF, signal.SIGALRM):
         signal.signal(kind, signal.SIG_DFL)  # ends the process, wherever it is
-    cv2.setNumThreads(1)
     with open(os.devnull, "wb") as nothing:  # noqa: PTH123
         for said in (1, 2):  # decoders write of what is wrong with a file, in the middle of the service's log
             os.dup2(nothing.fileno(), said)
