@@ -49,6 +49,7 @@ def with_readers(do: Callable[..., Awaitable[None]], *arguments: Any, **settings
 
 
 def _run(do: Callable[..., Awaitable[None]], arguments: tuple[Any, ...], settings: dict[str, Any]) -> None:
+    reading.KEPT = settings.pop("kept", reading.KEPT)
     readers = Readers(SETTINGS.model_copy(update=settings))
 
     async def run() -> None:
@@ -93,16 +94,19 @@ def test_a_picture_that_takes_too_much_memory_is_refused(kind: str):
     with_readers(refuses_large, kind, max_picture_mb=6.0, max_body_mb=8.0)
 
 
-async def reads_large(readers: Readers) -> None:
+async def begins_anew(readers: Readers) -> None:
     large = Picture("large", saved(Image.new("RGBA", (3000, 3000)), "PNG"))
+    processes = set()
     for _ in range(3):
         (item,) = await readers.frame([large], "a")
         assert item.reason == "large: no digit is to be seen"
+        processes.add(readers.lanes[1].readers[0].process)
+    assert processes == {None}
     await reads_on(readers)
 
 
-def test_large_pictures_are_read_one_after_the_other():
-    with_readers(reads_large)
+def test_large_pictures_are_read_by_a_process_that_then_begins_anew():
+    with_readers(begins_anew, kept=0)
 
 
 async def outlives_kills(readers: Readers) -> None:
