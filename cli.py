@@ -95,7 +95,6 @@ def _argument(metavar: str, text: str, names: Callable[[], list[str]] | None = N
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Model = Annotated[str | None, _option("NAME", "A registered model other than the workspace's own.")]
 Reason = Annotated[str, _option("TEXT", "Why; kept in the history.")]
-Why = Annotated[str, _option("TEXT", "Why; kept in the history.")]
 Version = Annotated[
     str, _argument("VERSION", "Its number, or champion or challenger.", lambda: ["champion", "challenger"])
 ]
@@ -233,7 +232,7 @@ def promote_challenger(
 
 
 @app.command("approve", rich_help_panel=TRAIN)
-def approve_version(version: Version, reason: Why, as_json: AsJson = False, model: Model = None) -> None:
+def approve_version(version: Version, reason: Reason, as_json: AsJson = False, model: Model = None) -> None:
     """Say yes to a version that passed the gate and waits for a person (gate.approval)."""
     from pipeline.monitoring import verdicts
     from pipeline.registry.promotion import approve

@@ -41,13 +41,16 @@ def _may_pass(_task: Any, _run: Any, state: State) -> bool:
     return False
 
 
-@task(
-    cache_policy=NO_CACHE,
-    retries=RETRIES,
-    retry_delay_seconds=exponential_backoff(FIRST_DELAY),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=_may_pass,
-)
+PATIENT: dict[str, Any] = {
+    "cache_policy": NO_CACHE,
+    "retries": RETRIES,
+    "retry_delay_seconds": exponential_backoff(FIRST_DELAY),
+    "retry_jitter_factor": 0.5,
+    "retry_condition_fn": _may_pass,
+}
+
+
+@task(**PATIENT)
 def stage(place: Path, name: str, force: bool = False) -> bool:
     """`dvc repro` of one stage, its output in this task's log; whether it ran or was up to date.
 
@@ -68,13 +71,7 @@ def stage(place: Path, name: str, force: bool = False) -> bool:
     return ran
 
 
-@task(
-    cache_policy=NO_CACHE,
-    retries=RETRIES,
-    retry_delay_seconds=exponential_backoff(FIRST_DELAY),
-    retry_jitter_factor=0.5,
-    retry_condition_fn=_may_pass,
-)
+@task(**PATIENT)
 def judge(place: Path) -> run.Outcome:
     """The gate for a challenger that was never judged; what `digits run` ends with. :class:`TemporaryFault` for a
     registry that does not answer, or that another one holds."""

@@ -7,7 +7,8 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,16 @@ import numpy as np
 import psutil
 from waiting import WAIT, until
 from workspace import Workspace
+
+
+@contextmanager
+def served(workspace: Workspace) -> Iterator["Service"]:
+    """A service that is ready; in the end it must stop well and have met no defect."""
+    running = Service(workspace)
+    running.ready()
+    yield running
+    assert running.stop() == 0
+    assert "Traceback" not in running.log
 
 
 class Service:

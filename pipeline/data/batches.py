@@ -4,7 +4,6 @@ A share of each is held out, decided by the hash of each image: the gate judges 
 split. DVC versions what was accepted. A batch belongs to the data set that it was accepted on.
 """
 
-import hashlib
 import shutil
 import sys
 from collections.abc import Sequence
@@ -94,13 +93,6 @@ def separate(name: str, whole: Split, share: float) -> Batch:
     return Batch(name, Split(whole.images[~out], whole.labels[~out]), Split(whole.images[out], whole.labels[out]))
 
 
-def digest(whole: Split) -> str:
-    """Of the labelled images, whatever their order and the file they came in."""
-    hashes = splits.content_hashes(whole.images)
-    lines = sorted(f"{image:016x}{label}" for image, label in zip(hashes, whole.labels, strict=True))
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
 def accept(batch: Batch, filed: Filed) -> None:
     """Write the batch beside data/batches, then rename it there whole, then let DVC version it."""
     places.BATCHES.mkdir(parents=True, exist_ok=True)
@@ -159,7 +151,7 @@ def images_of(filed: Filed, doubts: Sequence[Doubt]) -> np.ndarray:
         return np.empty((0, SIDE, SIDE), np.uint8)
     (batch,) = load([filed])
     images = np.concatenate([batch.train.images, batch.recent.images])
-    at = {f"{content:016x}": place for place, content in enumerate(splits.content_hashes(images))}
+    at = {name: place for place, name in enumerate(splits.names(images).tolist())}
     return images[[at[doubt.image] for doubt in doubts]]
 
 

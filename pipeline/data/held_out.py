@@ -1,6 +1,5 @@
 """On which images are models judged? The test split and what is held out of the accepted batches, each image once."""
 
-import hashlib
 from typing import NamedTuple
 
 import numpy as np
@@ -31,13 +30,7 @@ def of(test: Split, recent: Split) -> HeldOut:
     first[np.unique(hashes[len(test.labels) :], return_index=True)[1] + len(test.labels)] = True
     once = first & ~np.isin(hashes, hashes[: len(test.labels)])
     once[: len(test.labels)] = True
-    return HeldOut(labels[once], hashes[once], once, digest(hashes[once], labels[once]))
-
-
-def digest(hashes: np.ndarray, labels: np.ndarray) -> str:
-    """SHA-256 of labelled images by the images' hashes uint64 (N,), whatever their order."""
-    lines = sorted(f"{image:016x}{label}" for image, label in zip(hashes, labels, strict=True))
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return HeldOut(labels[once], hashes[once], once, splits.digest(hashes[once], labels[once]))
 
 
 def note_look(digest: str, model: str) -> None:

@@ -94,7 +94,7 @@ def add(
     except BadInput as error:
         findings = tuple(Finding(key="unreadable", message=line) for line in str(error).splitlines())
         return refuse(copied, Filed(event="quarantined", findings=findings, **facts), params.batches)
-    facts["digest"] = batches.digest(whole)
+    facts["digest"] = splits.digest(splits.content_hashes(whole.images), whole.labels)
     _refuse_known(path, facts["digest"])
     findings, numbers = judge(whole, compared_with, answer, params, decided.kept)
     facts |= {"batch": f"{datetime.now(UTC):%Y%m%d}-{facts['digest'][:12]}", **numbers}
@@ -177,7 +177,7 @@ def _doubts(whole: Split, reference: Reference, answer: Answer) -> list[Doubt]:
 
 def as_doubts(found: pd.DataFrame, images: np.ndarray) -> list[Doubt]:
     """The rows of :func:`pipeline.data.second_opinion.confirmed`, as they are kept."""
-    names = quarantine.names(images[found["index"]])
+    names = splits.names(images[found["index"]])
     columns = (found["index"], found["label"], found["suggested"], found["clear"], names)
     return [
         Doubt(index=int(index), image=str(name), label=int(label), suggested=int(suggested), clear=bool(clear))

@@ -31,16 +31,11 @@ class Decided(NamedTuple):
 
     def applied(self, whole: Split) -> Split:
         """The batch without what is dropped."""
-        stay = ~np.isin(names(whole.images), list(self.dropped))
+        stay = ~np.isin(splits.names(whole.images), list(self.dropped))
         return Split(whole.images[stay], whole.labels[stay])
 
 
 UNDECIDED = Decided()
-
-
-def names(images: np.ndarray) -> np.ndarray:
-    """The hash of each image as a doubt has it: str (N,)."""
-    return np.array([f"{content:016x}" for content in splits.content_hashes(images)], "U16")
 
 
 def put(path: Path | None, filed: Filed, limits: Batches, doubted: Split | None = None) -> Filed:

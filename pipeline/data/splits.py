@@ -68,6 +68,17 @@ def content_hashes(images: np.ndarray) -> np.ndarray:
     return np.frombuffer(b"".join(digests), dtype="<u8")
 
 
+def names(images: np.ndarray) -> np.ndarray:
+    """:func:`content_hashes` in hexadecimal, as files have them: str (N,)."""
+    return np.array([f"{content:016x}" for content in content_hashes(images)], "U16")
+
+
+def digest(hashes: np.ndarray, labels: np.ndarray) -> str:
+    """SHA-256 of labelled images by the images' hashes uint64 (N,), whatever their order and the file they came in."""
+    lines = sorted(f"{image:016x}{label}" for image, label in zip(hashes, labels, strict=True))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def held_out(hashes: np.ndarray, share: float, purpose: str) -> np.ndarray:
     """Which samples are held out for ``purpose``: bool (N,), about ``share`` of them.
 

@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.base import files, places
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Batches, Params
-from pipeline.data import intake, patterns, poison, quarantine, second_opinion
+from pipeline.data import intake, patterns, poison, quarantine, second_opinion, splits
 from pipeline.data.batches import Doubt, Filed
 from pipeline.data.second_opinion import Answer
 from pipeline.data.splits import Split
@@ -94,7 +94,7 @@ def read() -> Waiting:
 def sift(waiting: Waiting, params: Params, answer: Answer | None) -> Sifted:
     """Which corrections may be learnt from, and why the others not."""
     reference = intake.reference(params.dataset)
-    names = quarantine.names(waiting.corrected.images).tolist()
+    names = splits.names(waiting.corrected.images).tolist()
     labels, people = waiting.corrected.labels.tolist(), waiting.people
     said = defaultdict(set)
     for name, label in zip(names, labels, strict=True):

@@ -65,9 +65,8 @@ def _answers(client: MlflowClient, version: ModelVersion, unseen: Unseen) -> np.
 def candidate(
     client: MlflowClient, version: ModelVersion, champion: ModelVersion | None, unseen: Unseen
 ) -> gate.Candidate:
-    for one in (version, champion):
-        if one:
-            artifacts.check(client, one)
+    for one in filter(None, (version, champion)):
+        artifacts.check(client, one)
     onnx = artifacts.onnx_file(client, version)
     rival = artifacts.onnx_file(client, champion) if champion else None
     latency_ms, ratio = _latency(onnx, rival, unseen.test.images[:1])

@@ -4,18 +4,15 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from running import Service
+from running import Service, served
 from workspace import Workspace
 
 
 @pytest.fixture(scope="session")
 def service(demo: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service on the demo's champion, shared by the tests that leave it as it is."""
-    running = Service(demo.copy(tmp_path_factory.mktemp("serving") / "workspace"))
-    running.ready()
-    yield running
-    assert running.stop() == 0
-    assert "Traceback" not in running.log
+    with served(demo.copy(tmp_path_factory.mktemp("serving") / "workspace")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

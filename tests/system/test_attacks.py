@@ -18,7 +18,7 @@ import photos
 import psutil
 import pytest
 from PIL import Image
-from running import Service, problem
+from running import Service, problem, served
 from waiting import until
 from workspace import Workspace
 
@@ -37,12 +37,10 @@ def service(demo: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     workspace = demo.copy(tmp_path_factory.mktemp("attacked") / "workspace")
     corrections = f"{CORRECTIONS}/hour"
     workspace.edit(header_seconds="1.0", connections=str(CONNECTIONS), corrections=corrections)
-    running = Service(workspace)
-    running.ready()
-    yield running
-    assert b" 200 " in running.exchange(HEALTH + HOST + CLOSE).splitlines()[0]
-    assert running.stop() == 0
-    assert "Traceback" not in running.log and " 500 " not in running.log
+    with served(workspace) as running:
+        yield running
+        assert b" 200 " in running.exchange(HEALTH + HOST + CLOSE).splitlines()[0]
+    assert " 500 " not in running.log
 
 
 def seven(service: Service) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import numpy as np
 import photos
 import pytest
 from PIL import Image, ImageOps
-from running import Service
+from running import Service, served
 from workspace import Workspace
 
 COUNT, CLIENTS = 100_000, 8
@@ -140,11 +140,8 @@ async def fuzz(service: Service, count: int) -> Found:
 
 @pytest.fixture
 def service(demo: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    running = Service(demo.copy(tmp_path_factory.mktemp("fuzzed") / "workspace"))
-    running.ready()
-    yield running
-    assert running.stop() == 0
-    assert "Traceback" not in running.log
+    with served(demo.copy(tmp_path_factory.mktemp("fuzzed") / "workspace")) as running:
+        yield running
 
 
 @pytest.mark.slow

@@ -36,9 +36,8 @@ def of(ingest: Ingest) -> Bounds:
 def opened(path: Path, bounds: Bounds) -> BinaryIO:
     """The file, if it is a regular one and no larger than allowed; else :class:`BadInput`."""
     try:
-        descriptor = os.open(
-            path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-        )  # of a pipe, open would wait for a writer
+        # Without O_NONBLOCK, that of a pipe would wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise BadInput(f"{path}: cannot be opened ({error.strerror}): give a regular file that may be read") from None
     file = os.fdopen(descriptor, "rb")
