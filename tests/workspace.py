@@ -93,13 +93,19 @@ class Workspace:
         self.edit(**SHORT, **LENIENT)
 
     def edit(self, key: str = "", value: str = "", **more: str) -> None:
-        """Set keys of params.yaml, each by its last name at its first place (of the recipes, fast's)."""
+        """Set keys of params.yaml: by a name that one section alone has (of the recipes, fast's; of studies none), or as section.name."""
         path = self.folder / "params.yaml"
-        text = path.read_text()
-        for name, to in {**({key: value} if key else {}), **more}.items():
-            text, count = re.subn(rf"(?m)^( *{name}: )\S+", rf"\g<1>{to}", text, count=1)
-            assert count == 1, f"params.yaml should hold {name}"
-        path.write_text(text)
+        sections = re.split(r"(?m)^(?=\w)", path.read_text())
+        for asked, to in {**({key: value} if key else {}), **more}.items():
+            section, _, name = asked.rpartition(".")
+            found = [
+                number
+                for number, text in enumerate(sections)
+                if text.startswith(section) and not text.startswith("studies:") and re.search(rf"(?m)^ *{name}: ", text)
+            ]
+            assert len(found) == 1, f"{len(found)} sections of params.yaml hold {asked}"
+            sections[found[0]] = re.sub(rf"(?m)^( *{name}: )\S+", rf"\g<1>{to}", sections[found[0]], count=1)
+        path.write_text("".join(sections))
 
     def environment(self) -> dict[str, str]:
         # The workspace's own pipeline/ and cli.py come first, as in a clone.

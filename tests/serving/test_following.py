@@ -200,7 +200,6 @@ def test_live_windows_feed_the_monitor(
 
 
 def test_corrections_become_a_batch(workspace: Workspace, digits: tuple[np.ndarray, np.ndarray]):
-    workspace.edit(min_images="20")
     service = Service(workspace)
     service.ready()
     assert "a batch needs 20" in workspace.digits("add-batch", "--corrections", code=2).stderr

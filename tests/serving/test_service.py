@@ -297,7 +297,7 @@ def test_a_key_is_asked_for_where_one_is_set(workspace: Workspace):
 
 
 def test_too_many_requests_and_too_slow_ones_are_refused(workspace: Workspace):
-    workspace.edit(rate="5/hour", max_seconds="1.0")
+    workspace.edit(rate="5/hour", **{"serving.max_seconds": "1.0"})
     service = Service(workspace)
     port = int(service.url.rsplit(":", 1)[1])
     with socket.create_connection(("127.0.0.1", port)) as slow:
@@ -313,12 +313,12 @@ def test_too_many_requests_and_too_slow_ones_are_refused(workspace: Workspace):
 
 
 def test_pictures_that_take_too_long_together_are_refused_and_hold_up_nobody(workspace: Workspace):
-    workspace.edit(max_seconds="1.0")
+    workspace.edit("serving.max_seconds", "1.0")
     service = Service(workspace)
     service.ready()
     file = io.BytesIO()
-    page = Image.new("1", (4_900, 4_900))
-    ImageDraw.Draw(page).line([(2_000, 900), (2_400, 4_000)], fill=1, width=500)
+    page = Image.new("L", (7_000, 7_000))  # takes a tenth of a second: all of them many times what they may
+    ImageDraw.Draw(page).line([(2_800, 1_300), (3_400, 5_700)], fill=255, width=700)
     page.save(file, "PNG")
     answer = service.client.post("/predict", files=[("files", ("large", file.getvalue()))] * 100)
     assert "send fewer at once" in problem(answer, 413)

@@ -311,7 +311,7 @@ def test_who_takes_no_answer_is_cut_off_and_nothing_outlives_a_service_that_is_k
     demo: Workspace, tmp_path_factory: pytest.TempPathFactory
 ):
     workspace = demo.copy(tmp_path_factory.mktemp("killed") / "workspace")
-    workspace.edit(max_seconds="2.0")
+    workspace.edit("serving.max_seconds", "2.0")
     service = Service(workspace)
     service.ready()
     script = b"GET /static-offline-docs/swagger-ui-bundle.js HTTP/1.1\r\n" + HOST + b"\r\n"
