@@ -93,7 +93,10 @@ class Workspace:
         self.edit(**SHORT, **LENIENT)
 
     def edit(self, key: str = "", value: str = "", **more: str) -> None:
-        """Set keys of params.yaml: by a name that one section alone has (of the recipes, fast's; of studies none), or as section.name."""
+        """Set keys of params.yaml: by a name that one section alone has, or as section.name.
+
+        Of the recipes fast's is set, and nothing of the studies.
+        """
         path = self.folder / "params.yaml"
         sections = re.split(r"(?m)^(?=\w)", path.read_text())
         for asked, to in {**({key: value} if key else {}), **more}.items():
