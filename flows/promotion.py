@@ -1,9 +1,10 @@
 """Promote and roll back by hand, from Prefect's UI, with a reason that the history keeps."""
 
 import contextlib
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow, get_run_logger
+from pydantic import Field
 
 from flows import workspace
 from pipeline.base import params, places
@@ -11,9 +12,11 @@ from pipeline.monitoring import verdicts
 from pipeline.registry import promotion as rules
 from pipeline.registry import versions
 
+Reason = Annotated[str, Field(min_length=1, description="the history keeps it")]
+
 
 @flow(name="promote")
-def promote(reason: str, version: str = versions.CHALLENGER, approve: bool = False) -> dict[str, Any]:
+def promote(reason: Reason, version: str = versions.CHALLENGER, approve: bool = False) -> dict[str, Any]:
     """Put the challenger, or another version, through the gate against the champion; carry the verdict out. With
     ``approve``, say yes to one that passed and waits for it."""
     with workspace.held() as place, contextlib.chdir(place):
@@ -30,7 +33,7 @@ def promote(reason: str, version: str = versions.CHALLENGER, approve: bool = Fal
 
 
 @flow(name="rollback")
-def rollback(reason: str) -> dict[str, Any]:
+def rollback(reason: Reason) -> dict[str, Any]:
     """Return to the previous champion, after proof that it still answers as on the day it was registered."""
     with contextlib.chdir(places.checkout()):  # not where retrainings work: it must not wait for one
         event = rules.rollback(versions.connect(), versions.model_name(params.load().dataset), reason)

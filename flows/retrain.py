@@ -2,17 +2,20 @@
 
 import contextlib
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import yaml
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed
 from prefect.tasks import exponential_backoff
+from prefect.utilities.urls import url_for
 
 from flows import workspace
 from pipeline import run
@@ -59,15 +62,15 @@ def stage(place: Path, name: str, force: bool = False) -> bool:
     logger = get_run_logger()
     command = processes.dvc("repro", "--single-item", name, *(["--force"] if force else []))
     ran = False
-    with tempfile.TemporaryDirectory() as folder:
-        fault = Path(folder) / "fault.json"
+    with errors.heard() as fault:
         environment = processes.environment(**{errors.FAULT_FILE: str(fault)})
         with processes.started(command, cwd=place, env=environment) as process:
             for line in process.stdout or ():
                 ran = ran or line.startswith("Running stage")  # DVC's word for what is not up to date
                 logger.info("%s", line.rstrip())
         if process.returncode:
-            errors.raise_again(fault, otherwise=f"the stage {name} failed: see the log above")
+            kind, message = errors.told(fault)
+            raise kind(message or f"the stage {name} failed: see the log above")
     return ran
 
 
@@ -98,7 +101,8 @@ def retrain(reason: str = "by hand", dataset: str | None = None, recipe: str | N
             ]
             outcome = judge(place)
             event = outcome.decision
-            create_markdown_artifact(summary(reason, ran, outcome, place), key="retrain", description="What a run did")
+            page = summary(reason, ran, outcome, place, form(event))
+            create_markdown_artifact(page, key="retrain", description="What a run did")
             missed = workspace.missed(place)
         if missed <= late:  # none, or those that going round once more did not bring in
             break
@@ -116,8 +120,21 @@ def _word(event: Event) -> str:
     return words.get(event.event, event.event)
 
 
-def summary(reason: str, ran: list[str], outcome: run.Outcome, place: Path) -> str:
-    """The run on one page of Markdown."""
+def form(event: Event) -> str:
+    """The address of the form in Prefect's UI on which a person says yes to a version that waits for it, else empty."""
+    if event.event != "waits":
+        return ""
+    try:
+        with get_client(sync_client=True) as client:
+            deployment = client.read_deployment_by_name("promote/promote")
+    except ObjectNotFound:  # not deployed here
+        return ""
+    filled = quote(json.dumps({"version": event.version, "approve": True, "reason": ""}), safe="")
+    return f"{url_for('deployment', deployment.id)}/run?parameters={quote(filled, safe='')}"  # Prefect decodes it twice
+
+
+def summary(reason: str, ran: list[str], outcome: run.Outcome, place: Path, form: str = "") -> str:
+    """The run on one page of Markdown. ``form``: where a person says yes, if that is waited for."""
     event, champion = outcome.decision, outcome.champion
     metrics = champion.metrics
     checks = "\n".join(
@@ -125,10 +142,11 @@ def summary(reason: str, ran: list[str], outcome: run.Outcome, place: Path) -> s
         for check in (event.verdict.checks if event.verdict else ())
     )
     table = f"\n| check | value | limit | |\n| --- | --- | --- | --- |\n{checks}\n" if checks else ""
+    decide = f"\n**[Say yes to version {event.version}]({form})**, with a reason.\n" if form else ""
     return f"""# Version {event.version}: {_word(event)}
 
 {event.why}
-{table}
+{decide}{table}
 **Champion**: {champion.model} version {champion.version}, test accuracy {metrics["accuracy"]:.2%}
 ({metrics["accuracy_low"]:.2%} to {metrics["accuracy_high"]:.2%}).
 

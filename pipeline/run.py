@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from pipeline.base import files, places, processes
-from pipeline.base.errors import BadInput
+from pipeline.base import errors, files, places, processes
+from pipeline.base.errors import BadInput, TemporaryFault
 from pipeline.base.params import Params
 from pipeline.monitoring import verdicts
 from pipeline.registry import history, promotion, snapshot, versions
@@ -94,9 +94,14 @@ def parsed_lock(text: str) -> None:
 
 
 def repro(*options: str) -> None:
-    """`dvc repro` in this environment, its output on stderr; :class:`BadInput` if it fails."""
+    """`dvc repro` in this environment, its output on stderr; :class:`BadInput` if it fails, which has been explained
+    there, and :class:`TemporaryFault` for what may pass."""
     mend()
-    with processes.started(processes.dvc("repro", *options), env=processes.environment(), to_stderr=True) as process:
-        pass
-    if process.returncode:
-        raise BadInput("the pipeline stopped at the stage named above; mend that and run the same command again")
+    with errors.heard() as fault:
+        environment = processes.environment(**{errors.FAULT_FILE: str(fault)})
+        with processes.started(processes.dvc("repro", *options), env=environment, to_stderr=True) as process:
+            pass
+        if process.returncode:
+            kind, _ = errors.told(fault)
+            hint = "run the same command again later" if kind is TemporaryFault else "mend that and run it again"
+            raise kind(f"the pipeline stopped at the stage named above: {hint}")

@@ -5,6 +5,7 @@ import json
 import os
 import sqlite3
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -72,16 +73,23 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def raise_again(fault: Path, otherwise: str) -> NoReturn:
-    """Raise what a process that was given ``fault`` as FAULT_FILE ended on; :class:`BadInput` if it did not say."""
-    told: dict[str, Any] = {}
+@contextmanager
+def heard() -> Iterator[Path]:
+    """Where a process that is given it as FAULT_FILE says what it ended on."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder) / "fault.json"
+
+
+def told(fault: Path) -> tuple[type[BadInput], str]:
+    """Which kind of error the process ended on that was given ``fault``, and what it said of it, if anything."""
+    said: dict[str, Any] = {}
     with suppress(OSError, ValueError):
-        told = json.loads(fault.read_text(encoding="utf-8"))
-    kind = TemporaryFault if told.get("code") == os.EX_TEMPFAIL else BadInput
-    raise kind(told.get("message") or otherwise)
+        said = json.loads(fault.read_text(encoding="utf-8"))
+    kind = TemporaryFault if said.get("code") == os.EX_TEMPFAIL else BadInput
+    return kind, said.get("message", "")
 
 
-def _end(message: str, code: int) -> None:
+def _end(message: str, code: int) -> NoReturn:
     for line in message.splitlines():
         print(f"error: {printable(line)}", file=sys.stderr, flush=True)
     if path := os.environ.get(FAULT_FILE):

@@ -1,21 +1,24 @@
 """A DVC stage as a Prefect task: what it says, how it fails, and which failures are tried again."""
 
-import sys
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
 
+import dvc_project
 import pytest
 import requests
-import yaml
+from dvc_project import ending_on, write
 from examples import facts
 from mlflow.exceptions import MlflowException
 from prefect import flow
+from prefect.client.orchestration import get_client
 from prefect.logging import disable_run_logger
 from prefect.testing.utilities import prefect_test_harness
 from waiting import WAIT
 from workspace import ROOT
 
-from flows import retrain
+from flows import promotion, retrain
 from pipeline.base.errors import BadInput, TemporaryFault
 from pipeline.registry.records import Event
 from pipeline.run import Outcome
@@ -23,24 +26,7 @@ from pipeline.run import Outcome
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A DVC project whose stages are yet to be written."""
-    (tmp_path / ".dvc").mkdir()
-    (tmp_path / ".dvc/config").write_text(
-        "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n"
-    )
-    return tmp_path
-
-
-def write(place: Path, command: str) -> None:
-    (place / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"one": {"cmd": command, "outs": ["out"]}}}))
-
-
-def ending_on(place: Path, error: str) -> str:
-    """A command that ends as a stage does on such an error."""
-    lines = ["import sys", f"sys.path.insert(0, {str(ROOT)!r})", "from pipeline.base import errors"]
-    lines += ["with errors.one_line():", f"    raise errors.{error}"]
-    (place / "ending.py").write_text("\n".join(lines))
-    return f"{sys.executable} ending.py"
+    return dvc_project.make(tmp_path)
 
 
 def test_the_stages_are_those_of_dvc_yaml_in_the_order_of_the_data():
@@ -115,3 +101,19 @@ def test_the_summary_says_what_ran_and_what_was_decided(tmp_path: Path):
         "none: nothing changed",
     ):
         assert words in text
+
+
+def test_who_is_waited_for_finds_the_form_that_says_yes_on_the_page_of_the_run(server: None, tmp_path: Path):
+    waits = Event(event="waits", version="2", reason="passed")
+    champion = facts(accuracy=0.99, accuracy_low=0.98, accuracy_high=1.0)
+    assert retrain.form(waits) == ""  # nothing is deployed
+    with get_client(sync_client=True) as client:
+        deployment = client.create_deployment(client.create_flow(promotion.promote), "promote")
+    form = retrain.form(waits)
+    address = urlsplit(form)
+    assert address.path.endswith(f"/deployments/deployment/{deployment}/run")
+    filled = json.loads(unquote(parse_qs(address.query)["parameters"][0]))
+    assert filled == {"version": "2", "approve": True, "reason": ""}
+    assert not set(filled) - set(promotion.promote.parameters.properties)
+    assert f"]({form})" in retrain.summary("by hand", [], Outcome(waits, champion), tmp_path, form)
+    assert retrain.form(Event(event="promoted", version="2", reason="passed")) == ""
