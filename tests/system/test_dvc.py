@@ -90,6 +90,7 @@ def test_all_that_a_stage_leaves_is_the_same_bytes_when_it_runs_again(checkout: 
     assert (checkout.folder / "dvc.lock").read_text() == before
 
 
+@pytest.mark.slow
 def test_a_second_clone_pulls_what_was_pushed_and_compares_metrics(checkout: Workspace, tmp_path: Path):
     checkout.run(*DVC, "remote", "add", "--default", "store", str(tmp_path / "store"))
     checkout.run("git", "add", "dvc.lock", ".dvc/config")

@@ -67,6 +67,7 @@ def test_a_quarantined_batch_ends_with_1_and_an_alert(
     assert told("champion")["version"]
 
 
+@pytest.mark.slow
 def test_a_version_is_made_again_from_its_commit_params_and_data(workspace: Workspace, told: Callable[..., dict]):
     latest = max(registered(workspace), key=int)
     found = told("reproduce", latest)

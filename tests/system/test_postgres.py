@@ -100,6 +100,7 @@ def box(postgres: str, new_workspace: Callable[[], Workspace]) -> Iterator[Box]:
         assert box.stop() == 0
 
 
+@pytest.mark.slow
 def test_prefect_on_postgres_takes_the_deployments_and_completes_a_run(box: Box):
     state = box.ended(box.begin("alert", kind="missed", message="no retraining came"))
     assert state["type"] == "COMPLETED", box.logs()

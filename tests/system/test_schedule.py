@@ -64,6 +64,7 @@ def said(box: Box, run: dict[str, Any]) -> str:
     return "\n".join(log["message"] for log in logs)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_leaves_no_orphan_and_the_next_run_completes(box: Box):
     until(box.is_quiet, "quiet")
     before = (box.workspace.folder / "params.yaml").read_text()
@@ -180,7 +181,8 @@ def test_a_kill_takes_everything_along(box: Box):
 def test_make_alone_is_told_to_stop_and_keeps_the_schedules(box: Box):
     """As a supervisor does it, and not a terminal: its SIGINT does not reach the recipe."""
     shutil.copy(ROOT / "Makefile", box.workspace.folder)
-    box.start("make", "-o", "install", "schedule", f"PORT={box.port}")
+    # Whoever runs this in the background of a shell has it ignore SIGINT, and so would make.
+    box.start("env", "--default-signal=INT", "make", "-o", "install", "schedule", f"PORT={box.port}")
     assert box.deployment()["schedules"] and box.deployment()["paused"] is True  # as a person left it
     assert box.runs() and not box.having("RUNNING")  # what was killed is marked as crashed
     box.process.send_signal(signal.SIGINT)

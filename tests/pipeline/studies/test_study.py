@@ -234,6 +234,7 @@ def test_a_study_of_another_setting_than_the_recipe_s_is_none_of_noise(changes: 
     assert not tiny(**{"train_images": None, "common": {}, **changes}).is_of_noise
 
 
+@pytest.mark.slow
 def test_a_trial_is_the_whole_model_with_all_its_members():
     rng = np.random.default_rng(0)
     train, val = (Split(rng.integers(0, 256, (40, 28, 28), np.uint8), np.arange(40) % 10) for _ in range(2))
