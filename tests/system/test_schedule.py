@@ -64,7 +64,6 @@ def said(box: Box, run: dict[str, Any]) -> str:
     return "\n".join(log["message"] for log in logs)
 
 
-@pytest.mark.slow
 def test_a_killed_worker_leaves_no_orphan_and_the_next_run_completes(box: Box):
     until(box.is_quiet, "quiet")
     before = (box.workspace.folder / "params.yaml").read_text()
