@@ -11,6 +11,7 @@ from pipeline.data import descriptions, held_out, splits
 from pipeline.data.splits import Split
 from pipeline.digits import corruptions
 from pipeline.digits.image import CLASSES
+from pipeline.digits.non_digits import NonDigits
 from pipeline.learning import evaluation, inference
 from pipeline.reporting import figures
 
@@ -43,17 +44,27 @@ def main() -> None:
     answers = evaluation.ask(answer := lambda images: inference.run(model, images), parts)
     features = descriptions.of_images(test.images, descriptions.load("test"))
     found = evaluation.tables(test, features, answers["test"], answer, params)
+    certain = inference.answers(model, test.images)
+    drawn = NonDigits(np.asarray(test.images), np.random.default_rng(evaluation.SEED))
+    found["refusal"] = evaluation.refusal(drawn, inference.answers(model, drawn.images))
     for name, table in found.items():
         text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
         files.write_text(places.EVALUATION / f"{name}.csv", text)
     files.write_npy(places.EVALUATION / "predictions.npy", answers["test"])
     draw(test, answers["test"], found, params.mistakes)
+    figures.save(figures.refusal(drawn.by_kind(CLASSES), found["refusal"]), places.EVALUATION / "refusal.png")
     numbers = evaluation.measure(answers, {name: np.asarray(split.labels) for name, split in parts.items()}, params)
+    refused = found["refusal"]
+    numbers |= {name: round(share, 6) for name, share in evaluation.believed(test.labels, certain).items()}
+    numbers["non_digits_refused"] = round(float((refused["refused"] * refused["n"]).sum() / refused["n"].sum()), 6)
     numbers["robustness"] = round(float(found["robustness"]["relative"].mean()), 6)
     files.write_json(places.METRICS, numbers)
     interval = f"{numbers['accuracy_low']:.2%} to {numbers['accuracy_high']:.2%}"
     errors = f"{numbers['errors']} errors in {numbers['n_test']:,} images"
-    print(f"evaluate: test accuracy {numbers['accuracy']:.2%} (95 %: {interval}), {errors}")
+    print(
+        f"evaluate: test accuracy {numbers['accuracy']:.2%} (95 %: {interval}), {errors}; refused: "
+        f"{numbers['refused']:.2%} of digits, {numbers['non_digits_refused']:.1%} of what is none"
+    )
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import numpy as np
 from pipeline.base import files, places, processes
 from pipeline.base.errors import BadInput
 from pipeline.learning import inference
+from pipeline.learning.inference import Answers
 from serving import telemetry
 
 if TYPE_CHECKING:
@@ -159,8 +160,8 @@ class Batches:
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "inference")
 
-    async def answer(self, images: np.ndarray) -> tuple[Served, np.ndarray]:
-        """Probabilities float32 (N, 10) of images uint8 (N, 28, 28), and who gave them; :class:`Busy` if too many wait,
+    async def answer(self, images: np.ndarray) -> tuple[Served, Answers]:
+        """The answers to images uint8 (N, 28, 28), and who gave them; :class:`Busy` if too many wait,
         :class:`BadInput` if there is no champion."""
         if self.images_waiting + len(images) > MOST_WAITING:
             raise Busy
@@ -168,8 +169,8 @@ class Batches:
         self.waiting.append((images, future))
         self.images_waiting += len(images)
         self._wake.set()
-        served, probabilities = await future
-        return served, probabilities
+        served, answers = await future
+        return served, answers
 
     async def work(self) -> None:
         """Compute batch after batch, until cancelled."""
@@ -193,7 +194,7 @@ class Batches:
                 start = 0
                 for part, future in parts:
                     if not future.done():  # else its client went away
-                        future.set_result((served, answers[start : start + len(part)]))
+                        future.set_result((served, Answers(*(one[start : start + len(part)] for one in answers))))
                     start += len(part)
 
     def _take(self) -> list[tuple[np.ndarray, asyncio.Future]]:
@@ -205,10 +206,10 @@ class Batches:
         self.images_waiting -= count
         return parts
 
-    def _compute(self, parts: list[np.ndarray], few: bool = False) -> tuple[Served, np.ndarray]:
+    def _compute(self, parts: list[np.ndarray], few: bool = False) -> tuple[Served, Answers]:
         served = self.predictor.champion
         if served is None:
             raise BadInput(f"{self.predictor.name} has no champion yet: run `digits run`")
         images = parts[0] if len(parts) == 1 else np.concatenate(parts)
         telemetry.BATCH.observe(len(images))
-        return served, inference.run(served.quick if few else served.model, images)
+        return served, inference.answers(served.quick if few else served.model, images)

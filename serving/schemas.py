@@ -18,9 +18,9 @@ class Answer(BaseModel):
 
     id: str = Field(description="to correct this answer by")
     source: str | None = Field(None, description="the picture's file name")
-    digit: int | None = Field(description="null where no single digit was found")
+    digit: int | None = Field(description="null where no single digit was found, or none that is certain")
     reason: str | None = Field(None, description="why there is no digit")
-    confidence: float | None = Field(None, description="the digit's probability")
+    confidence: float | None = Field(None, description="the likeliest digit's probability")
     second: Choice | None = Field(None, description="what comes next")
     probabilities: list[float] | None = Field(None, description="of 0 to 9")
     image: str | None = Field(

@@ -87,17 +87,17 @@ async def predict(
     drawn = [item.image for item in items if item.image is not None]
     images = np.stack(drawn) if drawn else np.empty((0, SIDE, SIDE), np.uint8)
     try:
-        served, probabilities = await state.batches.answer(images)
+        served, answers = await state.batches.answer(images)
     except Busy:
         raise Problem(503, "too many images wait already: try again in a moment", **{"retry-after": "1"}) from None
     except BadInput as error:
         raise Problem(503, str(error), **{"retry-after": "10"}) from None
     ids = identities(uuid4().hex[:16], len(items))
-    _remember(state.memory, state.predictor.name, served, [ids[index] for index in read], images, probabilities)
+    _remember(state.memory, state.predictor.name, served, [ids[index] for index in read], images, answers.probabilities)
     content: dict[str, Any] = {
         "model": state.predictor.name,
         "version": served.number,
-        "answers": _answers(items, ids, dict(zip(read, np.round(probabilities.astype(float), 6), strict=True)), image),
+        "answers": _answers(items, ids, dict(zip(read, zip(*answers, strict=True), strict=True)), image),
     }
     telemetry.ANSWERS.labels(served.number, "none").inc(len(items) - len(read))
     if challenger and (rival := state.predictor.challenger) and read:
@@ -112,15 +112,20 @@ async def _also(rival: Served, images: np.ndarray, read: list[int], count: int) 
     return [rows.get(index) for index in range(count)]
 
 
-def _answers(items: list[Item], ids: list[str], rows: dict[int, np.ndarray], with_image: bool) -> list[dict[str, Any]]:
+def _answers(
+    items: list[Item], ids: list[str], rows: dict[int, tuple[np.ndarray, float]], with_image: bool
+) -> list[dict[str, Any]]:
     answers = []
     for index, (identity, item) in enumerate(zip(ids, items, strict=True)):
         answer: dict[str, Any] = {"id": identity, "source": item.source, "digit": None, "reason": item.reason}
         if index in rows:
-            row = rows[index]
+            probabilities, certainty = rows[index]
+            row = np.round(probabilities.astype(float), 6)
             second, first = (int(digit) for digit in row.argsort()[-2:])
+            reason = inference.doubt(probabilities, certainty)
             answer |= {
-                "digit": first,
+                "digit": None if reason else first,
+                "reason": reason,
                 "confidence": row[first],
                 "second": {"digit": second, "confidence": row[second]},
                 "probabilities": row.tolist(),

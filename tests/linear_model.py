@@ -7,8 +7,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 
-def write(path: Path, weights: np.ndarray, bias: np.ndarray, images: str = "images") -> None:
-    """``weights`` (784, 10) and ``bias`` (10,); ``images`` is the input's name."""
+def write(
+    path: Path, weights: np.ndarray, bias: np.ndarray, images: str = "images", certain_from: float | None = None
+) -> None:
+    """``weights`` (784, 10) and ``bias`` (10,); ``images`` is the input's name. With ``certain_from`` there is a
+    certainty, which is 0.5 where the likeliest digit's probability is that."""
     nodes = [
         helper.make_node("Cast", [images], ["grey"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["grey", "scale"], ["ink"]),
@@ -17,11 +20,19 @@ def write(path: Path, weights: np.ndarray, bias: np.ndarray, images: str = "imag
         helper.make_node("Softmax", ["logits"], ["probabilities"]),
     ]
     constants = {"scale": np.array(1 / 255), "weights": weights, "bias": bias}
+    outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 10])]
+    if certain_from is not None:
+        nodes += [
+            helper.make_node("ReduceMax", ["probabilities"], ["likeliest"], axes=[1], keepdims=0),
+            helper.make_node("Add", ["likeliest", "shift"], ["certainty"]),
+        ]
+        constants["shift"] = np.array(0.5 - certain_from)
+        outputs.append(helper.make_tensor_value_info("certainty", TensorProto.FLOAT, ["N"]))
     graph = helper.make_graph(
         nodes,
         "linear",
         [helper.make_tensor_value_info(images, TensorProto.UINT8, ["N", 28, 28])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 10])],
+        outputs,
         [numpy_helper.from_array(value.astype(np.float32), name) for name, value in constants.items()],
     )
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -83,6 +83,7 @@ class Augment(Section):
     stroke: Share = 0.0
     paper: Share = 0.0
     hands: Share = 0.0
+    non_digits: Share = 0.0
 
 
 class Network(BaseModel):
@@ -232,6 +233,8 @@ class Gate(Section):
     min_accuracy: Share
     min_recall: Share
     max_gap: Share
+    max_refused: Share
+    min_non_digits_refused: Share
     min_recent_accuracy: Share
     min_recent_images: Count
     max_size_mb: Positive

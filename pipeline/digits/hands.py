@@ -21,7 +21,7 @@ COARSE = 0.8  # pixels of a bitmap to one of the image, as a digit of 16 pixels 
 SHIFTS = 8  # bits of a pixel's fraction, of OpenCV
 
 
-def _arc(x: float, y: float, across: float, down: float, start: float, end: float) -> Stroke:
+def arc(x: float, y: float, across: float, down: float, start: float, end: float) -> Stroke:
     """Of an ellipse about (x, y), from one angle to another, degrees clockwise from the right."""
     angles = np.deg2rad(np.linspace(start, end, max(4, round(abs(end - start) / 15))))
     return [(x + across * float(np.cos(angle)), y + down * float(np.sin(angle))) for angle in angles]
@@ -30,9 +30,9 @@ def _arc(x: float, y: float, across: float, down: float, start: float, end: floa
 # For each digit the ways to write it, each a list of strokes; points (x, y) from the upper left (0, 0) to (1, 1).
 FORMS: list[list[list[Stroke]]] = [
     [  # 0
-        [_arc(0.5, 0.5, 0.35, 0.5, -90, 270)],
-        [_arc(0.5, 0.5, 0.45, 0.5, -60, 300)],
-        [_arc(0.5, 0.5, 0.3, 0.5, -110, 235)],
+        [arc(0.5, 0.5, 0.35, 0.5, -90, 270)],
+        [arc(0.5, 0.5, 0.45, 0.5, -60, 300)],
+        [arc(0.5, 0.5, 0.3, 0.5, -110, 235)],
     ],
     [  # 1: a bar; with an upstroke, short or from far below; on a foot
         [[(0.5, 0), (0.5, 1)]],
@@ -43,13 +43,13 @@ FORMS: list[list[list[Stroke]]] = [
         [[(0.1, 0.45), (0.55, 0), (0.5, 1)], [(0.15, 1), (0.9, 1)]],
     ],
     [  # 2: with a straight foot, and with a loop before it
-        [[*_arc(0.5, 0.28, 0.38, 0.28, -165, 40), (0.1, 1), (0.9, 1)]],
-        [[*_arc(0.5, 0.27, 0.36, 0.27, -170, 45), (0.4, 0.78), *_arc(0.25, 0.88, 0.15, 0.1, -30, -290), (0.95, 0.97)]],
-        [[(0.1, 0.1), *_arc(0.5, 0.26, 0.38, 0.26, -100, 50), (0.15, 0.97), (0.9, 1)]],
+        [[*arc(0.5, 0.28, 0.38, 0.28, -165, 40), (0.1, 1), (0.9, 1)]],
+        [[*arc(0.5, 0.27, 0.36, 0.27, -170, 45), (0.4, 0.78), *arc(0.25, 0.88, 0.15, 0.1, -30, -290), (0.95, 0.97)]],
+        [[(0.1, 0.1), *arc(0.5, 0.26, 0.38, 0.26, -100, 50), (0.15, 0.97), (0.9, 1)]],
     ],
     [  # 3: round, and with a flat top
-        [[*_arc(0.45, 0.25, 0.38, 0.25, -155, 95), *_arc(0.42, 0.75, 0.42, 0.25, -90, 155)]],
-        [[(0.1, 0), (0.82, 0), (0.4, 0.4), *_arc(0.42, 0.7, 0.42, 0.3, -80, 150)]],
+        [[*arc(0.45, 0.25, 0.38, 0.25, -155, 95), *arc(0.42, 0.75, 0.42, 0.25, -90, 155)]],
+        [[(0.1, 0), (0.82, 0), (0.4, 0.4), *arc(0.42, 0.7, 0.42, 0.3, -80, 150)]],
     ],
     [  # 4: open, its strokes leaning or upright; closed in one stroke; closed in two
         [[(0.25, 0), (0.1, 0.6), (0.92, 0.6)], [(0.65, 0.25), (0.62, 1)]],
@@ -59,12 +59,12 @@ FORMS: list[list[list[Stroke]]] = [
         [[(0.6, 0), (0.05, 0.65), (0.95, 0.65)], [(0.6, 0.3), (0.6, 1)]],
     ],
     [  # 5: in one stroke, and with its bar apart
-        [[(0.85, 0), (0.2, 0), (0.15, 0.42), *_arc(0.42, 0.68, 0.42, 0.32, -115, 145)]],
-        [[(0.2, 0.03), (0.16, 0.42), *_arc(0.42, 0.68, 0.42, 0.32, -115, 150)], [(0.28, 0), (0.95, -0.02)]],
+        [[(0.85, 0), (0.2, 0), (0.15, 0.42), *arc(0.42, 0.68, 0.42, 0.32, -115, 145)]],
+        [[(0.2, 0.03), (0.16, 0.42), *arc(0.42, 0.68, 0.42, 0.32, -115, 150)], [(0.28, 0), (0.95, -0.02)]],
     ],
     [  # 6
-        [[(0.72, 0), (0.3, 0.35), *_arc(0.5, 0.7, 0.38, 0.3, 180, -170)]],
-        [[(0.3, 0), (0.14, 0.6), *_arc(0.5, 0.73, 0.36, 0.27, 180, -165)]],
+        [[(0.72, 0), (0.3, 0.35), *arc(0.5, 0.7, 0.38, 0.3, 180, -170)]],
+        [[(0.3, 0), (0.14, 0.6), *arc(0.5, 0.73, 0.36, 0.27, 180, -165)]],
     ],
     [  # 7: plain, crossed, begun with a short downstroke, and both
         [[(0.1, 0), (0.9, 0), (0.4, 1)]],
@@ -75,14 +75,14 @@ FORMS: list[list[list[Stroke]]] = [
         [[(0.12, 0.35), (0.12, 0), (0.85, 0), (0.75, 1)]],
     ],
     [  # 8: two rings, and in one stroke
-        [_arc(0.5, 0.25, 0.3, 0.25, 90, 450), _arc(0.5, 0.74, 0.38, 0.26, -90, 270)],
-        [[*_arc(0.5, 0.25, 0.33, 0.25, -30, -265), *_arc(0.5, 0.75, 0.38, 0.25, -80, 250), (0.8, 0.14)]],
+        [arc(0.5, 0.25, 0.3, 0.25, 90, 450), arc(0.5, 0.74, 0.38, 0.26, -90, 270)],
+        [[*arc(0.5, 0.25, 0.33, 0.25, -30, -265), *arc(0.5, 0.75, 0.38, 0.25, -80, 250), (0.8, 0.14)]],
     ],
     [  # 9: on a straight stem; with a tail that curls; with a small loop; its ring not quite closed
-        [[*_arc(0.46, 0.28, 0.36, 0.28, 0, -360), (0.8, 1)]],
-        [[*_arc(0.46, 0.27, 0.36, 0.27, 0, -360), (0.82, 0.65), *_arc(0.44, 0.74, 0.38, 0.26, 10, 145)]],
-        [[*_arc(0.5, 0.2, 0.27, 0.2, -10, -365), (0.74, 0.6), (0.5, 1)]],
-        [[*_arc(0.46, 0.27, 0.36, 0.27, -35, -330), (0.8, 0.1), (0.74, 1)]],
+        [[*arc(0.46, 0.28, 0.36, 0.28, 0, -360), (0.8, 1)]],
+        [[*arc(0.46, 0.27, 0.36, 0.27, 0, -360), (0.82, 0.65), *arc(0.44, 0.74, 0.38, 0.26, 10, 145)]],
+        [[*arc(0.5, 0.2, 0.27, 0.2, -10, -365), (0.74, 0.6), (0.5, 1)]],
+        [[*arc(0.46, 0.27, 0.36, 0.27, -35, -330), (0.8, 0.1), (0.74, 1)]],
     ],
 ]
 
@@ -104,8 +104,12 @@ class Hands:
 def draw(digit: int, rng: np.random.Generator) -> np.ndarray:
     """One writing of a digit: uint8 (28, 28)."""
     forms = FORMS[digit]
-    strokes = [np.array(stroke, np.float32) for stroke in forms[rng.integers(len(forms))]]
-    bent = _unsteady(strokes, rng)
+    return write(forms[rng.integers(len(forms))], rng)
+
+
+def write(form: list[Stroke], rng: np.random.Generator) -> np.ndarray:
+    """One writing of a form's strokes by any hand and pen: uint8 (28, 28)."""
+    bent = _unsteady([np.array(stroke, np.float32) for stroke in form], rng)
     pen = float(np.exp(rng.uniform(*np.log(PENS))))
     points = np.concatenate(bent)
     low, extent = points.min(axis=0), np.ptp(points, axis=0)
@@ -115,6 +119,11 @@ def draw(digit: int, rng: np.random.Generator) -> np.ndarray:
     for stroke in bent:
         fixed = np.round((scale * stroke + offset) * (1 << SHIFTS)).astype(np.int32)
         cv2.polylines(canvas, [fixed], False, 255, round(pen * FINE), cv2.LINE_8, SHIFTS)
+    return _framed(canvas, rng)
+
+
+def _framed(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What is drawn on a canvas of FINE times the pixels, centred by mass; now and then as a bitmap: uint8 (28, 28)."""
     moments = cv2.moments(canvas)
     centre = np.array([moments["m10"], moments["m01"]]) / moments["m00"]
     shift = np.clip(np.round(SIDE * FINE / 2 - centre), -(SIDE - BOX) * FINE // 2, (SIDE - BOX) * FINE // 2)

@@ -14,6 +14,8 @@ from pipeline.data import suspected_labels
 from pipeline.data.splits import Split
 from pipeline.digits import corruptions, features
 from pipeline.digits.image import CLASSES
+from pipeline.digits.non_digits import NonDigits
+from pipeline.learning.inference import CERTAIN, Answers
 
 DIGITS = np.arange(CLASSES)
 SEED = 0  # of the corruptions: the accuracy under each is a number to compare between runs
@@ -140,6 +142,23 @@ def sample(test: Split, count: int) -> Split:
     there = len(test.labels)
     chosen = np.linspace(0, there - 1, min(count, there)).astype(int)
     return Split(np.asarray(test.images[chosen]), np.asarray(test.labels[chosen]))
+
+
+def believed(labels: np.ndarray, answers: Answers) -> dict[str, float]:
+    """The share of digits whose answer is not believed, and how many of the others are right (selective accuracy)."""
+    certain = answers.certainty >= CERTAIN
+    right = answers.probabilities.argmax(axis=1) == labels
+    return {
+        "refused": float(1 - certain.mean()),
+        "believed_accuracy": float(right[certain].mean() if certain.any() else 1),
+    }
+
+
+def refusal(drawn: NonDigits, answers: Answers) -> pd.DataFrame:
+    """A row a kind of non-digit, the least refused first: kind, n, refused (share)."""
+    doubted = pd.DataFrame({"kind": drawn.kinds, "refused": answers.certainty < CERTAIN})
+    table = doubted.groupby("kind")["refused"].agg(n="size", refused="mean").reset_index()
+    return table.sort_values("refused", kind="stable", ignore_index=True)
 
 
 def measure(answers: dict[str, np.ndarray], labels: dict[str, np.ndarray], ask: Evaluate) -> dict[str, float]:

@@ -58,9 +58,9 @@ def weights_digest(model: keras.Model) -> str:
 
 
 def export_onnx(model: keras.Model, path: Path, probe: np.ndarray) -> float:
-    """Write the model as ONNX and prove it: the largest difference of a probability on ``probe``, uint8 (N, 28, 28).
+    """Write the model as ONNX and prove it: the largest difference of an answer on ``probe``, uint8 (N, 28, 28).
 
-    Input ``images`` uint8 (N, 28, 28), output ``probabilities`` float32 (N, 10). RuntimeError above ONNX_TOLERANCE.
+    Its input and outputs are those of :mod:`pipeline.learning.inference`. RuntimeError above ONNX_TOLERANCE.
     """
     import onnx
 
@@ -69,21 +69,24 @@ def export_onnx(model: keras.Model, path: Path, probe: np.ndarray) -> float:
         warnings.simplefilter("ignore", FutureWarning)  # of NumPy, about Keras' exporter
         model.export(str(part), format="onnx", verbose=False)
         graph = onnx.load(part)
-        _name_output(graph.graph, "probabilities")
+        _name_outputs(graph.graph, sorted(expected))  # the order of TensorFlow's own dictionaries
         graph = onnx_order.canonical(graph)
         onnx.checker.check_model(graph)
         onnx.save(graph, part)
-        difference = np.abs(inference.probabilities(part, probe) - expected).max()
+        answers = inference.answers(inference.open_model(part), probe)._asdict()
+        difference = max(np.abs(answers[name] - answer).max() for name, answer in expected.items())
         if not difference <= ONNX_TOLERANCE:
-            raise RuntimeError(f"the ONNX model's probabilities differ from Keras' by {difference:.2g}")
+            raise RuntimeError(f"the ONNX model's answers differ from Keras' by {difference:.2g}")
     return float(difference)
 
 
-def _name_output(graph, name: str) -> None:  # type: ignore[no-untyped-def]  # an onnx.GraphProto
-    output = graph.output[0]
+def _name_outputs(graph, names: list[str]) -> None:  # type: ignore[no-untyped-def]  # an onnx.GraphProto
+    """Name the outputs, which the exporter left in this order, and the batch of each value N."""
+    new = dict(zip([output.name for output in graph.output], names, strict=True))
     for node in graph.node:
-        node.output[:] = [name if value == output.name else value for value in node.output]
-        node.input[:] = [name if value == output.name else value for value in node.input]
-    output.name = name
-    for value in (*graph.input, output):
+        node.output[:] = [new.get(value, value) for value in node.output]
+        node.input[:] = [new.get(value, value) for value in node.input]
+    for output in graph.output:
+        output.name = new[output.name]
+    for value in (*graph.input, *graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "N"

@@ -26,13 +26,21 @@ from pipeline.base.params import Recipe
 from pipeline.data.splits import Split
 from pipeline.digits import augmentation, hands
 from pipeline.digits.image import CLASSES
+from pipeline.digits.non_digits import NonDigits
 from pipeline.learning import networks
 from pipeline.learning.backend import keras, tensorflow
 
+REFUSED, MIN_SCORES = 0.005, 99  # share of digits that may be taken for none, and how many tell 1 %
 OVERFIT_RISE = 0.02  # of the lowest validation loss: a rise of less is not worth a word
 
 
-FIELDS, ORDER, DRAWS, HANDS = 1, 2, 3, 4  # what a draw is for comes first in its key, so that no two share a stream
+FIELDS, ORDER, DRAWS, HANDS, NON_DIGITS = (
+    1,
+    2,
+    3,
+    4,
+    5,
+)  # what a draw is for comes first in its key, so that no two share a stream
 MEMBERS_APART = 1000  # between the seeds of members, so that runs with neighbouring seeds share none
 STEPS_PER_EXECUTION = 20  # Keras' own work between two steps costs as much as a third of a small network's step
 
@@ -40,8 +48,8 @@ STEPS_PER_EXECUTION = 20  # Keras' own work between two steps costs as much as a
 class AugmentedBatches(keras.utils.PyDataset):
     """Batches of augmented images, made on a thread ahead of the training step.
 
-    Every batch is full: the last passes over the end into the next permutation. A small data set is passed over as
-    often as ``min_steps_per_epoch`` asks.
+    Every batch is full of digits: the last passes over the end into the next permutation. A small data set is passed
+    over as often as ``min_steps_per_epoch`` asks. Non-digits come on top.
     """
 
     def __init__(self, split: Split, recipe: Recipe, seed: int) -> None:
@@ -50,18 +58,24 @@ class AugmentedBatches(keras.utils.PyDataset):
         self.steps = max(math.ceil(len(split.labels) / recipe.batch_size), recipe.min_steps_per_epoch)
         self.augmentation = augmentation.Augmentation(recipe.augment, np.random.default_rng([FIELDS, seed]))
         self.hands = hands.Hands(np.random.default_rng([HANDS, seed])) if recipe.augment.hands else None
+        self.more = round(recipe.augment.non_digits * recipe.batch_size)
+        if self.more:
+            self.non_digits = NonDigits(np.asarray(split.images), np.random.default_rng([NON_DIGITS, seed]))
         self.start(epoch=0)
 
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """images uint8 (batch, 28, 28) and their :func:`targets`"""
+        """images uint8 (N, 28, 28) and their :func:`targets`"""
         chosen = self.order[step * self.recipe.batch_size : (step + 1) * self.recipe.batch_size]
         rng = np.random.default_rng([DRAWS, self.seed, self.epoch, step])
         images, labels = self.split.images[chosen], self.split.labels[chosen]
         if self.hands:
             images = self.hands.among(images, labels, self.recipe.augment.hands, rng)
+        if self.more:
+            images = np.concatenate([images, self.non_digits.some(self.more, rng)])
+            labels = np.concatenate([labels, np.full(self.more, networks.NONE, labels.dtype)])
         return self.augmentation(images, rng), targets(labels, self.recipe)
 
     def start(self, epoch: int) -> None:
@@ -74,8 +88,8 @@ class AugmentedBatches(keras.utils.PyDataset):
 
 
 def targets(labels: np.ndarray, recipe: Recipe) -> np.ndarray:
-    """What the loss compares with: the labels uint8 (N,), or float32 (N, 10) where they are to be smoothed."""
-    return np.eye(CLASSES, dtype=np.float32)[labels] if recipe.label_smoothing else np.asarray(labels)
+    """What the loss compares with: the labels uint8 (N,), or float32 (N, 11) where they are to be smoothed."""
+    return np.eye(CLASSES + 1, dtype=np.float32)[labels] if recipe.label_smoothing else np.asarray(labels)
 
 
 class EarlyStopping(keras.callbacks.EarlyStopping):
@@ -214,10 +228,13 @@ def compiled(recipe: Recipe, steps_per_epoch: int) -> keras.Model:
     if recipe.l1 or recipe.l2:
         for layer in filter(lambda layer: hasattr(layer, "kernel"), model.layers):
             layer.kernel.regularizer = keras.regularizers.L1L2(recipe.l1, recipe.l2)
-    smoothed = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+    if recipe.label_smoothing:
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
+    else:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(
         OPTIMIZERS[recipe.optimizer](_learning_rate(recipe, steps_per_epoch), weight_decay=recipe.weight_decay),
-        smoothed if recipe.label_smoothing else "sparse_categorical_crossentropy",
+        loss,
         metrics=["accuracy"],
         steps_per_execution=min(STEPS_PER_EXECUTION, steps_per_epoch),
     )
@@ -280,6 +297,7 @@ def fit(
     model.set_weights(weights)
     if recipe.label_smoothing:
         cool(model, val)
+    model = networks.answering(model)
     rows = pd.DataFrame(history.rows)
     return model, rows.assign(kept=rows["epoch"] == (stopping.best_epoch + 1 if stopping.stopped_early else len(rows)))
 
@@ -300,14 +318,14 @@ def cool(model: keras.Model, val: Split) -> None:
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
-    logits = np.log(np.maximum(model.predict(val.images, batch_size=1000, verbose=0), 1e-30))
+    logits = model.predict(val.images, batch_size=1000, verbose=0)[:, :CLASSES]
     rows = np.arange(len(val.labels))
 
     def loss(log_temperature: float) -> float:
         return float(-log_softmax(logits / np.exp(log_temperature), axis=1)[rows, val.labels].mean())
 
     temperature = float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
-    layer = model.get_layer("probabilities")
+    layer = model.get_layer("logits")
     layer.set_weights([weight / temperature for weight in layer.get_weights()])
 
 
@@ -327,7 +345,24 @@ def fit_all(
         members.append(model)
         histories.append(history.assign(member=number))
     model = networks.averaged(members) if recipe.members > 1 else members[0]
-    return networks.shift_averaged(model) if recipe.shift_averaged else model, pd.concat(histories, ignore_index=True)
+    if recipe.shift_averaged:
+        model = networks.shift_averaged(model)
+    return networks.deciding(model, threshold(model, val)), pd.concat(histories, ignore_index=True)
+
+
+def threshold(model: keras.Model, val: Split) -> float:
+    """The score (:func:`pipeline.learning.networks.deciding`) that all but REFUSED of the digits are expected to reach.
+
+    By split conformal prediction (Vovk, Gammerman and Shafer 2005, "Algorithmic Learning in a Random World", section
+    4.2; Angelopoulos and Bates 2023, "Conformal Prediction: A Gentle Introduction", section 1): a new digit of the
+    same kind as the n of ``val`` falls below the k-th smallest of their scores with a probability of k / (n + 1) at
+    most. k is 1 where val is too small for REFUSED to be told, and there is no threshold if that is more than 1 %.
+    """
+    probabilities, digit = model.predict(val.images, batch_size=1000, verbose=0)
+    scores = np.sort(digit * probabilities.max(axis=1))
+    if len(scores) < MIN_SCORES:
+        return 0.0
+    return float(scores[max(1, int(REFUSED * (len(scores) + 1))) - 1])
 
 
 def overfits_from(history: pd.DataFrame) -> int | None:
@@ -368,6 +403,7 @@ CODE = (
     "digits/augmentation.py",
     "digits/hands.py",
     "digits/image.py",
+    "digits/non_digits.py",
     "learning/backend.py",
     "learning/fitting.py",
     "learning/networks.py",

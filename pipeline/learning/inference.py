@@ -1,13 +1,15 @@
 """What does an ONNX model answer? Images in, class probabilities out; no TensorFlow.
 
-The contract with every model file: one input ``images`` uint8 (N, 28, 28), one output ``probabilities``
-float32 (N, 10). Rescaling is inside the model.
+The contract with every model file: an input ``images`` uint8 (N, 28, 28), an output ``probabilities`` float32 (N, 10)
+and an output ``certainty`` float32 (N,), below CERTAIN where the answer is not to be believed, since the image shows no
+digit or could be one or another. Models that were made before there was a certainty are sure of everything. Rescaling
+is inside the model.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,6 +19,8 @@ from pipeline.digits.image import CLASSES, SIDE
 if TYPE_CHECKING:
     import onnxruntime
 
+CERTAIN = 0.5
+CLEAR = 0.8  # probability of a digit from which it is not another digit that is in question
 CHUNK = 1024  # images at once: bounds the memory of the activations, and more is not faster
 
 
@@ -38,24 +42,51 @@ def open_model(path: Path | str, threads: int = 0, spinning: bool = True) -> onn
         model = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except (state.InvalidProtobuf, state.InvalidGraph, state.Fail, state.NoModel, state.NotImplemented) as error:
         raise BadInput(f"{path} is not a model that ONNX Runtime can run ({_line(error)}): run `dvc repro`") from None
-    found = [(tensor.name, tensor.type, tensor.shape[1:]) for tensor in (*model.get_inputs(), *model.get_outputs())]
-    if found != [("images", "tensor(uint8)", [SIDE, SIDE]), ("probabilities", "tensor(float)", [CLASSES])]:
+    found = {tensor.name: (tensor.type, tensor.shape[1:]) for tensor in (*model.get_inputs(), *model.get_outputs())}
+    known = {"images": ("tensor(uint8)", [SIDE, SIDE]), "probabilities": ("tensor(float)", [CLASSES])}
+    if found not in (known, known | {"certainty": ("tensor(float)", [])}):
         raise BadInput(f"{path} does not take uint8 `images` (N, 28, 28) to float `probabilities` (N, 10): {found}")
     return model
 
 
-def run(model: onnxruntime.InferenceSession, images: np.ndarray) -> np.ndarray:
-    """Probabilities float32 (N, 10) of images uint8 (N, 28, 28); memory-mapped images are read a chunk at a time."""
+class Answers(NamedTuple):
+    """What a model says of N images."""
+
+    probabilities: np.ndarray
+    """float32 (N, 10)"""
+    certainty: np.ndarray
+    """float32 (N,)"""
+
+
+def answers(model: onnxruntime.InferenceSession, images: np.ndarray) -> Answers:
+    """What the model says of images uint8 (N, 28, 28); memory-mapped ones are read a chunk at a time."""
     from tqdm import tqdm
 
     if images.dtype != np.uint8 or images.shape[1:] != (SIDE, SIDE):
         raise BadInput(f"a model takes uint8 images (N, {SIDE}, {SIDE}), not {images.dtype} {images.shape}")
-    answers = np.empty((len(images), CLASSES), np.float32)
+    found = Answers(np.empty((len(images), CLASSES), np.float32), np.ones(len(images), np.float32))
+    names = [output.name for output in model.get_outputs()]
     quick = len(images) <= 8 * CHUNK  # then there is nothing to watch
     for start in tqdm(range(0, len(images), CHUNK), "inference", disable=True if quick else None, leave=False):
         chunk = np.ascontiguousarray(images[start : start + CHUNK])
-        answers[start : start + CHUNK] = model.run(["probabilities"], {"images": chunk})[0]
-    return answers
+        for name, part in zip(names, model.run(names, {"images": chunk}), strict=True):
+            getattr(found, name)[start : start + CHUNK] = part
+    return found
+
+
+def doubt(probabilities: np.ndarray, certainty: float) -> str | None:
+    """Why an answer, probabilities (10,), is not to be believed; None if it is."""
+    if certainty >= CERTAIN:
+        return None
+    second, first = (int(digit) for digit in probabilities.argsort()[-2:])
+    if probabilities[first] < CLEAR:
+        return f"it could be a {first} or a {second}"
+    return "it looks like no digit"
+
+
+def run(model: onnxruntime.InferenceSession, images: np.ndarray) -> np.ndarray:
+    """The probabilities alone of :func:`answers`."""
+    return answers(model, images).probabilities
 
 
 def probabilities(path: Path | str, images: np.ndarray) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""Which networks are there? A function each; every one takes uint8 (N, 28, 28) and gives softmax float32 (N, 10).
+"""Which networks are there? A function each; every one takes uint8 (N, 28, 28) and gives logits float32 (N, 11), of the
+ten digits and of what is none. :func:`answering` and :func:`deciding` make a model's answers of them.
 
 Preprocessing of pixels is each network's own first layer, so that training, evaluation, the registry and serving
 cannot disagree about it. Only stock Keras layers and operations, so that a saved model loads in Keras' safe mode
@@ -7,6 +8,7 @@ docs/recipes.md says which write-up each comes from and what it reached here.
 """
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,6 +22,9 @@ layers = keras.layers
 # Keras' own default, 0.99, needs hundreds of steps before the running statistics are of use: with few steps an epoch
 # the validation figures of the first epochs are then at chance.
 BATCH_NORM_MOMENTUM = 0.9
+
+NONE = CLASSES  # the label of what is no digit, in training alone
+LEAST = 1e-6  # of a probability, so that its logit can be computed
 
 SHIFTS = ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0))  # rows, columns: where a shift-averaged model looks
 
@@ -35,7 +40,7 @@ def small(dropout: float) -> keras.Model:
     x = layers.MaxPooling2D()(x)  # (N, 7, 7, 32)
     x = _normed(x, 64, 3)  # (N, 7, 7, 64)
     x = layers.Dropout(dropout)(layers.Flatten()(x))
-    return keras.Model(images, _probabilities(x))
+    return keras.Model(images, _logits(x))
 
 
 def strided(filters: int, dropout: float) -> keras.Model:
@@ -51,7 +56,7 @@ def strided(filters: int, dropout: float) -> keras.Model:
     x = _normed(x, 4 * filters, 3)  # (N, 6, 6, 4f)
     x = _normed(x, 4 * filters, 3, padding="valid")  # (N, 4, 4, 4f)
     x = layers.Dropout(dropout)(layers.Flatten()(x))
-    return keras.Model(images, _probabilities(x))
+    return keras.Model(images, _logits(x))
 
 
 def six_conv(filters: int, dropout: float) -> keras.Model:
@@ -64,7 +69,7 @@ def six_conv(filters: int, dropout: float) -> keras.Model:
     x = _normed(x, 4 * filters, 3)
     x = _normed(x, 4 * filters, 3, padding="valid")  # (N, 5, 5, 4f)
     x = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(x))
-    return keras.Model(images, _probabilities(x))
+    return keras.Model(images, _logits(x))
 
 
 def six_layer_bn(dropout: float) -> keras.Model:
@@ -82,7 +87,7 @@ def six_layer_bn(dropout: float) -> keras.Model:
     x = layers.Dense(128, use_bias=False)(x)
     x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
     x = layers.Dropout(dropout)(layers.ReLU()(x))
-    return keras.Model(images, _probabilities(x))
+    return keras.Model(images, _logits(x))
 
 
 def two_conv(dropout_features: float, dropout: float) -> keras.Model:
@@ -95,7 +100,7 @@ def two_conv(dropout_features: float, dropout: float) -> keras.Model:
     x = layers.Conv2D(64, 3, activation="relu")(x)  # (N, 24, 24, 64)
     x = layers.Dropout(dropout_features)(layers.MaxPooling2D()(x))  # (N, 12, 12, 64)
     x = layers.Dropout(dropout)(layers.Flatten()(x))
-    return keras.Model(images, _probabilities(x))
+    return keras.Model(images, _logits(x))
 
 
 def three_conv_64() -> keras.Model:
@@ -113,7 +118,7 @@ def three_conv_64() -> keras.Model:
     x = layers.Flatten()(x)
     for units in (64, 32):
         x = layers.Dense(units, activation="relu")(x)
-    return keras.Model(images, _probabilities(x))
+    return keras.Model(images, _logits(x))
 
 
 def conv_pairs(dropout_features: float, dropout: float) -> keras.Model:
@@ -127,7 +132,7 @@ def conv_pairs(dropout_features: float, dropout: float) -> keras.Model:
             x = layers.Conv2D(filters, size, padding="same", activation="relu")(x)
         x = layers.Dropout(dropout_features)(layers.MaxPooling2D()(x))  # (N, 14, 14, 32), then (N, 7, 7, 64)
     x = layers.Dense(256, activation="relu")(layers.Flatten()(x))
-    return keras.Model(images, _probabilities(layers.Dropout(dropout)(x)))
+    return keras.Model(images, _logits(layers.Dropout(dropout)(x)))
 
 
 def conv_blocks(blocks: int, filters: int, batch_norm: bool, dropout: float) -> keras.Model:
@@ -143,7 +148,7 @@ def conv_blocks(blocks: int, filters: int, batch_norm: bool, dropout: float) -> 
         if batch_norm:
             x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
         x = layers.Dropout(dropout)(layers.MaxPooling2D()(layers.ReLU()(x)))
-    return keras.Model(images, _probabilities(layers.Flatten()(x)))
+    return keras.Model(images, _logits(layers.Flatten()(x)))
 
 
 NETWORKS: dict[str, Callable[..., keras.Model]] = {
@@ -214,17 +219,24 @@ def for_training(model: keras.Model) -> keras.Model:
     return faster
 
 
+def answering(network: keras.Model) -> keras.Model:
+    """What a network's logits say: probabilities float32 (N, 10) of the digits, and float32 (N,) that it is a digit."""
+    logits = network.output
+    probabilities = layers.Softmax()(logits[:, :CLASSES])
+    digit = 1 - layers.Softmax()(logits)[:, NONE]
+    return keras.Model(network.input, [probabilities, digit], name=network.name)
+
+
 def averaged(members: Sequence[keras.Model]) -> keras.Model:
-    """One model that answers with the mean of its members' probabilities."""
+    """One model that answers with the mean of its members' answers, which are those of :func:`answering`."""
     images = keras.Input((SIDE, SIDE), dtype="uint8", name="images")
     for number, member in enumerate(members):
         member.name = f"member-{number + 1}"
-    mean = layers.Average(name="probabilities")([member(images) for member in members])
-    return keras.Model(images, mean, name=f"{len(members)}-averaged")
+    return keras.Model(images, _mean([member(images) for member in members]), name=f"{len(members)}-averaged")
 
 
 def shift_averaged(model: keras.Model) -> keras.Model:
-    """One model that answers with the mean of ``model``'s probabilities over the image moved by a pixel each way."""
+    """One model that answers with the mean of ``model``'s answers over the image moved by a pixel each way."""
     images = keras.Input((SIDE, SIDE), dtype="uint8", name="images")
     around = ((0, 0), (1, 1), (1, 1), (0, 0))
     padded = keras.ops.pad(layers.Reshape((SIDE, SIDE, 1))(images), around, mode="reflect")  # paper may be grey
@@ -232,7 +244,28 @@ def shift_averaged(model: keras.Model) -> keras.Model:
     for rows, columns in SHIFTS:
         crop = ((1 + rows, 1 - rows), (1 + columns, 1 - columns))
         seen.append(model(layers.Reshape((SIDE, SIDE))(layers.Cropping2D(crop)(padded))))
-    return keras.Model(images, layers.Average(name="probabilities")(seen), name=f"{model.name}-shift-averaged")
+    return keras.Model(images, _mean(seen), name=f"{model.name}-shift-averaged")
+
+
+def _mean(answers: Sequence[Sequence[keras.KerasTensor]]) -> list[keras.KerasTensor]:
+    return [layers.Average()(list(same)) for same in zip(*answers, strict=True)]
+
+
+def deciding(model: keras.Model, threshold: float) -> keras.Model:
+    """The model as it is registered: ``probabilities`` float32 (N, 10), and ``certainty`` float32 (N,).
+
+    An answer's score is the probability that the image is a digit times that of the likeliest. Certainty is the score
+    on a scale on which the ``threshold`` is 0.5: an answer of less is not to be believed.
+    """
+    probabilities, digit = model.output
+    score = keras.ops.clip(digit * keras.ops.max(probabilities, axis=1), LEAST, 1 - LEAST)
+    limit = min(max(threshold, LEAST), 1 - LEAST)
+    above = keras.ops.log(score / (1 - score)) - math.log(limit / (1 - limit))
+    outputs = {
+        "probabilities": layers.Identity(name="probabilities")(probabilities),
+        "certainty": layers.Activation("sigmoid", name="certainty")(above),
+    }
+    return keras.Model(model.input, outputs, name=model.name)
 
 
 def _pixels() -> tuple[keras.KerasTensor, keras.KerasTensor]:
@@ -262,5 +295,5 @@ def _normed(
     return layers.ReLU()(x)
 
 
-def _probabilities(x: keras.KerasTensor) -> keras.KerasTensor:
-    return layers.Dense(CLASSES, activation="softmax", name="probabilities", dtype="float32")(x)
+def _logits(x: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.Dense(CLASSES + 1, name="logits", dtype="float32")(x)

@@ -43,7 +43,8 @@ Writer = Callable[[Path], AbstractContextManager[Add]]
 
 @dataclass(frozen=True)
 class Answer:
-    """What is read on one picture: either ``reason`` says why nothing is, or the rest is there."""
+    """What is read on one picture: either ``reason`` says why nothing is, or the rest is there. Probabilities are
+    there whenever the model was asked."""
 
     file: str
     digit: int | None = None
@@ -102,9 +103,9 @@ def _answers(onnx: str, pictures: Sequence[str]) -> list[Answer]:
             images.append(framing.frame(Path(picture), picture))
         except BadInput as error:
             reasons[picture] = str(error).removeprefix(f"{picture}: ")
-    rows = iter(inference.run(_model(onnx), np.stack(images)) if images else ())
+    rows = iter(zip(*inference.answers(_model(onnx), np.stack(images)), strict=True) if images else ())
     return [
-        Answer(_name(picture), reason=reasons[picture]) if picture in reasons else _answer(picture, next(rows))
+        Answer(_name(picture), reason=reasons[picture]) if picture in reasons else _answer(picture, *next(rows))
         for picture in pictures
     ]
 
@@ -115,9 +116,11 @@ def _model(onnx: str) -> "onnxruntime.InferenceSession":
     return inference.open_model(onnx, threads=1)
 
 
-def _answer(picture: str, probabilities: np.ndarray) -> Answer:
+def _answer(picture: str, probabilities: np.ndarray, certainty: float) -> Answer:
     second, digit = (int(place) for place in probabilities.argsort()[-2:])
     rounded = tuple(round(float(p), 6) for p in probabilities)
+    if reason := inference.doubt(probabilities, certainty):
+        return Answer(_name(picture), reason=reason, probabilities=rounded)
     return Answer(_name(picture), digit, rounded[digit], second, None, rounded)
 
 

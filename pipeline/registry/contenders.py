@@ -70,13 +70,16 @@ def candidate(
     onnx = artifacts.onnx_file(client, version)
     rival = artifacts.onnx_file(client, champion) if champion else None
     latency_ms, ratio = _latency(onnx, rival, unseen.test.images[:1])
+    measured = versions.metrics(version)
     return gate.Candidate(
         version=str(version.version),
         predicted=_answers(client, version, unseen),
         size_mb=onnx.stat().st_size / 1e6,
         latency_ms=latency_ms,
         latency_ratio=ratio,
-        gap=versions.metrics(version)["gap"],
+        gap=measured["gap"],
+        refused=measured.get("refused"),
+        non_digits_refused=measured.get("non_digits_refused"),
     )
 
 

@@ -44,6 +44,9 @@ class Candidate(NamedTuple):
     """to that of the champion in use, measured in turns with it; None where there is none"""
     gap: float
     """its accuracy on train less that on test, as measured when it was registered"""
+    refused: float | None = None
+    """the share of test digits, and of what is none, that it refused then; None before models could"""
+    non_digits_refused: float | None = None
 
 
 class Former(NamedTuple):
@@ -119,6 +122,9 @@ def floors(judged: Judged, candidate: Candidate, rules: Gate) -> list[Check]:
         _at_most("latency in ms", candidate.latency_ms, rules.max_latency_ms, may_pass=True),
         _at_most("gap between train and test accuracy", candidate.gap, rules.max_gap),
     ]
+    if candidate.refused is not None and candidate.non_digits_refused is not None:
+        checks.append(_at_most("digits refused", candidate.refused, rules.max_refused))
+        checks.append(_at_least("non-digits refused", candidate.non_digits_refused, rules.min_non_digits_refused))
     if candidate.latency_ratio is not None:
         name = "latency as a multiple of the champion's"
         checks.append(_at_most(name, candidate.latency_ratio, rules.max_latency_ratio, may_pass=True))

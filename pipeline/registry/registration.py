@@ -132,7 +132,12 @@ def _log_model(card: str) -> tuple[str, dict[str, str]]:
     shape = (-1, SIDE, SIDE)
     signature = ModelSignature(
         Schema([TensorSpec(np.dtype("uint8"), shape, "images")]),
-        Schema([TensorSpec(np.dtype("float32"), (-1, CLASSES), "probabilities")]),
+        Schema(
+            [
+                TensorSpec(np.dtype("float32"), (-1, CLASSES), "probabilities"),
+                TensorSpec(np.dtype("float32"), (-1,), "certainty"),
+            ]
+        ),
     )
     with tempfile.TemporaryDirectory() as folder:
         pinned, readme, reference = (
@@ -170,7 +175,8 @@ def model_card(params: Params, metrics: dict, manifest: dict) -> str:
     return f"""# {versions.model_name(params.dataset)}
 
 Reads one handwritten digit: uint8 (N, {SIDE}, {SIDE}), 0 = paper and 255 = ink, in MNIST's framing
-(20×20 box, centred by mass), to ten probabilities.
+(20×20 box, centred by mass), to ten probabilities and a certainty, below {inference.CERTAIN} where it is no digit, or
+not clear which.
 
 - **Network** `{params.recipe.network.name}` by the recipe `{params.train.recipe}`, seed {params.train.seed}; rescaling
   is inside the model
@@ -178,6 +184,7 @@ Reads one handwritten digit: uint8 (N, {SIDE}, {SIDE}), 0 = paper and 255 = ink,
 - **Test accuracy** {metrics["accuracy"]:.2%} (95 % interval {metrics["accuracy_low"]:.2%} to
   {metrics["accuracy_high"]:.2%}), lowest recall of a class {metrics["min_recall"]:.2%}
 - **Calibration error** {metrics["ece"]:.4f}; accuracy on train is {metrics["gap"]:.2%} higher than on test
-- **Limits** one digit an image; anything else (letters, several digits, blank paper) still gets a digit. Not for
-  decisions about people.
+- **What is no digit** is said to be none: {metrics["non_digits_refused"]:.1%} of drawn letters, signs, scribbles and
+  the like, and of the test digits {metrics["refused"]:.2%}; {metrics["believed_accuracy"]:.2%} of the others are right
+- **Limits** one digit an image. Not for decisions about people.
 """

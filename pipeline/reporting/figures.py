@@ -240,15 +240,25 @@ def slices(table: pd.DataFrame, accuracy: float) -> Figure:
 
 
 def robustness(examples: dict[str, np.ndarray], table: pd.DataFrame) -> Figure:
-    """A row of digits, uint8 (n, 28, 28), for each corruption, with the accuracy under it, the worst first."""
-    half = (len(table) + 1) // 2
+    """A row of digits, uint8 (n, 28, 28), for each corruption, with the accuracy beside it, the worst first."""
+    return _sheets(examples, dict(zip(table["corruption"], table["accuracy"], strict=True)))
+
+
+def refusal(examples: dict[str, np.ndarray], table: pd.DataFrame) -> Figure:
+    """A row of images, uint8 (n, 28, 28), for each kind of non-digit, with the share that is refused beside it."""
+    return _sheets(examples, dict(zip(table["kind"], table["refused"], strict=True)))
+
+
+def _sheets(examples: dict[str, np.ndarray], shares: dict[str, float]) -> Figure:
+    """Rows of images, named with their shares, in two columns."""
+    names = list(shares)
+    half = (len(names) + 1) // 2
     figure, columns = canvas(13, 0.5 * half + 0.2, columns=2)
-    for axes, rows in zip(columns, (table.iloc[:half], table.iloc[half:]), strict=True):
-        sheet = np.concatenate([np.concatenate([*examples[name]], axis=1) for name in rows["corruption"]])
+    for axes, rows in zip(columns, (names[:half], names[half:]), strict=True):
+        sheet = np.concatenate([np.concatenate([*examples[name]], axis=1) for name in rows])
         axes.imshow(255 - sheet, cmap="gray", vmin=0, vmax=255)
         middles = SIDE * (np.arange(len(rows)) + 0.5)
-        named = zip(rows["corruption"], rows["accuracy"], strict=True)
-        axes.set_yticks(middles, [f"{name.replace('_', ' ')}  {accuracy:.1%}" for name, accuracy in named])
+        axes.set_yticks(middles, [f"{name.replace('_', ' ')}  {shares[name]:.1%}" for name in rows])
         axes.set_xticks([])
         axes.tick_params(length=0)
         for spine in axes.spines.values():

@@ -24,7 +24,16 @@ JSONS = {
     "validation": places.VALIDATION,
     "drift": places.DRIFT,
 }
-TABLES = ("per_class", "confused_pairs", "mistakes", "suspected_labels", "calibration", "slices", "robustness")
+TABLES = (
+    "per_class",
+    "confused_pairs",
+    "mistakes",
+    "suspected_labels",
+    "calibration",
+    "slices",
+    "robustness",
+    "refusal",
+)
 PICTURES = (
     "confusion_images",
     "confusion_matrix",
@@ -33,6 +42,7 @@ PICTURES = (
     "per_class",
     "slices",
     "robustness",
+    "refusal",
     "reliability",
     "suspected_labels",
 )

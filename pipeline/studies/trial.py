@@ -65,7 +65,7 @@ def fit(recipe: Recipe, train_images: int | None, seed: int, train: Split, val: 
     # The images of the lowest hashes: the same ones in every trial, and a smaller trial's are among a larger one's.
     chosen = np.sort(np.argsort(splits.content_hashes(train.images), kind="stable")[:train_images])
     model, history = fitting.fit_all(Split(train.images[chosen], train.labels[chosen]), val, recipe, seed)
-    answered = model.predict(val.images, batch_size=1000, verbose=0).argmax(axis=1)
+    answered = model.predict(val.images, batch_size=1000, verbose=0)["probabilities"].argmax(axis=1)
     curves = history.groupby("epoch")[list(CURVES)].mean()  # over the members, where there are several
     return {
         **{name: curves[name].tolist() for name in CURVES},

@@ -186,20 +186,21 @@ function percent(share) {
 function show(content, words, wrong = false) {
   const answer = content?.answers[0];
   const found = Boolean(answer && answer.digit !== null);
-  answered = found ? answer : null;
+  const weighed = Boolean(answer?.probabilities); // by the model, which may have its doubts
+  answered = weighed ? answer : null;
   $("digit").textContent = found ? answer.digit : "?";
   $("digit").classList.toggle("none", !found);
   say(words ?? (found ? sentence(answer, content.challenger) : `${capital(answer.reason)}.`), wrong);
   $("seen").hidden = !answer?.image;
   if (answer?.image) small(answer.image);
-  const rival = found && content.challenger ? content.challenger.probabilities[0] : null;
+  const rival = weighed && content.challenger ? content.challenger.probabilities[0] : null;
   $("legend").hidden = !rival;
   if (rival) {
     $("legend").querySelector(".champion").textContent = `champion, version ${content.version}`;
     $("legend").querySelector(".challenger").textContent = `challenger, version ${content.challenger.version}`;
   }
-  $("correct").hidden = !found;
-  bars.forEach((bar, digit) => bar.set(found ? answer.probabilities[digit] : null, rival?.[digit], found && digit === answer.digit));
+  $("correct").hidden = !weighed;
+  bars.forEach((bar, digit) => bar.set(weighed ? answer.probabilities[digit] : null, rival?.[digit], found && digit === answer.digit));
 }
 
 function sentence(answer, challenger) {
@@ -266,7 +267,8 @@ async function correct(digit, button) {
   }
   document.querySelectorAll("#bars .kept").forEach((other) => other.classList.remove("kept"));
   button.classList.add("kept");
-  say(digit === given ? `Thank you: kept as a ${digit}.` : `Thank you: kept as a ${digit}, not a ${given}. It can be trained on.`);
+  if (digit === given) return say(`Thank you: kept as a ${digit}.`);
+  say(`Thank you: kept as a ${digit}${given === null ? "" : `, not a ${given}`}. It can be trained on.`);
 }
 
 // ---- who answers

@@ -65,7 +65,7 @@ def test_the_stage_leaves_its_numbers_tables_and_pictures(workspace: Path, digit
     )
     names = {path.name for path in places.EVALUATION.iterdir()}
     tables = ("per_class", "confusion", "confused_pairs", "mistakes", "suspected_labels", "calibration", "slices")
-    tables += ("robustness",)
+    tables += ("robustness", "refusal")
     pictures = (
         "confusion_matrix",
         "confusion_images",
@@ -75,6 +75,7 @@ def test_the_stage_leaves_its_numbers_tables_and_pictures(workspace: Path, digit
         "reliability",
         "slices",
         "robustness",
+        "refusal",
     )
     expected = {f"{name}.csv" for name in tables} | {f"{name}.png" for name in (*pictures, "suspected_labels")}
     assert names == expected | {"predictions.npy"}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from workspace import ROOT
 
@@ -27,6 +28,10 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def opened(folder: Path) -> onnxruntime.InferenceSession:
+    return inference.open_model(folder / "model.onnx")
+
+
 # A recipe for each network that is shipped: what they are fitted with does not matter to their export.
 NETWORKS = {f"{recipe.network} {recipe.shift_averaged}": name for name, recipe in SHIPPED.items()}.values()
 
@@ -36,24 +41,26 @@ def test_onnx_answers_as_keras_does_for_every_shipped_recipe(recipe: str, worksp
     keras.utils.set_random_seed(0)
     as_exported = SHIPPED[recipe].model_copy(update={"precision": "float32"})  # as fit gives its model back
     model = fitting.compiled(as_exported, steps_per_epoch=10)
+    images = IMAGES
+    model = networks.answering(model)
     if SHIPPED[recipe].shift_averaged:
         model = networks.shift_averaged(model)
-    images = IMAGES
+    model = networks.deciding(model, 0.2)
     assert export.export_onnx(model, workspace / "model.onnx", images) <= export.ONNX_TOLERANCE
-    np.testing.assert_allclose(
-        inference.probabilities(workspace / "model.onnx", images), model.predict(images, verbose=0), atol=1e-5
-    )
+    answered, expected = inference.answers(opened(workspace), images), model.predict(images, verbose=0)
+    for name, answer in answered._asdict().items():
+        np.testing.assert_allclose(answer, expected[name], atol=1e-5)
     graph = onnx.load(workspace / "model.onnx").graph
-    assert [(i.name, i.type.tensor_type.shape.dim[0].dim_param) for i in (*graph.input, *graph.output)] == [
-        ("images", "N"),
-        ("probabilities", "N"),
-    ]
+    sizes = {i.name: i.type.tensor_type.shape.dim[0].dim_param for i in (*graph.input, *graph.output)}
+    assert sizes == {"images": "N", "probabilities": "N", "certainty": "N"}
 
 
 def test_an_export_that_differs_is_refused_and_leaves_no_file(workspace: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(export, "ONNX_TOLERANCE", -1.0)
     with pytest.raises(RuntimeError, match="differ from Keras'"):
-        export.export_onnx(networks.build(SMALL), workspace / "model.onnx", IMAGES)
+        export.export_onnx(
+            networks.deciding(networks.answering(networks.build(SMALL)), 0.2), workspace / "model.onnx", IMAGES
+        )
     assert not list(workspace.glob("*.onnx"))
 
 
@@ -64,7 +71,7 @@ def leave(folder: Path) -> None:
     network = Network.model_validate(
         {"name": "conv-blocks", "blocks": 1, "filters": 4, "batch_norm": True, "dropout": 0.3}
     )
-    model = networks.shift_averaged(networks.build(network))
+    model = networks.deciding(networks.shift_averaged(networks.answering(networks.build(network))), 0.2)
     export.save_keras(model, folder / "model.keras")
     export.export_onnx(model, folder / "model.onnx", IMAGES)
 
@@ -80,5 +87,6 @@ def test_the_files_of_one_model_are_the_same_bytes_from_every_process(workspace:
     for name in ("model.keras", "model.onnx"):
         assert files.sha256_file(workspace / "1" / name) == files.sha256_file(workspace / "2" / name), name
     loaded = keras.models.load_model(workspace / "1/model.keras", compile=False, safe_mode=True)
-    answered = inference.probabilities(workspace / "1/model.onnx", IMAGES)
-    np.testing.assert_allclose(loaded.predict(IMAGES, verbose=0), answered, atol=1e-5)
+    answered = inference.answers(opened(workspace / "1"), IMAGES)._asdict()
+    for name, expected in loaded.predict(IMAGES, verbose=0).items():
+        np.testing.assert_allclose(answered[name], expected, atol=1e-5)

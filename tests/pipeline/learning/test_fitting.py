@@ -10,7 +10,7 @@ from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Augment, Network, Recipe
 from pipeline.data.splits import Split
-from pipeline.learning import export, fitting
+from pipeline.learning import export, fitting, networks
 from pipeline.learning.backend import keras
 
 SHIPPED = params_file.load(ROOT / "params.yaml").recipes
@@ -136,8 +136,8 @@ def test_a_checkpoint_of_another_run_or_a_broken_one_counts_as_none(
 
 
 def loss_of(model: keras.Model) -> float:
-    right = model.predict(VAL.images, verbose=0)[np.arange(len(VAL.labels)), VAL.labels]
-    return float(-np.log(right).mean())
+    probabilities, digit = model.predict(VAL.images, verbose=0)
+    return float(-np.log(digit * probabilities[np.arange(len(VAL.labels)), VAL.labels]).mean())
 
 
 def test_a_whole_run_keeps_its_last_epoch(uninterrupted: Fitted):
@@ -162,14 +162,40 @@ def test_batches_pass_over_every_image_equally_often_and_the_small_set_several_t
     assert counts.min() >= 1 and counts.max() <= 2
 
 
+def test_non_digits_come_on_top_of_a_batch_of_digits():
+    recipe = RECIPE.model_copy(update={"augment": Augment(non_digits=0.25)})
+    batches = fitting.AugmentedBatches(TRAIN, recipe, 3)
+    images, labels = batches[1]
+    assert images.shape == (40, 28, 28) and (labels[32:] == networks.NONE).all() and labels[:32].max() < networks.NONE
+    np.testing.assert_array_equal(images, fitting.AugmentedBatches(TRAIN, recipe, 3)[1][0])
+
+
+class Scored:
+    """Answers with these scores, as :func:`pipeline.learning.networks.answering` does."""
+
+    def __init__(self, scores: np.ndarray) -> None:
+        self.scores = scores
+
+    def predict(self, images: np.ndarray, **_: object) -> tuple[np.ndarray, np.ndarray]:
+        return np.eye(10, dtype=np.float32)[np.zeros(len(images), int)], self.scores
+
+
+@pytest.mark.parametrize(("count", "refused"), [(98, 0), (99, 1), (169, 1), (399, 2), (6000, 30)])
+def test_so_many_of_the_digits_that_were_held_out_are_at_the_threshold_or_below(count: int, refused: int):
+    val = Split(np.zeros((count, 28, 28), np.uint8), np.zeros(count, np.uint8))
+    scores = np.random.default_rng(count).permutation(np.linspace(0.01, 1, count))
+    threshold = fitting.threshold(Scored(scores), val)  # type: ignore[arg-type]
+    assert (scores <= threshold).sum() == refused
+
+
 def test_cooling_makes_a_smoothed_model_as_sure_as_it_is_right_and_changes_no_answer():
     model, _ = fitting.fit(TRAIN, VAL, RECIPE.model_copy(update={"label_smoothing": 0.5, "epochs": 8}), 3)
-    answered = model.predict(VAL.images, verbose=0)
-    layer = model.get_layer("probabilities")
+    answered, _ = model.predict(VAL.images, verbose=0)
+    layer = model.get_layer("logits")
     layer.set_weights([weight / 4 for weight in layer.get_weights()])  # less sure, with the same answers
-    before = -np.log(model.predict(VAL.images, verbose=0)[np.arange(40), VAL.labels]).mean()
-    fitting.cool(model, VAL)
-    after = model.predict(VAL.images, verbose=0)
+    before = -np.log(model.predict(VAL.images, verbose=0)[0][np.arange(40), VAL.labels]).mean()
+    fitting.cool(keras.Model(model.input, layer.output), VAL)
+    after, _ = model.predict(VAL.images, verbose=0)
     assert -np.log(after[np.arange(40), VAL.labels]).mean() < before
     np.testing.assert_array_equal(after.argmax(axis=1), answered.argmax(axis=1))
     np.testing.assert_allclose(after, answered, atol=0.01)  # which fit had cooled already
@@ -193,11 +219,12 @@ def test_members_are_averaged_in_one_model_with_seeds_of_their_own(workspace: Pa
     recipe = RECIPE.model_copy(update={"members": 2, "epochs": 1})
     model, history = fitting.fit_all(TRAIN, VAL, recipe, 3, workspace / "checkpoints")
     alone = [
-        fitting.fit(TRAIN, VAL, recipe, seed)[0].predict(VAL.images, verbose=0)
+        fitting.fit(TRAIN, VAL, recipe, seed)[0].predict(VAL.images, verbose=0)[0]
         for seed in (3, 3 + fitting.MEMBERS_APART)
     ]
     assert history["member"].tolist() == [1, 2]
-    np.testing.assert_allclose(model.predict(VAL.images, verbose=0), np.mean(alone, axis=0), atol=1e-6)
+    answered = model.predict(VAL.images, verbose=0)
+    np.testing.assert_allclose(answered["probabilities"], np.mean(alone, axis=0), atol=1e-6)
     assert export.export_onnx(model, workspace / "model.onnx", VAL.images) <= export.ONNX_TOLERANCE
     again, _ = fitting.fit_all(TRAIN, VAL, recipe, 3, workspace / "checkpoints")  # cut off before it wrote its files
     assert export.weights_digest(again) == export.weights_digest(model)

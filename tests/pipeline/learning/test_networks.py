@@ -23,10 +23,13 @@ def test_every_network_has_a_recipe():
 def test_every_network_takes_uint8_images_and_gives_ten_probabilities(name: str):
     model = networks.build(NETWORKS[name])
     images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
-    probabilities = model.predict(images, verbose=0)
+    logits = model.predict(images, verbose=0)
+    probabilities, digit = networks.answering(model).predict(images, verbose=0)
     assert model.input.dtype == "uint8" and model.name == name
     assert probabilities.shape == (3, 10) and probabilities.dtype == np.float32
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    np.testing.assert_allclose(digit, 1 - shares[:, networks.NONE] / shares.sum(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(probabilities, shares[:, :10] / shares[:, :10].sum(axis=1, keepdims=True), rtol=1e-4)
 
 
 def test_the_six_layer_net_is_what_its_name_says():
@@ -108,12 +111,13 @@ def test_the_network_for_training_has_the_same_weights_and_answers():
 
 @pytest.mark.parametrize("recipe", ["fast", "default", "accurate", "ensemble"])
 def test_faint_ink_and_grey_paper_make_no_difference(recipe: str):
-    model = networks.shift_averaged(networks.build(SHIPPED[recipe].network))
+    model = networks.shift_averaged(networks.answering(networks.build(SHIPPED[recipe].network)))
     images = np.random.default_rng(0).integers(0, 128, (3, 28, 28), dtype=np.uint8)
     images[:, 0, 0], images[:, 9, 9] = 0, 127
     expected = model.predict(2 * images, verbose=0)
-    np.testing.assert_allclose(model.predict(images, verbose=0), expected, atol=1e-5)
-    np.testing.assert_allclose(model.predict(images + 100, verbose=0), expected, atol=1e-5)
+    for same in (images, images + 100):
+        for answer, wanted in zip(model.predict(same, verbose=0), expected, strict=True):
+            np.testing.assert_allclose(answer, wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("value", [0, 200])
@@ -123,10 +127,23 @@ def test_an_image_of_one_grey_has_probabilities_too(value: int):
 
 
 def test_a_shift_averaged_model_answers_with_the_mean_over_the_moved_images():
-    model = networks.build(NETWORKS["small"])
+    model = networks.answering(networks.build(NETWORKS["small"]))
     images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1)), mode="reflect")
     moved = [padded[:, 1 + r : 29 + r, 1 + c : 29 + c] for r, c in networks.SHIFTS]
-    expected = np.mean([model.predict(each, verbose=0) for each in moved], axis=0)
+    seen = [model.predict(each, verbose=0) for each in moved]
     answered = networks.shift_averaged(model).predict(images, verbose=0)
-    np.testing.assert_allclose(answered, expected, atol=1e-6)
+    for place, answer in enumerate(answered):
+        np.testing.assert_allclose(answer, np.mean([one[place] for one in seen], axis=0), atol=1e-6)
+
+
+def test_certainty_is_a_half_at_the_threshold_and_falls_with_either_doubt():
+    network = networks.build(NETWORKS["small"])
+    images = np.random.default_rng(0).integers(0, 256, (50, 28, 28), dtype=np.uint8)
+    probabilities, digit = networks.answering(network).predict(images, verbose=0)
+    scores = digit * probabilities.max(axis=1)
+    model = networks.deciding(networks.answering(network), float(np.median(scores)))
+    answered = model.predict(images, verbose=0)
+    np.testing.assert_allclose(answered["probabilities"], probabilities, atol=1e-6)
+    assert ((answered["certainty"] >= 0.5) == (scores >= np.median(scores))).all()
+    np.testing.assert_array_equal(np.argsort(answered["certainty"]), np.argsort(scores))

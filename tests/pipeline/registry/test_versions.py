@@ -66,7 +66,7 @@ def write_model(*wrong_groups: int) -> str:
         weights[digit * 2, :, digit] = 1.0
     for group in wrong_groups:
         weights[27, group, 0] = 100.0
-    linear_model.write(Path("models/model.onnx"), weights.reshape(784, 10), np.zeros(10))
+    linear_model.write(Path("models/model.onnx"), weights.reshape(784, 10), np.zeros(10), certain_from=0.0)
     Path("models/model.keras").write_bytes(b"the Keras file of " + repr(wrong_groups).encode())
     digest = files.sha256_array(weights)
     files.write_text("models/weights.sha256", digest + "\n")
@@ -89,6 +89,9 @@ def client(empty_registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "ece": 0.01,
         "min_recall": 0.97,
         "gap": 0.0,
+        "refused": 0.01,
+        "believed_accuracy": 0.995,
+        "non_digits_refused": 0.9,
     }
     descriptions.save("train", descriptions.describe(Split(images()[:100], LABELS[:100])))
     files.write_json("reports/metrics.json", metrics)
@@ -525,7 +528,9 @@ def test_how_long_training_took_stands_with_the_run_of_these_weights_alone(clien
 
 def test_another_graph_of_the_same_weights_is_another_version(client: MlflowClient):
     first = challenge(client, 1)
-    linear_model.write(Path("models/model.onnx"), np.zeros((784, 10)), np.zeros(10))  # weights.sha256 stays
+    linear_model.write(
+        Path("models/model.onnx"), np.zeros((784, 10)), np.zeros(10), certain_from=0.0
+    )  # weights.sha256 stays
     second = str(registration.register(client, PARAMS).version)
     assert second != first
     assert str(registration.register(client, PARAMS).version) == second

@@ -14,14 +14,16 @@ from pipeline.base import files, params, places
 from pipeline.base.errors import BadInput
 from pipeline.data import splits
 from pipeline.digits import features
+from pipeline.digits.non_digits import NonDigits
 from pipeline.learning import evaluation
+from pipeline.learning.inference import Answers
 from pipeline.reporting import figures
 from pipeline.reporting import page as page_room
 
 PARAMS = ROOT / "params.yaml"
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 SECTIONS = {
-    *("training", "confusions", "mistakes", "classes", "slices", "robustness", "calibration"),
+    *("training", "confusions", "mistakes", "classes", "slices", "robustness", "refusal", "calibration"),
     *("labels", "data", "validation", "drift", "files"),
 }
 CHECKS = [
@@ -78,9 +80,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, table in found.items():
             files.write_text(places.EVALUATION / f"{name}.csv", table.to_csv(index=False))
         evaluate.draw(test, probabilities, found, ask.mistakes)
+        drawn = NonDigits(images, np.random.default_rng(0), count=300)
+        found["refusal"] = evaluation.refusal(drawn, Answers(probabilities, rng.uniform(size=300)))
+        files.write_text(places.EVALUATION / "refusal.csv", found["refusal"].to_csv(index=False))
+        figures.save(figures.refusal(drawn.by_kind(10), found["refusal"]), places.EVALUATION / "refusal.png")
         every = dict.fromkeys((*page_room.PARTS, "recent"), probabilities)
         truth = dict.fromkeys((*page_room.PARTS, "recent"), labels)
         numbers = evaluation.measure(every, truth, ask)
+        numbers |= evaluation.believed(labels, Answers(probabilities, np.ones(300))) | {"non_digits_refused": 0.98}
         numbers["robustness"] = found["robustness"]["relative"].mean()
         files.write_json(places.METRICS, numbers)
         leave_other_stages()
