@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.base import files, places
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Batches, Params
-from pipeline.data import intake, patterns, poison, quarantine, second_opinion, splits
+from pipeline.data import intake, poison, quarantine, second_opinion, splits
 from pipeline.data.batches import Doubt, Filed
 from pipeline.data.second_opinion import Answer
 from pipeline.data.splits import Split
@@ -112,11 +112,10 @@ def doubted(corrected: Split, known: Split, answer: Answer) -> list[Doubt]:
     """The corrections that the ``known`` images contradict and of which the champion is sure too, or which bear one
     pattern with others of their label."""
     found = second_opinion.confirmed(corrected, known, answer)
+    index = {int(label): rows["index"].to_numpy() for label, rows in found.groupby("label")}
     bearing: set[int] = set()
-    for _, rows in found.groupby("label"):
-        index = rows["index"].to_numpy()
-        for pattern in patterns.find(corrected.images[index], known.images, poison.BEARERS):
-            bearing |= set(index[pattern.bearers].tolist()) if pattern.chance < poison.ONE_PATTERN else set()
+    for label, pattern in poison.planted({label: corrected.images[of] for label, of in index.items()}, known.images):
+        bearing |= set(index[label][pattern.bearers].tolist())
     return intake.as_doubts(found[found["clear"] | found["index"].isin(bearing)], corrected.images)
 
 
