@@ -165,6 +165,8 @@ def decide_suspects(
     again = intake.add(
         quarantine.copy_of(filed), params, answer, by or history.person(), decided=decided, source=filed.source
     )
+    if again.event == "quarantined":
+        quarantine.carry_on(filed, again)
     _tell(again, dry_run=False, as_json=as_json)
 
 

@@ -93,6 +93,12 @@ def check_numbers(keep: set[int], drop: set[int], count: int) -> None:
         raise BadInput(f"there is no image {min(beyond)} among the {count} doubted ones")
 
 
+def carry_on(filed: Filed, again: Filed) -> None:
+    """What a person said of a refused batch holds for it where it is refused ``again``, for other doubts."""
+    said = Path(filed.place) / places.DECISIONS
+    shutil.copyfile(said, Path(again.place) / places.DECISIONS)
+
+
 def decide(filed: Filed, keep: set[int], drop: set[int]) -> tuple[Decided, list[Doubt]]:
     """Note what a person says of doubted images, by their numbers on the page (from 1): all that was said so far, and
     the doubts that are left. A later word takes the place of an earlier one."""
