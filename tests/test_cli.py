@@ -255,6 +255,30 @@ def test_a_removal_needs_a_reason_and_is_told(digits: Digits, stand_in: Callable
     assert asked == [("b1", "bad labels", "ann")]
 
 
+def test_batches_are_listed_with_their_removals_and_the_way_to_the_refused(
+    digits: Digits, stand_in: Callable[..., None]
+):
+    both = {"batch": "b1", "dataset": "digits", "source": "/new.npz", "counts": {"train": 1, "recent": 0}}
+    gone = Filed(event="removed", at="T2", by="ben", accepted_at="T1", accepted_by="ann", reason="bad labels", **both)
+    earlier = Filed(event="removed", at="T2", by="ben", reason="bad labels", **both)
+    stand_in("pipeline.data.batches", filed=answer([]), removed=answer([gone, earlier]))
+    stand_in("pipeline.data.quarantine", refused=answer([]))
+    assert digits("batches")[1].splitlines() == [
+        "b1  digits  1 image  T1 by ann from /new.npz  removed T2 by ben: bad labels",
+        "b1  digits  1 image  from /new.npz  removed T2 by ben: bad labels",
+    ]
+    stand_in("pipeline.data.batches", filed=answer([]), removed=answer([]))
+    none = "no batch was accepted yet: `digits add-batch PATH` hands one in\n"
+    assert digits("batches")[1] == none
+    stand_in("pipeline.data.quarantine", refused=answer([gone]))
+    way = "1 refused batch lies in data/quarantine: `digits batches suspects NAME` shows what is doubted of one\n"
+    assert digits("batches")[1] == none + way
+
+
+def test_no_line_of_the_help_on_batches_is_cut(digits: Digits):
+    assert "..." not in digits("batches", "--help")[1].partition("Commands:")[2]
+
+
 @pytest.mark.parametrize(("text", "numbers"), [("1,4-6", {1, 4, 5, 6}), ("all", set(range(1, 10))), ("", set())])
 def test_numbers_of_pictures_are_read(text: str, numbers: set[int]):
     assert cli_batches._numbers(text, 9) == numbers

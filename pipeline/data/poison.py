@@ -15,6 +15,7 @@ import numpy as np
 from scipy.stats import poisson
 
 from pipeline.base.params import Batches
+from pipeline.base.words import counted
 from pipeline.data import patterns
 from pipeline.data.batches import Doubt, Filed, Finding
 from pipeline.data.patterns import Pattern
@@ -34,8 +35,8 @@ def count(doubts: Sequence[Doubt], images: int, by: str, earlier: Sequence[Filed
     of_source = [one for one in earlier if one.by == by]
     for what, others in (
         ("batch", []),
-        (f"batch: with the {len(of_source)} earlier ones by {by}", of_source),
-        (f"batch: with the {len(earlier)} earlier ones", list(earlier)),
+        (f"batch: with the {counted(len(of_source), 'earlier one')} by {by}", of_source),
+        (f"batch: with the {counted(len(earlier), 'earlier one')}", list(earlier)),
     ):
         every = [*doubts, *(doubt for one in others for doubt in one.doubts)]
         total = images + sum(sum(one.counts.values()) for one in others)
