@@ -232,6 +232,29 @@ def test_a_quarantined_batch_is_exit_code_1_and_an_alert(digits: Digits, stand_i
     assert len(alerts) == 1
 
 
+def test_a_batch_that_is_refused_again_keeps_what_was_decided(digits: Digits, stand_in: Callable[..., None]):
+    filed = Filed(event="quarantined", batch="new", at="", by="ann", source="/new.npz", place="data/quarantine/new")
+    findings = (Finding(key="one_pattern", message="a pattern"),)
+    again = filed.model_copy(update={"place": "data/quarantine/again", "findings": findings})
+    carried = []
+    stand_in("flows.events")
+    stand_in("pipeline.data.intake", add=answer(again))
+    stand_in(
+        "pipeline.data.quarantine",
+        find=answer(filed),
+        decide=answer((None, [])),
+        copy_of=answer(Path("new.npz")),
+        carry_on=lambda *both: carried.append(both),
+    )
+    stand_in("pipeline.learning.inference")
+    stand_in("pipeline.monitoring.alerts", raise_=answer(None))
+    stand_in("pipeline.monitoring.corrections")
+    stand_in("pipeline.registry.history", person=answer("ann"))
+    stand_in("pipeline.registry.versions", connect=answer(None), aliased=answer(None), **NAMES)
+    assert digits("batches", "decide", "new", "--drop", "all")[0] == 1
+    assert carried == [(filed, again)]
+
+
 def test_of_many_findings_the_first_are_told_and_how_many_more(digits: Digits, stand_in: Callable[..., None]):
     found = tuple(Finding(key="unreadable", message=f"{number}.png: is not a picture") for number in range(25))
     filed = Filed(event="quarantined", batch="new", at="", by="ann", source="/new", findings=found)
