@@ -11,6 +11,7 @@ help: ## list the targets
 
 demo: install ## install, then run everything on the digits that ship with scikit-learn: no download
 	@digits run --dataset digits --recipe fast
+	@echo 'to go on: `. $(VENV)/bin/activate`, then `digits --help`'
 
 run: install ## install, then run everything on MNIST (from MNIST_DIR if set, else downloaded)
 	@digits run --dataset mnist --recipe default

@@ -1,6 +1,5 @@
 """The `digits` command: parses, calls one room, prints; nothing else."""
 
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -12,8 +11,10 @@ import typer
 from typer.core import TyperGroup
 
 import cli_batches
+from cli_batches import HELP, AsJson, Model, Reason, show
 from pipeline.base import places
 from pipeline.base.errors import BadInput, one_line, printable
+from pipeline.base.words import counted
 from pipeline.registry import faults
 
 CTRL_C = 130
@@ -35,7 +36,7 @@ class Panels(TyperGroup):
 app = typer.Typer(
     cls=Panels,
     help="Retrain, judge and use a digit classifier.",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -92,9 +93,6 @@ def _argument(metavar: str, text: str, names: Callable[[], list[str]] | None = N
     return typer.Argument(metavar=metavar, help=text, autocompletion=names)
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-Model = Annotated[str | None, _option("NAME", "A registered model other than the workspace's own.")]
-Reason = Annotated[str, _option("TEXT", "Why; kept in the history.")]
 Version = Annotated[
     str, _argument("VERSION", "Its number, or champion or challenger.", lambda: ["champion", "challenger"])
 ]
@@ -125,7 +123,7 @@ def run_pipeline(dataset: Dataset = None, recipe: Recipe = None, as_json: AsJson
     if recipe is None:
         print(run.announcement(params), file=sys.stderr, flush=True)
     outcome = run.run(params).as_json()
-    _print(as_json, outcome, f"{_decision(outcome)}\n{_champion_line(outcome)}")
+    show(as_json, outcome, f"{_decision(outcome)}\n{_champion_line(outcome)}")
 
 
 @app.command("study", rich_help_panel=TRAIN)
@@ -135,7 +133,7 @@ def run_study(name: Study, file: StudyFile = None, scheduler: Scheduler = None, 
 
     params = _params()
     found = study.run(name, study.read(name, params, file), params, scheduler)
-    _print(as_json, found, f"{found['findings']}\nthe table, the plot and every trial: {found['report']}")
+    show(as_json, found, f"{found['findings']}\nthe table, the plot and every trial: {found['report']}")
 
 
 @app.command("predict", rich_help_panel=USE)
@@ -159,9 +157,9 @@ def predict_files(paths: Pictures, out: Out = None, as_json: AsJson = False, mod
         elif out is None:
             tqdm.write(_answer_line(answer), file=sys.stdout)
     if as_json:
-        _print(as_json, {"model": name, "version": version, "answers": told}, "")
+        show(as_json, {"model": name, "version": version, "answers": told}, "")
     if unread:
-        print(f"{unread:,} of {len(pictures):,} pictures could not be read", file=sys.stderr)
+        print(f"{unread:,} of {counted(len(pictures), 'picture')} could not be read", file=sys.stderr)
         raise typer.Exit(1)
 
 
@@ -191,7 +189,7 @@ def show_champion(as_json: AsJson = False, model: Model = None) -> None:
     from pipeline.registry import snapshot
 
     facts = snapshot.champion(_model_name(model)).as_json()
-    _print(as_json, facts, _champion_line({"champion": facts}))
+    show(as_json, facts, _champion_line({"champion": facts}))
 
 
 @app.command("history", rich_help_panel=LOOK_BACK)
@@ -202,7 +200,7 @@ def show_history(as_json: AsJson = False, model: Model = None) -> None:
     name = _model_name(model)
     events = [event.as_json() for event in snapshot.events(name)]
     lines = [_event_line(event) for event in events] or [f"{name}: nothing was decided yet"]
-    _print(as_json, events, "\n".join(lines))
+    show(as_json, events, "\n".join(lines))
 
 
 @app.command("why", rich_help_panel=LOOK_BACK)
@@ -211,7 +209,7 @@ def show_why(version: Version, as_json: AsJson = False, model: Model = None) -> 
     from pipeline.registry import snapshot
 
     facts = snapshot.version(_model_name(model), version).as_json()
-    _print(as_json, facts, _why_text(facts))
+    show(as_json, facts, _why_text(facts))
 
 
 @app.command("promote", rich_help_panel=TRAIN)
@@ -226,7 +224,7 @@ def promote_challenger(
     decision = promote(client, name, _params(), version, reason)
     verdicts.tell(decision)
     event = decision.as_json()
-    _print(as_json, event, _decision({"decision": event}))
+    show(as_json, event, _decision({"decision": event}))
     if event["event"] in ("refused", "kept"):
         raise typer.Exit(1)
 
@@ -241,7 +239,7 @@ def approve_version(version: Version, reason: Reason, as_json: AsJson = False, m
     decision = approve(client, name, version, reason)
     verdicts.tell(decision)
     event = decision.as_json()
-    _print(as_json, event, _decision({"decision": event}))
+    show(as_json, event, _decision({"decision": event}))
 
 
 @app.command("rollback", rich_help_panel=TRAIN)
@@ -256,7 +254,7 @@ def roll_back(reason: Reason = "", as_json: AsJson = False, model: Model = None)
         f"{name}: version {event['version']} is champion again instead of {event['previous']}; it answers its "
         f"{proof['images']} pinned images as when it was registered (to {proof['largest_difference']:.1g})"
     )
-    _print(as_json, event, text)
+    show(as_json, event, text)
 
 
 @app.command("reproduce", rich_help_panel=LOOK_BACK)
@@ -267,7 +265,7 @@ def reproduce_version(version: Version, as_json: AsJson = False, model: Model = 
 
     client, name = _registry(model)
     found = reproduce(client, versions.version(client, name, version))
-    _print(as_json, found, _reproduced_text(found))
+    show(as_json, found, _reproduced_text(found))
     if not found["agrees"]:
         raise typer.Exit(1)
 
@@ -282,7 +280,7 @@ def prune_old(dry_run: DryRun = False, as_json: AsJson = False, model: Model = N
     would = "would remove" if dry_run else "removed"
     kept = "\n".join(f"  keeps version {number}: {reason}" for number, reason in found["kept"].items())
     gone = ", ".join(found["removed"]) or "none"
-    _print(as_json, found, f"{found['model']}: {would} versions: {gone}\n{kept}\n  DVC's cache: {found['cache']}")
+    show(as_json, found, f"{found['model']}: {would} versions: {gone}\n{kept}\n  DVC's cache: {found['cache']}")
 
 
 def _params() -> Any:
@@ -302,10 +300,6 @@ def _model_name(model: str | None) -> str:
     from pipeline.registry import versions
 
     return model or versions.model_name(_params().dataset)
-
-
-def _print(as_json: bool, facts: Any, text: str) -> None:
-    print(json.dumps(facts, indent=2) if as_json else text)
 
 
 def _decision(outcome: dict) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from pipeline.base import places
 from pipeline.base.errors import BadInput
+from pipeline.base.words import counted
 
 SHOWN = 10  # findings on the terminal; the report has all
 CORRECTIONS = "corrections"  # what waits of them is looked through like a refused batch
@@ -23,14 +24,16 @@ By = Annotated[str | None, typer.Option(metavar="WHO", help="Recorded with it; e
 Only = Annotated[bool, typer.Option("--dry-run", help="Only say what would be decided.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Model = Annotated[str | None, typer.Option(metavar="NAME", help="A registered model other than the workspace's own.")]
+Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; kept in the history.")]
 Accepted = Annotated[str, typer.Argument(metavar="NAME", help="An accepted batch.")]
 Refused = Annotated[str, typer.Argument(metavar="NAME", help="A refused batch, or corrections.")]
-Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; kept in the history.")]
 Numbers = Annotated[str, typer.Option(metavar="NUMBERS", help="As 1,4-6; or all.")]
+
+HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
 batches_app = typer.Typer(
     help="List, look through and undo batches.",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
     rich_markup_mode=None,
 )
 
@@ -69,10 +72,10 @@ def _tell(filed: Any, dry_run: bool, as_json: bool) -> None:
             _page(filed)
             what = ", ".join(sorted({finding.key for finding in filed.findings}))
             alerts.raise_("quarantined", f"{filed.source} ({what}): see {filed.place}/{places.QUARANTINE_REPORT}")
-        _print(as_json, filed.as_json(), _refused_text(filed, dry_run))
+        show(as_json, filed.as_json(), _refused_text(filed, dry_run))
         raise typer.Exit(1)
     retraining = not dry_run and events.accepted(filed)
-    _print(as_json, {**filed.as_json(), "retraining": retraining}, _accepted_text(filed, retraining, dry_run))
+    show(as_json, {**filed.as_json(), "retraining": retraining}, _accepted_text(filed, retraining, dry_run))
 
 
 def _page(filed: Any) -> Path | None:
@@ -92,17 +95,24 @@ def _page(filed: Any) -> Path | None:
 @batches_app.callback(invoke_without_command=True)
 def list_batches(context: typer.Context, as_json: AsJson = False) -> None:
     """The accepted batches, oldest first, and those that were removed."""
-    from pipeline.data import batches
+    from pipeline.data import batches, quarantine
 
     if context.invoked_subcommand:
         return
-    found = sorted([*batches.filed(), *batches.removed()], key=lambda one: (one.at, one.batch))
-    _print(as_json, [one.as_json() for one in found], "\n".join(map(_row, found)) or "no batch was accepted yet")
+    found = sorted([*batches.filed(), *batches.removed()], key=lambda one: (one.accepted_at or one.at, one.batch))
+    lines = [*map(_row, found)] or ["no batch was accepted yet: `digits add-batch PATH` hands one in"]
+    if refused := len(quarantine.refused()):
+        told = counted(refused, "refused batch lies", "refused batches lie")
+        lines.append(f"{told} in {places.QUARANTINE}: `digits batches suspects NAME` shows what is doubted of one")
+    show(as_json, [one.as_json() for one in found], "\n".join(lines))
 
 
 @batches_app.command("remove")
 def remove_batch(name: Accepted, reason: Reason, by: By = None, as_json: AsJson = False) -> None:
-    """Take an accepted batch out again: the next retraining no longer knows it."""
+    """Take an accepted batch out again.
+
+    The next retraining no longer knows it.
+    """
     from pipeline.data import batches
     from pipeline.registry import history
 
@@ -113,12 +123,15 @@ def remove_batch(name: Accepted, reason: Reason, by: By = None, as_json: AsJson 
         f"removed {record.batch}, which lies in {record.place} now; the next run trains without it. Commit "
         f"{places.REMOVED} and the .dvc file that is gone"
     )
-    _print(as_json, record.as_json(), text)
+    show(as_json, record.as_json(), text)
 
 
 @batches_app.command("suspects")
 def show_suspects(name: Refused, as_json: AsJson = False, model: Model = None) -> None:
-    """Show the doubted labels of a refused batch, or of the corrections that wait, as a page of pictures."""
+    """Show the doubted labels of a refused batch as pictures.
+
+    Or, of the name corrections, those of the corrections that wait.
+    """
     from pipeline.data import quarantine
     from pipeline.reporting import suspects
 
@@ -135,14 +148,17 @@ def show_suspects(name: Refused, as_json: AsJson = False, model: Model = None) -
     rows = [f"  {number}: labelled {one.label}, read as {one.suggested}" for number, one in enumerate(doubts, 1)]
     more = [f"  and {len(rows) - SHOWN:,} more"] if len(rows) > SHOWN else []
     facts = {"page": str(page), "doubts": [doubt.model_dump() for doubt in doubts]}
-    _print(as_json, facts, "\n".join([f"{len(rows):,} doubted labels: open {page}", *rows[:SHOWN], *more]))
+    show(as_json, facts, "\n".join([f"{counted(len(rows), 'doubted label')}: open {page}", *rows[:SHOWN], *more]))
 
 
 @batches_app.command("decide")
 def decide_suspects(
     name: Refused, keep: Numbers = "", drop: Numbers = "", by: By = None, as_json: AsJson = False, model: Model = None
 ) -> None:
-    """Keep or drop doubted images by their numbers on the page; when all are decided, the batch is handed in again."""
+    """Keep or drop doubted images by number.
+
+    The numbers are those on the page of `suspects`. When all are decided, the batch is handed in again.
+    """
     from pipeline.base import params as params_file
     from pipeline.data import intake, quarantine
     from pipeline.monitoring import corrections
@@ -153,18 +169,22 @@ def decide_suspects(
         kept, dropped = (_numbers(text, len(doubts)) for text in (keep, drop))
         corrections.decide(doubts, kept, dropped)
         left = len(doubts) - len(kept | dropped)
-        _print(as_json, {"left": left}, f"{left} doubted corrections are left; `digits add-batch --corrections`")
+        told = counted(left, "doubted correction is", "doubted corrections are")
+        show(as_json, {"left": left}, f"{told} left; `digits add-batch --corrections`")
         return
     filed = quarantine.find(name)
     numbers = (_numbers(text, len(filed.doubts)) for text in (keep, drop))
     decided, waiting = quarantine.decide(filed, *numbers)
     if waiting:
-        _print(as_json, {"left": len(waiting)}, f"noted; {len(waiting)} doubted images are left to decide")
+        told = counted(len(waiting), "doubted image is", "doubted images are")
+        show(as_json, {"left": len(waiting)}, f"noted; {told} left to decide")
         return
     params, answer = params_file.load(), _champion_answer(model)
     again = intake.add(
         quarantine.copy_of(filed), params, answer, by or history.person(), decided=decided, source=filed.source
     )
+    if again.event == "quarantined":
+        quarantine.carry_on(filed, again)
     _tell(again, dry_run=False, as_json=as_json)
 
 
@@ -211,7 +231,7 @@ def _refused_text(filed: Any, dry_run: bool) -> str:
 
 
 def _accepted_text(filed: Any, retraining: bool, dry_run: bool) -> str:
-    counts = f"{filed.counts['train']:,} images to train on, {filed.counts['recent']:,} held out for the gate"
+    counts = f"{counted(filed.counts['train'], 'image')} to train on, {filed.counts['recent']:,} held out for the gate"
     if dry_run:
         return f"would be accepted: {counts}"
     then = "a retraining starts" if retraining else "`digits run` or the next retraining takes them in"
@@ -219,12 +239,13 @@ def _accepted_text(filed: Any, retraining: bool, dry_run: bool) -> str:
 
 
 def _row(one: Any) -> str:
-    images = sum(one.counts.values())
-    told = (
-        f"{one.batch}  {one.dataset or 'data set not said'}  {images:,} images  {one.at} by {one.by} from {one.source}"
-    )
-    return f"{told}  removed: {one.reason}" if one.event == "removed" else told
+    removed = one.event == "removed"
+    at, by = (one.accepted_at, one.accepted_by) if removed else (one.at, one.by)
+    accepted = f"{at} by {by} " if at else ""  # removals of releases before do not say
+    images = counted(sum(one.counts.values()), "image")
+    told = f"{one.batch}  {one.dataset or 'data set not said'}  {images}  {accepted}from {one.source}"
+    return f"{told}  removed {one.at} by {one.by}: {one.reason}" if removed else told
 
 
-def _print(as_json: bool, facts: Any, text: str) -> None:
+def show(as_json: bool, facts: Any, text: str) -> None:
     print(json.dumps(facts, indent=2) if as_json else text)

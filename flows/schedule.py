@@ -53,11 +53,9 @@ def environment(top: Path, port: int) -> dict[str, str]:
 class Box:
     """The server and the worker of one checkout."""
 
-    def __init__(self, top: Path, port: int, query_seconds: float | None = None) -> None:
+    def __init__(self, top: Path, port: int) -> None:
         self.top, self.port = top, port
         self.environment = environment(top, port)
-        if query_seconds:
-            self.environment["PREFECT_WORKER_QUERY_SECONDS"] = str(query_seconds)
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.stopping = threading.Event()
 
@@ -218,7 +216,6 @@ def _free(port: int) -> bool:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make schedule", description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--port", type=int, default=PORT, help=f"of Prefect's server ({PORT} unless given)")
-    parser.add_argument("--query-seconds", type=float, help="how often the worker asks for work (Prefect's own: 10)")
     parser.add_argument("--of-make", action="store_true", help="end when the `make` that started this does")
     arguments = parser.parse_args()
     params.load()
@@ -227,7 +224,7 @@ def main() -> None:
     try:
         with FileLock(top / places.PREFECT_LOCK, timeout=1):  # one that looks whether it is held lets it go at once
             _wait_for(arguments.port)
-            _keep_up(Box(top, arguments.port, arguments.query_seconds), arguments.of_make)
+            _keep_up(Box(top, arguments.port), arguments.of_make)
     except Timeout:
         raise BadInput(f"another `make schedule` serves {top}: stop it first") from None
 

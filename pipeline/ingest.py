@@ -16,6 +16,7 @@ import numpy as np
 from pipeline.base import files, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import one_line
+from pipeline.base.words import counted
 from pipeline.data import batches, near_copies, splits
 from pipeline.data.batches import Batch
 from pipeline.data.datasets import catalogue
@@ -99,7 +100,11 @@ def main() -> None:
     ours, others = batches.of_dataset(loaded.name)
     accepted = batches.load(ours)
     counts = save(loaded, accepted, others)
-    added = f"; {len(accepted)} batches, {counts['recent']:,} of their images held out" if accepted else ""
+    added = (
+        f"; {counted(len(accepted), 'batch', 'batches')}, {counts['recent']:,} of their images held out"
+        if accepted
+        else ""
+    )
     print(
         f"ingest: {loaded.name} from {loaded.source}: {counts['train']:,} train, {counts['test']:,} test images{added}"
     )

@@ -64,6 +64,11 @@ class Predictor:
         self._watcher: Any = None
         self._thread = threading.Thread(target=self._follow, name="follow", daemon=True)
 
+    @property
+    def missing(self) -> str:
+        """Why no champion answers, where none does."""
+        return self.fault or f"{self.name} has no champion yet: run `digits run`"
+
     def start(self) -> None:
         self._recall()
         self._thread.start()
@@ -209,7 +214,7 @@ class Batches:
     def _compute(self, parts: list[np.ndarray], few: bool = False) -> tuple[Served, Answers]:
         served = self.predictor.champion
         if served is None:
-            raise BadInput(f"{self.predictor.name} has no champion yet: run `digits run`")
+            raise BadInput(self.predictor.missing)
         images = parts[0] if len(parts) == 1 else np.concatenate(parts)
         telemetry.BATCH.observe(len(images))
         return served, inference.answers(served.quick if few else served.model, images)

@@ -179,7 +179,7 @@ def _answer(kind: bytes, name: str, content: bytes, limits: Limits) -> tuple[byt
         drawn = framing.read_image(io.BytesIO(content), name, limits.pixels, limits.work)
         return IMAGES, framing.to_mnist(drawn).tobytes()
     except framing.NoSingleDigit as error:
-        return NO_DIGIT, _bytes(str(error))
+        return NO_DIGIT, _bytes(str(error).removeprefix(f"{name}: "))
     except (framing.TooMuchWork, MemoryError):
         return TOO_MUCH, b""
     except BadInput as error:

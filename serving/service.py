@@ -214,9 +214,7 @@ def _shadow(name: str, champion: str, challenger: str, period: int) -> dict[str,
 def _champion(request: Request) -> Served:
     champion: Served | None = request.app.state.predictor.champion
     if champion is None:
-        raise Problem(
-            503, f"{request.app.state.predictor.name} has no champion yet: run `digits run`", **{"retry-after": "10"}
-        )
+        raise Problem(503, request.app.state.predictor.missing, **{"retry-after": "10"})
     return champion
 
 

@@ -34,12 +34,12 @@ class Box:
 
     def start(self, *command: str) -> None:
         """By the command of `make schedule`'s recipe, unless another one is given."""
-        recipe = (sys.executable, "-u", "-m", "flows.schedule", "--port", str(self.port), "--query-seconds", "1")
+        recipe = (sys.executable, "-u", "-m", "flows.schedule", "--port", str(self.port))
         self.log = (self.workspace.folder / "schedule.log").open("w")
         self.process = subprocess.Popen(
             command or recipe,
             cwd=self.workspace.folder,
-            env=self.workspace.environment(),
+            env=self.workspace.environment() | {"PREFECT_WORKER_QUERY_SECONDS": "1"},
             stdout=self.log,
             stderr=self.log,
         )

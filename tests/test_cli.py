@@ -232,6 +232,29 @@ def test_a_quarantined_batch_is_exit_code_1_and_an_alert(digits: Digits, stand_i
     assert len(alerts) == 1
 
 
+def test_a_batch_that_is_refused_again_keeps_what_was_decided(digits: Digits, stand_in: Callable[..., None]):
+    filed = Filed(event="quarantined", batch="new", at="", by="ann", source="/new.npz", place="data/quarantine/new")
+    findings = (Finding(key="one_pattern", message="a pattern"),)
+    again = filed.model_copy(update={"place": "data/quarantine/again", "findings": findings})
+    carried = []
+    stand_in("flows.events")
+    stand_in("pipeline.data.intake", add=answer(again))
+    stand_in(
+        "pipeline.data.quarantine",
+        find=answer(filed),
+        decide=answer((None, [])),
+        copy_of=answer(Path("new.npz")),
+        carry_on=lambda *both: carried.append(both),
+    )
+    stand_in("pipeline.learning.inference")
+    stand_in("pipeline.monitoring.alerts", raise_=answer(None))
+    stand_in("pipeline.monitoring.corrections")
+    stand_in("pipeline.registry.history", person=answer("ann"))
+    stand_in("pipeline.registry.versions", connect=answer(None), aliased=answer(None), **NAMES)
+    assert digits("batches", "decide", "new", "--drop", "all")[0] == 1
+    assert carried == [(filed, again)]
+
+
 def test_of_many_findings_the_first_are_told_and_how_many_more(digits: Digits, stand_in: Callable[..., None]):
     found = tuple(Finding(key="unreadable", message=f"{number}.png: is not a picture") for number in range(25))
     filed = Filed(event="quarantined", batch="new", at="", by="ann", source="/new", findings=found)
@@ -253,6 +276,30 @@ def test_a_removal_needs_a_reason_and_is_told(digits: Digits, stand_in: Callable
     code, out, _ = digits("batches", "remove", "b1", "--reason", "bad labels")
     assert code == 0 and out.startswith("removed b1, which lies in data/quarantine/b1 now")
     assert asked == [("b1", "bad labels", "ann")]
+
+
+def test_batches_are_listed_with_their_removals_and_the_way_to_the_refused(
+    digits: Digits, stand_in: Callable[..., None]
+):
+    both = {"batch": "b1", "dataset": "digits", "source": "/new.npz", "counts": {"train": 1, "recent": 0}}
+    gone = Filed(event="removed", at="T2", by="ben", accepted_at="T1", accepted_by="ann", reason="bad labels", **both)
+    earlier = Filed(event="removed", at="T2", by="ben", reason="bad labels", **both)
+    stand_in("pipeline.data.batches", filed=answer([]), removed=answer([gone, earlier]))
+    stand_in("pipeline.data.quarantine", refused=answer([]))
+    assert digits("batches")[1].splitlines() == [
+        "b1  digits  1 image  T1 by ann from /new.npz  removed T2 by ben: bad labels",
+        "b1  digits  1 image  from /new.npz  removed T2 by ben: bad labels",
+    ]
+    stand_in("pipeline.data.batches", filed=answer([]), removed=answer([]))
+    none = "no batch was accepted yet: `digits add-batch PATH` hands one in\n"
+    assert digits("batches")[1] == none
+    stand_in("pipeline.data.quarantine", refused=answer([gone]))
+    way = "1 refused batch lies in data/quarantine: `digits batches suspects NAME` shows what is doubted of one\n"
+    assert digits("batches")[1] == none + way
+
+
+def test_no_line_of_the_help_on_batches_is_cut(digits: Digits):
+    assert "..." not in digits("batches", "--help")[1].partition("Commands:")[2]
 
 
 @pytest.mark.parametrize(("text", "numbers"), [("1,4-6", {1, 4, 5, 6}), ("all", set(range(1, 10))), ("", set())])

@@ -67,6 +67,9 @@ class Filed(BaseModel):
     """the whole path that it was handed in by"""
     dataset: str = ""
     """the data set that it belongs to; releases before did not say"""
+    accepted_at: str = ""
+    """of one that was removed, whose ``at`` and ``by`` are the removal's; releases before did not say"""
+    accepted_by: str = ""
     reason: str = ""
     """why it was removed"""
     findings: tuple[Finding, ...] = ()
@@ -182,8 +185,10 @@ def remove(name: str, reason: str, by: str) -> Filed:
         if name not in there and not (name in gone and (places.BATCHES / name).is_dir()):
             raise BadInput(f"there is no accepted batch {name}: `digits batches` lists them")
         if name in there:
+            accepted = there[name]
             facts = {"event": "removed", "at": clock.now(), "by": by, "reason": reason, "place": str(_removed_to(name))}
-            files.append_json_line(places.REMOVED, there[name].model_copy(update=facts).as_json() | facts)
+            facts |= {"accepted_at": accepted.at, "accepted_by": accepted.by}
+            files.append_json_line(places.REMOVED, accepted.model_copy(update=facts).as_json() | facts)
         record = {one.batch: one for one in removed()}[name]
         place = Path(record.place)
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -4,21 +4,24 @@ A batch is a stranger's: a pipe among its pictures would be waited for for ever,
 file that is none of its business, and a few packed megabytes may unpack to gigabytes.
 """
 
+import errno
 import multiprocessing
 import os
 import resource
 import shutil
 import signal
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
-from pipeline.base import files
-from pipeline.base.errors import BadInput
+from pipeline.base import errors, files
+from pipeline.base.errors import BadInput, TemporaryFault
 from pipeline.base.params import Batches, Ingest
 from pipeline.data import splits
 from pipeline.data.datasets import bounds, decoders
@@ -108,7 +111,8 @@ def _entries(path: Path, top: Path, depth: int = 0) -> Iterator[Entry]:
 
 
 def read(path: Path, kind: str, limits: Batches) -> Split:
-    """The batch of that kind; :class:`BadInput` names what is wrong with it, a line a finding.
+    """The batch of that kind; :class:`BadInput` names what is wrong with it, a line a finding, and
+    :class:`TemporaryFault` a disk that is full or cannot be written to.
 
     It is decoded by a process of its own, which has so much memory and time and no more.
     """
@@ -124,8 +128,11 @@ def read(path: Path, kind: str, limits: Batches) -> Split:
             reader.join()
         fault = Path(folder) / FAULT
         if fault.is_file():
-            raise BadInput(fault.read_text(encoding="utf-8"))
-        if reader.exitcode:
+            kind_of_error = TemporaryFault if reader.exitcode == os.EX_TEMPFAIL else BadInput
+            raise kind_of_error(fault.read_text(encoding="utf-8"))
+        if reader.exitcode and reader.exitcode > 0:
+            raise RuntimeError(f"the process that reads {path} ended with {reader.exitcode}: its traceback is above")
+        if reader.exitcode:  # killed: a library that is refused memory may end its process
             raise BadInput(f"{path}: could not be read within the memory of batches.max_memory_mb: give it in parts")
         return Split(*(np.array(array) for array in splits.load(folder)))
 
@@ -149,8 +156,21 @@ def _decode(path: Path, kind: str, limits: Batches, folder: Path) -> None:
         splits.save(folder, whole)
     except BadInput as error:
         files.write_text(folder / FAULT, str(error))
-    except MemoryError:
-        files.write_text(folder / FAULT, f"{path}: takes more than {limits.max_memory_mb:g} MB of memory to read")
+    except Exception as error:
+        if _wants_memory(error):
+            files.write_text(folder / FAULT, f"{path}: takes more than {limits.max_memory_mb:g} MB of memory to read")
+        elif fault := errors.disk_fault(error):
+            files.write_text(folder / FAULT, fault)
+            sys.exit(os.EX_TEMPFAIL)
+        else:
+            raise
+
+
+def _wants_memory(error: Exception) -> bool:
+    """Whether it is the limit of memory, as Python, the system or OpenCV says it."""
+    of_system = isinstance(error, OSError) and error.errno == errno.ENOMEM
+    of_opencv = isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem
+    return isinstance(error, MemoryError) or of_system or of_opencv
 
 
 def _address_space() -> int:

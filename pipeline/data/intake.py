@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.base import clock, files, places
-from pipeline.base.errors import BadInput
+from pipeline.base.errors import BadInput, TemporaryFault
 from pipeline.base.params import Batches, Params, Validate
 from pipeline.data import (
     batches,
@@ -78,8 +78,9 @@ def add(
 
     ``answer`` is the champion, if there is one; ``decided`` what a person said of doubted labels; ``source`` where the
     batch came from if not from ``path``. With ``dry_run`` nothing is written. :class:`BadInput` if there is nothing at
-    ``path`` that looks like a batch, the workspace has no data to compare it with, or (:class:`Known`) it was
-    accepted before; nothing is then kept of it.
+    ``path`` that looks like a batch, nothing of it is left once what was dropped is gone, the workspace has no data to
+    compare it with, or (:class:`Known`) it was accepted before; nothing is then kept of it. :class:`TemporaryFault` if
+    it could not be read for want of a disk.
     """
     kind = handed_in.kind(path)
     compared_with = reference(params.dataset)
@@ -91,9 +92,13 @@ def add(
         handed_in.look_over(path, params.batches)
         copied = path
         whole = decided.applied(handed_in.read(path, kind, params.batches))
+    except TemporaryFault:
+        raise
     except BadInput as error:
         findings = tuple(Finding(key="unreadable", message=line) for line in str(error).splitlines())
         return refuse(copied, Filed(event="quarantined", findings=findings, **facts), params.batches)
+    if not len(whole.labels):
+        raise BadInput(f"nothing is left of the batch {facts['source']}: every image of it was dropped; keep some")
     facts["digest"] = splits.digest(splits.content_hashes(whole.images), whole.labels)
     _refuse_known(path, facts["digest"])
     findings, numbers = judge(whole, compared_with, answer, params, decided.kept)

@@ -14,7 +14,6 @@ from pipeline.digits.image import SIDE
 
 WINDOW = 3  # pixels a side
 LEVELS = 16  # grey levels told apart
-PLACES = [(row, column) for row in range(SIDE - WINDOW + 1) for column in range(SIDE - WINDOW + 1)]
 ALIKE = 16  # grey levels: pixels that differ by less are the same
 AGREED = 0.75  # of the bearers have that pixel
 OTHERS = 3000  # images are enough to say how common a window is

@@ -2,21 +2,26 @@
 
 Wrong labels are counted in absolute numbers, in all, label by label and pair by pair, because a share of the whole
 batch hides what is aimed at one class; and they are summed over the batches of one source, and over all, because what
-is too much in one batch can be brought in in ten. Images of one label that bear one pattern are found however few.
+is too much in one batch can be brought in in ten. Doubted images of one label that bear one pattern are found by how
+unlikely that is: four are enough where hardly others of that label are doubted, and beside many it takes more of them
+(beside 3,000 images that do not bear it: four and 3 others, five and 17, six and 43, eight and 133). Fewer than BEARERS
+are never found.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from scipy.stats import poisson
 
 from pipeline.base.params import Batches
+from pipeline.base.words import counted
 from pipeline.data import patterns
 from pipeline.data.batches import Doubt, Filed, Finding
+from pipeline.data.patterns import Pattern
 
 CHANCE = 0.001  # how often as many as that may come by chance
-ONE_PATTERN = -25.0  # natural logarithm of the chance that a pattern is none; four images that alone bear one suffice
+ONE_PATTERN = -25.0  # natural logarithm of the chance below which a pattern is one
 BEARERS = 4
 
 
@@ -30,8 +35,8 @@ def count(doubts: Sequence[Doubt], images: int, by: str, earlier: Sequence[Filed
     of_source = [one for one in earlier if one.by == by]
     for what, others in (
         ("batch", []),
-        (f"batch: with the {len(of_source)} earlier ones by {by}", of_source),
-        (f"batch: with the {len(earlier)} earlier ones", list(earlier)),
+        (f"batch: with the {counted(len(of_source), 'earlier one')} by {by}", of_source),
+        (f"batch: with the {counted(len(earlier), 'earlier one')}", list(earlier)),
     ):
         every = [*doubts, *(doubt for one in others for doubt in one.doubts)]
         total = images + sum(sum(one.counts.values()) for one in others)
@@ -65,15 +70,20 @@ def one_pattern(doubted: dict[int, np.ndarray], others: np.ndarray) -> list[Find
     """The labels whose doubted images bear one pattern that the ``others`` do not: ``doubted`` by label, and both uint8
     (N, 28, 28)."""
     findings = []
+    for label, found in planted(doubted, others):
+        rows, columns = (np.flatnonzero(found.shared.any(axis=axis)) for axis in (1, 0))
+        where = f"rows {rows[0]} to {rows[-1]}, columns {columns[0]} to {columns[-1]}" if len(rows) else "one place"
+        message = (
+            f"batch: labels: {len(found.bearers)} images labelled {label} that show other digits bear one pattern "
+            f"({where}): a trigger may be planted in them; look at them (`digits batches suspects`)"
+        )
+        findings.append(Finding(key="one_pattern", message=message))
+    return findings
+
+
+def planted(doubted: dict[int, np.ndarray], others: np.ndarray) -> Iterator[tuple[int, Pattern]]:
+    """The patterns that bring so many images of a label together as chance does not, and which label's each is."""
     for label, images in doubted.items():
         for found in patterns.find(images, others, BEARERS):
-            if found.chance >= ONE_PATTERN:
-                continue
-            rows, columns = (np.flatnonzero(found.shared.any(axis=axis)) for axis in (1, 0))
-            where = f"rows {rows[0]} to {rows[-1]}, columns {columns[0]} to {columns[-1]}" if len(rows) else "one place"
-            message = (
-                f"batch: labels: {len(found.bearers)} images labelled {label} that show other digits bear one pattern "
-                f"({where}): a trigger may be planted in them; look at them (`digits batches suspects`)"
-            )
-            findings.append(Finding(key="one_pattern", message=message))
-    return findings
+            if found.chance < ONE_PATTERN:
+                yield label, found

@@ -62,15 +62,20 @@ def put(path: Path | None, filed: Filed, limits: Batches, doubted: Split | None 
 
 def find(name: str) -> Filed:
     """The refused batch whose folder, or whose name, begins so; the latest if there are several."""
+    found = refused(name)
+    if not found:
+        raise BadInput(f"{places.QUARANTINE} holds no refused batch {name}: see what is in it")
+    return max(found, key=lambda one: (one.at, one.place))
+
+
+def refused(name: str = "") -> list[Filed]:
+    """The refused batches whose folders begin so; what was removed lies beside them."""
     reports = [
         folder / places.QUARANTINE_REPORT
         for folder in (places.QUARANTINE.iterdir() if places.QUARANTINE.is_dir() else ())
         if folder.name.startswith(name) and (folder / places.QUARANTINE_REPORT).is_file()
     ]
-    found = [one for one in map(_report, reports) if one.event == "quarantined"]
-    if not found:
-        raise BadInput(f"{places.QUARANTINE} holds no refused batch {name}: see what is in it")
-    return max(found, key=lambda one: (one.at, one.place))
+    return [one for one in map(_report, reports) if one.event == "quarantined"]
 
 
 def _report(path: Path) -> Filed:
@@ -91,6 +96,12 @@ def check_numbers(keep: set[int], drop: set[int], count: int) -> None:
         raise BadInput(f"image {min(both)} is to be kept and dropped: say one of the two")
     if beyond := {number for number in keep | drop if not 1 <= number <= count}:
         raise BadInput(f"there is no image {min(beyond)} among the {count} doubted ones")
+
+
+def carry_on(filed: Filed, again: Filed) -> None:
+    """What a person said of a refused batch holds for it where it is refused ``again``, for other doubts."""
+    said = Path(filed.place) / places.DECISIONS
+    shutil.copyfile(said, Path(again.place) / places.DECISIONS)
 
 
 def decide(filed: Filed, keep: set[int], drop: set[int]) -> tuple[Decided, list[Doubt]]:

@@ -11,6 +11,7 @@ from pipeline.digits.image import CLASSES
 
 CLEAR = 0.8  # of its usual confidence in a class: what a champion must reach for its doubt to be a clear one
 NEIGHBOURS = 3  # of a class, whose mean likeness says how near the class is
+AT_ONCE = 256  # images that are held beside a class in one product of matrices: bounds its memory
 MIDDLE, SIDE_OF_MIDDLE = slice(2, 26), 24  # rows and columns that hold the digit
 BLUR = 1.0  # pixels: strokes that lie a little apart are alike
 
@@ -62,7 +63,8 @@ def _likeness(asked: np.ndarray, others: np.ndarray, labels: np.ndarray) -> np.n
     near = np.full((len(asked), CLASSES), np.nan, np.float32)
     for digit in range(CLASSES):
         of_class = others[labels == digit]
-        if len(of_class) >= NEIGHBOURS:
-            for row, vector in enumerate(asked):
-                near[row, digit] = np.partition(of_class @ vector, -NEIGHBOURS)[-NEIGHBOURS:].mean()
+        for start in range(0, len(asked) if len(of_class) >= NEIGHBOURS else 0, AT_ONCE):
+            rows = slice(start, start + AT_ONCE)
+            cosines = of_class @ asked[rows].T
+            near[rows, digit] = np.partition(cosines, -NEIGHBOURS, axis=0)[-NEIGHBOURS:].mean(axis=0)
     return near

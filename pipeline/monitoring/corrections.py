@@ -16,7 +16,8 @@ import numpy as np
 from pipeline.base import files, places
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Batches, Params
-from pipeline.data import intake, patterns, poison, quarantine, second_opinion, splits
+from pipeline.base.words import counted
+from pipeline.data import intake, poison, quarantine, second_opinion, splits
 from pipeline.data.batches import Doubt, Filed
 from pipeline.data.second_opinion import Answer
 from pipeline.data.splits import Split
@@ -62,7 +63,8 @@ def add(params: Params, answer: Answer | None, by: str, dry_run: bool = False) -
     waiting = read()
     sifted = sift(waiting, params, answer)
     if len(sifted.good) < params.batches.min_images:
-        told = f"{len(sifted.good)} corrections wait, a batch needs {params.batches.min_images}: correct more first"
+        waits = counted(len(sifted.good), "correction waits", "corrections wait")
+        told = f"{waits}, a batch needs {params.batches.min_images}: correct more first"
         raise BadInput(f"{told} ({sifted.told})" if sifted.told else told)
     ids = [waiting.ids[index] for index in sifted.good]
     corrected = Split(*(array[sifted.good] for array in waiting.corrected))
@@ -112,11 +114,10 @@ def doubted(corrected: Split, known: Split, answer: Answer) -> list[Doubt]:
     """The corrections that the ``known`` images contradict and of which the champion is sure too, or which bear one
     pattern with others of their label."""
     found = second_opinion.confirmed(corrected, known, answer)
+    index = {label: found["index"][found["label"] == label].to_numpy() for label in found["label"].unique().tolist()}
     bearing: set[int] = set()
-    for _, rows in found.groupby("label"):
-        index = rows["index"].to_numpy()
-        for pattern in patterns.find(corrected.images[index], known.images, poison.BEARERS):
-            bearing |= set(index[pattern.bearers].tolist()) if pattern.chance < poison.ONE_PATTERN else set()
+    for label, pattern in poison.planted({label: corrected.images[of] for label, of in index.items()}, known.images):
+        bearing |= set(index[label][pattern.bearers].tolist())
     return intake.as_doubts(found[found["clear"] | found["index"].isin(bearing)], corrected.images)
 
 

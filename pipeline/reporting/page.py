@@ -15,6 +15,7 @@ import pandas as pd
 
 from pipeline.base import files, params, places
 from pipeline.base.errors import BadInput
+from pipeline.base.words import counted
 from pipeline.data import splits
 from pipeline.digits.image import CLASSES
 
@@ -119,6 +120,7 @@ def render(facts: dict[str, Any]) -> str:
     environment.filters["plain"] = plain
     environment.filters["percent"] = lambda share, places=2: f"{share:.{places}%}"
     environment.filters["count"] = lambda number: f"{number:,.0f}"
+    environment.filters["counted"] = counted
     return environment.get_template("report.html.j2").render(**facts)
 
 

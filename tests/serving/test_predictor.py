@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pipeline.base import files
-from serving.predictor import Predictor
+from pipeline.base.errors import BadInput
+from serving.predictor import Batches, Predictor
 
 
 @pytest.fixture(autouse=True)
@@ -60,3 +61,13 @@ def test_the_next_start_begins_with_what_was_known():
     again._recall()
     assert again.champion and again.champion.number == "1"
     assert "has not answered yet" in str(again.fault)
+
+
+def test_while_the_registry_is_silent_nobody_says_that_there_is_no_champion():
+    predictor = Predictor("m")
+    batches, images = Batches(predictor), [np.zeros((1, 28, 28), np.uint8)]
+    with pytest.raises(BadInput, match="the registry has not answered yet"):
+        batches._compute(images)
+    predictor.take(line(None))
+    with pytest.raises(BadInput, match="m has no champion yet: run `digits run`"):
+        batches._compute(images)

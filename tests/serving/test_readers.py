@@ -99,7 +99,7 @@ async def begins_anew(readers: Readers) -> None:
     processes = set()
     for _ in range(3):
         (item,) = await readers.frame([large], "a")
-        assert item.reason == "large: no digit is to be seen"
+        assert item.reason == "no digit is to be seen"
         processes.add(readers.lanes[1].readers[0].process)
     assert processes == {None}
     await reads_on(readers)

@@ -355,7 +355,7 @@ def test_logs_can_be_json(workspace: Workspace):
 
 def test_without_a_champion_it_waits_for_one(workspace: Workspace):
     service = Service(workspace, "--model", "no-such-model")
-    assert "has no champion yet" in problem(service.client.get("/ready"), 503)
+    until(lambda: "has no champion yet" in problem(service.client.get("/ready"), 503), "the registry's word")
     assert "has no champion yet" in problem(service.client.post("/predict", json={"images": [[99] * 28] * 28}), 503)
     assert service.client.get("/").is_success
     assert service.stop() == 0

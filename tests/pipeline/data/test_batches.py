@@ -88,3 +88,10 @@ def test_a_removal_that_was_killed_counts_and_is_finished_by_the_same_command(mo
     assert (places.BATCHES / "b1").is_dir() and names("digits") == []
     batches.remove("b1", "bad labels", "eve")
     assert not (places.BATCHES / "b1").exists() and len(batches.removed()) == 1
+
+
+def test_a_removal_keeps_when_and_by_whom_the_batch_was_accepted():
+    accept("b1")
+    record = batches.remove("b1", "bad labels", "ben")
+    assert (record.accepted_at, record.accepted_by, record.by) == ("2026-01-01T00:00:01+00:00", "ann", "ben")
+    assert batches.removed() == [record]

@@ -1,9 +1,15 @@
 """Is what a stranger hands in bounded before it is decoded, and read where it can be stopped?"""
 
+import contextlib
+import errno
+import functools
 import io
 import os
+import resource
+import signal
 import struct
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +18,8 @@ from PIL import Image
 from workspace import ROOT
 
 from pipeline.base import params as params_file
-from pipeline.base.errors import BadInput
-from pipeline.data import handed_in
+from pipeline.base.errors import BadInput, TemporaryFault
+from pipeline.data import handed_in, splits
 from pipeline.data.datasets import decoders
 
 LIMITS = params_file.load(ROOT / "params.yaml").batches.model_copy(update={"max_images": 1000, "max_mb": 20.0})
@@ -189,6 +195,71 @@ def test_what_takes_too_long_or_too_much_memory_to_read_is_refused(tmp_path: Pat
     generous = LIMITS.model_copy(update={"max_images": 10**7, "max_mb": 1e5, "max_memory_mb": 20.0})
     path = npz_bomb(tmp_path / "bomb.npz", 100_000)
     assert "takes more than 20 MB of memory" in refused(path, generous)
+
+
+def ending(code: int) -> Callable[..., None]:
+    """Stands for a reading process that ends so without a word."""
+    return functools.partial(_end, code)
+
+
+def _end(code: int, *_: object) -> None:
+    if code < 0:
+        os.kill(os.getpid(), -code)
+    raise SystemExit(code)
+
+
+def test_only_a_process_that_was_killed_had_too_little_memory(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(handed_in, "_decode", ending(-signal.SIGKILL))
+    assert "could not be read within the memory" in refused(folder)
+    monkeypatch.setattr(handed_in, "_decode", ending(1))
+    with pytest.raises(RuntimeError, match="ended with 1"):
+        handed_in.read(folder, "folder", LIMITS)
+
+
+def failing(error: BaseException) -> Callable[..., None]:
+    def save(*_: object) -> None:
+        raise error
+
+    return save
+
+
+def decoded(folder: Path, to: Path, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the reading process says when the split cannot be saved."""
+    monkeypatch.setattr(splits, "save", failing(error))
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with contextlib.suppress(SystemExit):
+        handed_in._decode(folder, "folder", LIMITS, to)
+    return (to / handed_in.FAULT).read_text()
+
+
+def test_a_full_disk_is_told_and_is_not_the_batch_s_fault(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    full = OSError(errno.ENOSPC, "No space left on device", "images.npy")
+    assert "the disk is full while writing images.npy" in decoded(folder, tmp_path, full, monkeypatch)
+    monkeypatch.setattr(handed_in, "_decode", functools.partial(_full, "the disk is full"))
+    with pytest.raises(TemporaryFault, match="the disk is full"):
+        handed_in.read(folder, "folder", LIMITS)
+
+
+def _full(said: str, _path: Path, _kind: str, _limits: params_file.Batches, to: Path) -> None:
+    (to / handed_in.FAULT).write_text(said)
+    raise SystemExit(os.EX_TEMPFAIL)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(errno.ENOMEM, "Cannot allocate memory")])
+def test_memory_that_is_refused_is_told_whoever_asked_for_it(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+):
+    assert "MB of memory to read" in decoded(folder, tmp_path, error, monkeypatch)
+
+
+def test_a_defect_of_the_reading_process_keeps_its_traceback(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with pytest.raises(OSError, match="odd"):
+        decoded(folder, tmp_path, OSError(errno.EIO, "odd"), monkeypatch)
 
 
 def test_a_copy_is_of_the_same_bytes(tmp_path: Path, folder: Path):

@@ -291,6 +291,27 @@ def test_doubted_images_are_kept_or_dropped_one_by_one(workspace: Path, digits: 
     assert sum(again.counts.values()) == len(labels) - 11 and again.kept == (filed.doubts[0].image,)
 
 
+def test_a_batch_of_which_everything_is_dropped_is_one_line(workspace: Path, digits: Loaded, new: Split):
+    path = write_npz(new.images[:40], (new.labels[:40] + 1) % 10)
+    filed = quarantine.find(Path(add(path, digits).place).name)
+    every = quarantine.Decided(dropped=frozenset(splits.names(new.images[:40]).tolist()))
+    with pytest.raises(BadInput, match=r"nothing is left of the batch .*new.npz"):
+        intake.add(quarantine.copy_of(filed), PARAMS, answers(digits), "ann", decided=every)
+    assert len(list(places.QUARANTINE.iterdir())) == 1
+
+
+def test_what_was_decided_stays_so_when_the_batch_is_refused_again(workspace: Path, digits: Loaded, new: Split):
+    labels = new.labels.copy()
+    labels[np.flatnonzero(labels == 3)[:12]] = 8
+    filed = quarantine.find(Path(add(write_npz(new.images, labels), digits).place).name)
+    decided, _ = quarantine.decide(filed, {1}, set(range(2, 13)))
+    doubts = (filed.doubts[0].model_copy(update={"image": "0" * 16}),)
+    again = quarantine.put(quarantine.copy_of(filed), filed.model_copy(update={"doubts": doubts}), PARAMS.batches, None)
+    quarantine.carry_on(filed, again)
+    later, left = quarantine.decide(again, set(), {1})
+    assert left == [] and later.kept == decided.kept and later.dropped == decided.dropped | {"0" * 16}
+
+
 def test_a_dry_run_decides_and_writes_nothing(workspace: Path, digits: Loaded, new: Split):
     def tried(path: Path) -> str:
         return intake.add(path, PARAMS, answers(digits), "a tester", dry_run=True).event

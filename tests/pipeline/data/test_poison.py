@@ -82,6 +82,20 @@ def test_a_few_images_of_one_label_that_bear_one_pattern_are_found(digits: Split
     assert finding.key == "one_pattern" and "4 images labelled 7" in finding.message
 
 
+def test_how_many_bearers_are_found_depends_on_how_many_are_doubted_beside_them(digits: Split):
+    group = digits.images[np.flatnonzero(digits.labels != TARGET)[:24]]
+    marked, clean, others = triggers(group)["corner"], group[12:], digits.images[100:]
+
+    def keys_of(bearers: int, beside: int) -> list[str]:
+        doubted = np.concatenate([marked[:bearers], clean[:beside]])
+        return [finding.key for finding in poison.one_pattern({TARGET: doubted}, others)]
+
+    assert keys_of(poison.BEARERS - 1, 0) == []
+    assert keys_of(poison.BEARERS, 0) == ["one_pattern"]
+    assert keys_of(poison.BEARERS, 12) == []
+    assert keys_of(poison.BEARERS + 4, 12) == ["one_pattern"]
+
+
 def test_images_without_a_common_pattern_are_not(digits: Split):
     rng = np.random.default_rng(0)
     for _ in range(10):
