@@ -37,10 +37,11 @@ def draw(test: Split, probabilities: np.ndarray, found: dict[str, pd.DataFrame],
 
 
 def main() -> None:
-    params = params_file.load().evaluate
+    settings = params_file.load()
+    params = settings.evaluate
     parts = {name: splits.load(places.PROCESSED / name) for name in ("train", "val", "test", "recent")}
     model, test = inference.open_model(places.ONNX), parts["test"]
-    held_out.note_look(held_out.of(test, parts["recent"]).digest, files.sha256_file(places.ONNX))
+    held_out.note_look(held_out.of(test, parts["recent"]), settings.dataset, files.sha256_file(places.ONNX))
     answers = evaluation.ask(answer := lambda images: inference.run(model, images), parts)
     features = descriptions.of_images(test.images, descriptions.load("test"))
     found = evaluation.tables(test, features, answers["test"], answer, params)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pipeline.base import files, places
-from pipeline.base.errors import BadInput
-from pipeline.registry import versions
+from pipeline.base.errors import BadInput, TemporaryFault
+from pipeline.registry import faults, versions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -47,7 +47,10 @@ def check(client: MlflowClient, version: ModelVersion) -> None:
 
 def download(client: MlflowClient, version: ModelVersion) -> Path:
     """The folder with the version's files: the artifact store's own where that is on this disk, else a copy that is
-    kept in .cache/versions, so that it is fetched once and is there while the store is away."""
+    kept in .cache/versions, so that it is fetched once and is there while the store is away.
+
+    :class:`TemporaryFault` if the store does not answer, :class:`BadInput` if the files cannot be read.
+    """
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
@@ -63,8 +66,13 @@ def download(client: MlflowClient, version: ModelVersion) -> Path:
             folder = Path(download_artifacts(place, dst_path=part, tracking_uri=places.tracking_uri()))
             if not kept.is_dir():  # else another process was quicker
                 folder.rename(kept)
-    except (MlflowException, OSError) as error:
-        raise BadInput(f"the files of {version.name} version {version.version} cannot be read: {error}") from None
+    except Exception as error:
+        failed = f"the files of {version.name} version {version.version} cannot be read: {error}"
+        if faults.is_away(error):
+            raise TemporaryFault(f"{failed}: try again later") from None
+        if isinstance(error, (MlflowException, OSError)):
+            raise BadInput(failed) from None
+        raise
     return kept
 
 

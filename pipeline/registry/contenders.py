@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from pipeline.base import files, places
-from pipeline.base.errors import BadInput
+from pipeline.base.errors import BadInput, TemporaryFault
 from pipeline.data.held_out import HeldOut
 from pipeline.data.splits import Split
 from pipeline.learning import inference
@@ -33,14 +33,15 @@ class Unseen(NamedTuple):
 def formers(
     client: MlflowClient, name: str, in_use: str | None, events: list[Event], unseen: Unseen
 ) -> tuple[list[gate.Former], list[str]]:
-    """The answers of all that served, and which of them cannot answer any more."""
+    """The answers of all that served, and which of them cannot answer any more. :class:`TemporaryFault` if one of them
+    cannot for now: without it a worse challenger might pass."""
     found, notes = [], []
     for number in history.served(events):
         try:
             version = versions.version(client, name, number)
             found.append(gate.Former(number, _answers(client, version, unseen)))
         except BadInput as error:
-            if number == in_use:
+            if number == in_use or isinstance(error, TemporaryFault):
                 raise
             notes.append(f"not compared with version {number}, which served once: {error}")
     return found, notes

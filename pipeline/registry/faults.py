@@ -34,12 +34,17 @@ def of(error: Exception) -> BadInput | None:
     if not kinds or errors.disk_fault(error):
         return None
     said = " ".join(str(error).split())[:300]
-    if any(_is_away(one) for one in errors.chain(error)):
+    if is_away(error):
         return TemporaryFault(f"the registry (MLFLOW_TRACKING_URI) does not answer: {said}: try again later")
     return BadInput(f"the registry (MLFLOW_TRACKING_URI) cannot do that: {said}")
 
 
-def _is_away(error: BaseException) -> bool:
+def is_away(error: BaseException) -> bool:
+    """Whether the registry, or the store of its files, did not answer for now."""
+    return any(_says_away(one) for one in errors.chain(error))
+
+
+def _says_away(error: BaseException) -> bool:
     if getattr(error, "sqlite_errorname", "") in _BUSY:
         return True
     names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}

@@ -170,11 +170,11 @@ def beside(labels: np.ndarray, challenger: Candidate, former: Former, max_loss: 
 
 
 def _hardest(pairs: Sequence[Pair], risk: float) -> Comparison | None:
-    """With the one that the challenger is least surely no worse than, of equals the latest: with its limits, which take
-    longer than the question whether they are kept."""
+    """With the one that the challenger is shown to be worse than, else is least surely no worse than, of equals the
+    latest: with its limits, which take longer than the question whether they are kept."""
     if not pairs:
         return None
-    pair = max(reversed(pairs), key=lambda one: (one.p_value, one.lost - one.gained))
+    pair = max(reversed(pairs), key=lambda one: (one.told(risk) == "worse", one.p_value, one.lost - one.gained))
     counts = (pair.lost, pair.gained, pair.images)
     return Comparison(
         champion=pair.version,

@@ -8,7 +8,6 @@ must not need the registry; they enter the ledger with the next look of the gate
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -41,18 +40,26 @@ def look(
     if not whole or not _holds(entries, told):
         entries = _rebuild(client, name, held_out, told)
     ledger, known = _read(entries)
-    fresh = ~np.isin(_short(held_out.hashes), known)
-    for other in sorted(held_out_room.noted(held_out.digest) - {model}):
-        if ledger.find(held_out.digest, other) is None:
-            ledger = ledger.spend(held_out.digest, other, len(fresh), int(fresh.sum()), share, by="evaluate")
-            ledger = _write(client, name, ledger, held_out, fresh)
-            fresh = np.zeros_like(fresh)
+    for digest, other, images in _noted(name):
+        if (digest, other) != (held_out.digest, model) and ledger.find(digest, other) is None:
+            fresh = ~np.isin(images, known)
+            ledger = ledger.spend(digest, other, len(fresh), int(fresh.sum()), share, by="evaluate")
+            ledger = _write(client, name, ledger, images[fresh])
+            known = np.concatenate([known, images[fresh]])
+    fresh = ~np.isin(held_out.short, known)
     found = ledger.find(held_out.digest, model)
     if found is None:
         ledger = ledger.spend(held_out.digest, model, len(fresh), int(fresh.sum()), share)
-        ledger = _write(client, name, ledger, held_out, fresh)
+        ledger = _write(client, name, ledger, held_out.short[fresh])
         found = ledger.looks[-1]
     return ledger, found, fresh
+
+
+def _noted(name: str) -> list[tuple[str, str, np.ndarray]]:
+    """The looks of evaluate at images of the model's data set, also at those that are no longer just what is held out:
+    the images' digest, what answered, the images' short hashes."""
+    noted = held_out_room.noted()
+    return [(look.held_out, look.model, look.images) for look in noted if versions.model_name(look.dataset) == name]
 
 
 def read(client: MlflowClient, name: str) -> Ledger:
@@ -63,19 +70,19 @@ def read(client: MlflowClient, name: str) -> Ledger:
 def _read(entries: list[dict[str, Any]]) -> tuple[Ledger, np.ndarray]:
     """The ledger, and the short hashes of every image that was looked at."""
     looks = tuple(Look.model_validate(entry["look"]) for entry in entries if "look" in entry)
-    hashes = [np.frombuffer(base64.b64decode(entry["hashes"]), "<u4") for entry in entries if "hashes" in entry]
+    hashes = [held_out_room.decoded(entry["hashes"]) for entry in entries if "hashes" in entry]
     rebuilt = any("rebuilt" in entry for entry in entries)
     left = looks[-1].left if looks else float(not rebuilt)
     known = np.concatenate(hashes) if hashes else np.empty(0, "<u4")
     return Ledger(looks, left, rebuilt), known
 
 
-def _write(client: MlflowClient, name: str, ledger: Ledger, held_out: HeldOut, fresh: np.ndarray) -> Ledger:
-    """Write the last look down, with the images that it was the first to see: both or neither."""
+def _write(client: MlflowClient, name: str, ledger: Ledger, fresh: np.ndarray) -> Ledger:
+    """Write the last look down, with the short hashes of those that it was the first to see: both or neither."""
     last = ledger.looks[-1].model_copy(update={"at": clock.now()})
     entry: dict[str, Any] = {"look": last.as_json()}
-    if fresh.any():
-        entry["hashes"] = base64.b64encode(_short(held_out.hashes[fresh]).tobytes()).decode()
+    if len(fresh):
+        entry["hashes"] = held_out_room.encoded(fresh)
     journal.append(client, name, KIND, entry)
     return replace(ledger, looks=(*ledger.looks[:-1], last))
 
@@ -101,18 +108,14 @@ def _holds(entries: list[dict[str, Any]], told: list[Look]) -> bool:
 
 
 def _rebuild(client: MlflowClient, name: str, held_out: HeldOut, told: list[Look]) -> list[dict[str, Any]]:
-    """Begin the ledger anew from the history. What is held out now counts as seen, and as little is left as there ever
-    was: who loses the ledger gains nothing by it."""
+    """Begin the ledger anew from the history. What is held out now counts as seen, as does what evaluate noted, and as
+    little is left as there ever was: who loses the ledger gains nothing by it."""
     left = min([look.left for look in told], default=0.0)
-    hashes = base64.b64encode(_short(held_out.hashes).tobytes()).decode()
+    noted = [images for _, _, images in _noted(name)]
+    hashes = held_out_room.encoded(np.unique(np.concatenate([held_out.short, *noted])))
     entries: list[dict[str, Any]] = [{"rebuilt": clock.now(), "hashes": hashes}]
     entries += [{"look": look.model_copy(update={"left": left}).as_json()} for look in told]
     journal.begin_again(client, name, KIND)
     for entry in entries:
         journal.append(client, name, KIND, entry)
     return entries
-
-
-def _short(hashes: np.ndarray) -> np.ndarray:
-    """The low 32 bits of each image's hash: two of 10,000 images share them once in a hundred sets."""
-    return (hashes & np.uint64(0xFFFFFFFF)).astype("<u4")

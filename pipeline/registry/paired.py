@@ -11,6 +11,9 @@ ones for the upper limit:
 
     loss  ≤  D · (2 L - 1),    D ~ Beta(lost + gained + 1, images - lost - gained),    L ~ Beta(lost + 1, gained)
 
+for a loss of 0 or more. One below 0 is a gain of so much, of which the lower statements, D ~ Beta(lost + gained,
+images - lost - gained + 1) and, of the share that is gained, G ~ Beta(gained, lost + 1), say how likely it is exceeded.
+
 At a loss of 0 this is McNemar's exact test, and without a disagreement it is the rule of three, 1 - risk^(1/images).
 It was chosen because it holds its level at counts near 0, where those by a normal approximation fail and where good
 models are, and because it takes a millisecond; `python -m benchmarks.promotion` checks both by enumeration.
@@ -66,8 +69,8 @@ def _beyond(lost: int, gained: int, images: int, loss: float, upper: bool) -> fl
     reach = _REACH * math.sqrt(mean * (1 - mean) / (sum(of_l) + 1))
     most_d = (of_d[0] + _REACH * math.sqrt(of_d[0]) + _TAIL) / images
     low, high = max((1 + loss / min(most_d, 1.0)) / 2, mean - reach), min(1.0, mean + reach)
-    if low >= high:
-        return 0.0 if low > mean else 1.0
+    if low >= high:  # what L would have to be is out of reach
+        return 0.0
     share = (low + high) / 2 + (high - low) / 2 * _NODES
     odds = np.maximum(2 * share - 1, np.finfo(float).tiny)
     density = np.exp((of_l[0] - 1) * np.log(share) + (of_l[1] - 1) * np.log1p(-share) - betaln(*of_l))

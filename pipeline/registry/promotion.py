@@ -155,7 +155,8 @@ def judge(
     params: Params,
 ) -> Verdict:
     """The gate's verdict with every number, and the digests of the images it rests on: ``unseen`` test and recent. The
-    look at them is paid for before it is taken."""
+    look at them is paid for before it is taken. :class:`BadInput` if the challenger is not this pipeline's."""
+    versions.check_ours(challenger)
     name, rules, allowed = challenger.name, params.gate, params.gate.allowed(params.dataset)
     held, events = unseen.held, history.events(client, name)
     model = challenger.tags["onnx_sha256"]

@@ -9,7 +9,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,7 +137,7 @@ def champion(client: MlflowClient, name: str) -> ModelVersion:
 
 
 def no_champion(name: str) -> BadInput:
-    return BadInput(f"{name} has no champion yet: run `dvc repro`, then `digits promote`")
+    return BadInput(f"{name} has no champion yet: run `digits run`")
 
 
 def newest(client: MlflowClient, name: str, count: int) -> list[ModelVersion]:
@@ -150,11 +150,14 @@ def version(client: MlflowClient, name: str, number: str) -> ModelVersion:
     from mlflow.exceptions import MlflowException
 
     found = aliased(client, name, number)
-    if found is None and number.isdecimal():
-        with suppress(MlflowException):
+    if found is None and number.isdecimal() and len(number) < 10:  # no database of MLflow's holds a longer one
+        try:
             found = client.get_model_version(name, number)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
     if found is None:
-        raise BadInput(f"{name} has no version {number}: `digits history` lists what there is")
+        raise BadInput(f"{name} has no version {number}: `digits history` lists those judged")
     return found
 
 

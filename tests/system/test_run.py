@@ -130,7 +130,7 @@ def test_predict_goes_on_after_what_cannot_be_read(trained: Workspace, type_digi
     ("arguments", "line"),
     [
         (("predict", "one.png", "--out", "answers.xlsx"), "error: answers.xlsx: answers are written as .csv, "),
-        (("why", "99"), "error: digits-cnn has no version 99: `digits history` lists what there is"),
+        (("why", "99"), "error: digits-cnn has no version 99: `digits history` lists those judged"),
         (("champion", "--model", "svhn-cnn"), "error: svhn-cnn has no champion yet"),
         (("rollback",), "error: digits-cnn has had no champion before version 1: there is nothing to undo"),
         (("run", "--dataset", "svhn"), "error: there is no data set 'svhn': choose one of digits, mnist, kaggle, "),

@@ -123,6 +123,28 @@ def test_every_one_that_served_counts_not_the_last_alone():
     assert [one.version for one in verdict.champions] == ["0", "1", "2", "3"]
 
 
+def test_the_words_are_of_the_one_that_the_challenger_is_shown_to_be_worse_than():
+    """Though it is less surely no worse than the other."""
+    wide = Judged(np.zeros(10_000, np.uint8), 0, np.zeros(10_000, bool))
+
+    def wrong_on_these(*spans: range) -> np.ndarray:
+        answers = wide.labels.copy()
+        answers[[place for span in spans for place in span]] = 1
+        return answers
+
+    first, second = range(104), range(200, 201)  # on which the formers alone are wrong
+    challenger = candidate()._replace(predicted=wrong_on_these(range(300, 420)))
+    formers = [
+        Former("1", wrong_on_these(first)),  # it loses 120, gains 104
+        Former("2", wrong_on_these(second, range(314, 420))),  # it loses 14, gains 1
+    ]
+    allowed, paid = Allowed(0.002, 0.1), budget(1, 10_000, 0.002)
+    verdict = gate.decide(wide, challenger, formers, RULES, allowed, paid)
+    assert paid.risk == pytest.approx(0.0025) and not verdict.promote and not verdict.kept
+    assert verdict.comparison and (verdict.comparison.champion, verdict.comparison.outcome) == ("2", "worse")
+    assert "is less accurate than version 2" in verdict.reason
+
+
 def test_each_look_leaves_less_to_conclude_with():
     challenger, champion = candidate(range(3)), former(range(3, 6))
     assert decide(challenger, champion).promote

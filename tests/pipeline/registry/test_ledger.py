@@ -1,5 +1,6 @@
 """The ledger of looks: what is paid, what refills it, and what survives."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -70,8 +71,8 @@ def test_who_looks_twice_pays_once(client: MlflowClient):
 def test_a_model_that_evaluate_measured_has_looked(client: MlflowClient):
     look(client, "a")
     for model in ("b", "c", "a", "d"):
-        held_out.note_look(held_out.of(TEST, NONE).digest, model)
-    held_out.note_look("another set", "x")
+        held_out.note_look(held_out.of(TEST, NONE), "digits", model)
+    held_out.note_look(held_out.of(some(100, seed=2), NONE), "mnist", "x")  # which wears out another model's images
     book, found, _ = look(client, "d")
     assert [(one.model, one.by) for one in book.looks] == [
         ("a", "gate"),
@@ -80,6 +81,29 @@ def test_a_model_that_evaluate_measured_has_looked(client: MlflowClient):
         ("d", "gate"),
     ]
     assert found.left == pytest.approx((1 - RULES.look_share) ** 4)
+
+
+def test_looks_that_evaluate_noted_are_paid_for_after_another_image_was_held_out_too(client: MlflowClient):
+    look(client, "a")
+    for model in "bcd":
+        held_out.note_look(held_out.of(TEST, NONE), "digits", model)
+    book, found, fresh = look(client, "d", recent=some(1, seed=1))
+    assert [(one.model, one.images, one.fresh) for one in book.looks] == [
+        ("a", 100, 100),
+        *((model, 100, 0) for model in "bcd"),
+        ("d", 101, 1),
+    ]
+    assert fresh.sum() == 1
+    assert found.left == pytest.approx(((1 - RULES.look_share) ** 4 + 1 / 101) * (1 - RULES.look_share))
+    assert look(client, "d", recent=some(1, seed=1))[0].looks == book.looks  # once
+
+
+def test_images_that_evaluate_alone_has_looked_at_are_not_fresh(client: MlflowClient):
+    for model in "bc":
+        held_out.note_look(held_out.of(TEST, NONE), "digits", model)
+    book, _, fresh = look(client, "d", recent=some(1, seed=1))
+    assert [one.fresh for one in book.looks] == [100, 0, 1] and fresh.sum() == 1
+    assert book.left < (1 - RULES.look_share) ** 2
 
 
 def test_newly_held_out_images_refill_it_and_known_ones_do_not(client: MlflowClient):
@@ -117,9 +141,11 @@ def told(book: Ledger) -> tuple[Event, ...]:
 
 @pytest.mark.parametrize("how", ["the run is deleted", "an entry is changed", "the last entry is taken out"])
 def test_a_ledger_that_is_lost_or_changed_is_made_again_and_gains_nothing(client: MlflowClient, how: str):
+    other = held_out.of(some(100, seed=2), NONE)
+    held_out.note_look(other, "digits", "x")
     for model in "abc":
         book = look(client, model)[0]
-    events = told(book)
+    events = told(replace(book, looks=book.looks[1:]))  # the history does not tell of what evaluate did
     run = client.get_registered_model(NAME).tags["journal.ledger"]
     tags = sorted(client.get_run(run).data.tags)
     numbered = [key for key in tags if key[0].isdigit()]
@@ -132,7 +158,7 @@ def test_a_ledger_that_is_lost_or_changed_is_made_again_and_gains_nothing(client
         client.delete_tag(run, numbered[-1])
     after, found, fresh = look(client, "d", events=events)
     assert after.rebuilt and not fresh.any() and found.left < book.left
-    assert {one.model for one in after.looks} == {"a", "b", "c", "d"}
+    assert {one.model for one in after.looks} == {"a", "b", "c", "d", "x"}
     assert look(client, "d", events=events)[0].looks == after.looks  # once
 
 

@@ -15,14 +15,16 @@ import linear_model
 import mlflow
 import numpy as np
 import pytest
+import requests
 from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import RestException
 from workspace import ROOT
 
 from pipeline.base import clock, errors, files, places, processes
 from pipeline.base import params as params_file
-from pipeline.base.errors import BadInput
+from pipeline.base.errors import BadInput, TemporaryFault
 from pipeline.base.params import Params
 from pipeline.data import descriptions, splits
 from pipeline.data.splits import Split
@@ -496,16 +498,18 @@ def test_a_version_of_other_means_is_one_line(client: MlflowClient):
     for use in (history.describe, artifacts.onnx_file):
         with pytest.raises(BadInput, match="version 2 was not registered by this pipeline"):
             use(client, versions.version(client, NAME, str(foreign.version)))
+    with pytest.raises(BadInput, match="version 2 was not registered by this pipeline"):
+        promotion.promote(client, NAME, PARAMS, "2")
 
 
 def test_what_is_not_there_is_one_line(client: MlflowClient):
     with pytest.raises(BadInput, match="digits-cnn has no version to judge: run `dvc repro`"):
         promotion.promote(client, NAME, PARAMS)
-    with pytest.raises(BadInput, match="digits-cnn has no champion yet: run `dvc repro`, then `digits promote`"):
+    with pytest.raises(BadInput, match="digits-cnn has no champion yet: run `digits run`"):
         promotion.rollback(client, NAME)
     challenge(client)
-    for number in ("7", "latest", "-1"):
-        with pytest.raises(BadInput, match=f"digits-cnn has no version {number}"):
+    for number in ("7", "latest", "-1", "0", "9" * 30):
+        with pytest.raises(BadInput, match=f"digits-cnn has no version {number}: `digits history` lists those judged"):
             versions.version(client, NAME, number)
     assert history.events(client, NAME) == [] and history.events(client, "other-cnn") == []
 
@@ -595,6 +599,41 @@ def test_a_challenger_stands_against_every_one_that_served(client: MlflowClient)
     verdict = promotion.promote(client, NAME, LENIENT).verdict
     assert verdict and "1" not in [one.version for one in verdict.champions]
     assert any("not compared with version 1, which served once" in note for note in verdict.notes)
+
+
+@pytest.mark.parametrize("where", ["get_model_version", "get_model_version_download_uri"])
+def test_a_former_champion_whose_registry_is_away_for_now_leaves_nobody_promoted(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch, where: str
+):
+    three_champions(client)
+    challenge(client)
+    asked = getattr(client, where)
+
+    def away(name: str, number: str) -> Any:
+        if number == "1":
+            raise RestException({"error_code": "TEMPORARILY_UNAVAILABLE", "message": "come back later"})
+        return asked(name, number)
+
+    monkeypatch.setattr(client, where, away)
+    with pytest.raises(TemporaryFault), faults.told():
+        promotion.promote(client, NAME, LENIENT)
+    assert champion(client) == "3" and len(history.events(client, NAME)) == 3
+
+
+def test_an_artifact_store_that_does_not_answer_is_temporary(client: MlflowClient, monkeypatch: pytest.MonkeyPatch):
+    version = client.get_model_version(NAME, challenge(client))
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", fail)
+    error: Exception = requests.ConnectionError("connection refused")
+    with pytest.raises(TemporaryFault, match=r"version 1 cannot be read: connection refused: try again later"):
+        artifacts.download(client, version)
+    error = OSError("no such folder")
+    with pytest.raises(BadInput, match="cannot be read: no such folder") as raised:
+        artifacts.download(client, version)
+    assert type(raised.value) is BadInput
 
 
 def test_a_clock_that_is_set_back_tangles_nothing(client: MlflowClient, monkeypatch: pytest.MonkeyPatch):
