@@ -107,16 +107,23 @@ def drawn(count: int, seed: int) -> list[Picture]:
     ]
 
 
-def answers(pictures: Sequence[Picture], frame: Callable[[bytes], np.ndarray], model: Path) -> list[int | None]:
-    """The digit that is read on each picture; None where it is refused."""
+def answers(
+    pictures: Sequence[Picture], frame: Callable[[bytes], np.ndarray], model: Path, certain: float = 0.0
+) -> list[int | None]:
+    """The digit that is read on each picture; None where it is refused, by the framing or for too little certainty."""
     images: list[np.ndarray | None] = []
     for picture in pictures:
         try:
             images.append(frame(picture.content))
         except BadInput:
             images.append(None)
-    digits = iter(inference.probabilities(model, np.stack([i for i in images if i is not None])).argmax(axis=1))
-    return [None if image is None else int(next(digits)) for image in images]
+    found = inference.answers(inference.open_model(model), np.stack([i for i in images if i is not None]))
+    believed = [
+        int(digit) if certainty >= certain else None
+        for digit, certainty in zip(found.probabilities.argmax(axis=1), found.certainty, strict=True)
+    ]
+    digits = iter(believed)
+    return [None if image is None else next(digits) for image in images]
 
 
 def answers_of(command: str, pictures: Sequence[Picture]) -> list[int | None]:
@@ -146,6 +153,7 @@ def main() -> None:
     pictures = real(arguments.pictures) if arguments.pictures else drawn(arguments.count, arguments.seed)
     model = arguments.workspace / "models/model.onnx"
     read = {name: answers(pictures, frame, model) for name, frame in FRAMINGS.items()}
+    read["with doubts"] = answers(pictures, FRAMINGS["framing"], model, inference.CERTAIN)
     if arguments.peer:
         read["peer"] = answers_of(arguments.peer, pictures)
     table = list(rows(pictures, read))

@@ -30,7 +30,7 @@ from pipeline.digits.non_digits import NonDigits
 from pipeline.learning import networks
 from pipeline.learning.backend import keras, tensorflow
 
-REFUSED, MIN_SCORES = 0.005, 99  # share of digits that may be taken for none, and how many tell 1 %
+REFUSED, MIN_SCORES = 0.003, 99  # share of digits that may be taken for none, and how many tell 1 %
 OVERFIT_RISE = 0.02  # of the lowest validation loss: a rise of less is not worth a word
 
 
