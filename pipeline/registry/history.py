@@ -80,8 +80,13 @@ def _record_move_by_hand(client: MlflowClient, name: str) -> None:
 
 
 def person() -> str:
-    """Who does this: DIGITS_USER, else the name that the system knows."""
-    return os.environ.get("DIGITS_USER") or getpass.getuser()
+    """Who does this: DIGITS_USER, else the name that the system knows, or the user's number where it knows none."""
+    if named := os.environ.get("DIGITS_USER"):
+        return named
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # as in a container; which of them, Python's release says
+        return str(os.getuid())
 
 
 class History(NamedTuple):

@@ -1,6 +1,8 @@
 """The registry and what moves in it, on a real MLflow store: registration, the gate carried out, rollback, history."""
 
+import getpass
 import json
+import os
 import shutil
 import socket
 import stat
@@ -690,6 +692,16 @@ def test_a_champion_that_was_made_by_hand_is_one_to_stand_against(client: Mlflow
     event = promotion.promote(client, NAME, LENIENT)
     assert event.event == "refused" and event.previous == number
     assert [e.event for e in history.events(client, NAME)] == ["moved by hand", "refused"]
+
+
+@pytest.mark.parametrize("fault", [KeyError, OSError])  # by the release of Python
+def test_who_has_no_name_on_this_machine_is_told_by_number(monkeypatch: pytest.MonkeyPatch, fault: type[Exception]):
+    def unknown() -> str:
+        raise fault("getpwuid(): uid not found: 54321")
+
+    monkeypatch.delenv("DIGITS_USER", raising=False)
+    monkeypatch.setattr(getpass, "getuser", unknown)
+    assert history.person() == str(os.getuid())
 
 
 def test_a_long_reason_is_kept_whole(client: MlflowClient):
