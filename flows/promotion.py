@@ -16,12 +16,16 @@ Reason = Annotated[str, Field(min_length=1, description="the history keeps it")]
 
 
 @flow(name="promote")
-def promote(reason: Reason, version: str = versions.CHALLENGER, approve: bool = False) -> dict[str, Any]:
+def promote(
+    reason: Reason, version: str = versions.CHALLENGER, approve: bool = False, model: str | None = None
+) -> dict[str, Any]:
     """Put the challenger, or another version, through the gate against the champion; carry the verdict out. With
-    ``approve``, say yes to one that passed and waits for it."""
-    with workspace.held() as place, contextlib.chdir(place):
+    ``approve``, say yes to one that passed and waits for it. ``model`` is the registered model's name, that of
+    params.yaml's data set unless given."""
+    # A yes touches the registry alone, not where retrainings work: it must not wait for one.
+    with contextlib.nullcontext(places.checkout()) if approve else workspace.held() as place, contextlib.chdir(place):
         settings = params.load()
-        name = versions.model_name(settings.dataset)
+        name = model or versions.model_name(settings.dataset)
         client = versions.connect()
         if approve:
             event = rules.approve(client, name, version, reason)

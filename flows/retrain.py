@@ -101,7 +101,7 @@ def retrain(reason: str = "by hand", dataset: str | None = None, recipe: str | N
             ]
             outcome = judge(place)
             event = outcome.decision
-            page = summary(reason, ran, outcome, place, form(event))
+            page = summary(reason, ran, outcome, place, form(outcome))
             create_markdown_artifact(page, key="retrain", description="What a run did")
             missed = workspace.missed(place)
         if missed <= late:  # none, or those that going round once more did not bring in
@@ -120,8 +120,9 @@ def _word(event: Event) -> str:
     return words.get(event.event, event.event)
 
 
-def form(event: Event) -> str:
+def form(outcome: run.Outcome) -> str:
     """The address of the form in Prefect's UI on which a person says yes to a version that waits for it, else empty."""
+    event, model = outcome.decision, outcome.champion.model
     if event.event != "waits":
         return ""
     try:
@@ -129,7 +130,7 @@ def form(event: Event) -> str:
             deployment = client.read_deployment_by_name("promote/promote")
     except ObjectNotFound:  # not deployed here
         return ""
-    filled = quote(json.dumps({"version": event.version, "approve": True, "reason": ""}), safe="")
+    filled = quote(json.dumps({"model": model, "version": event.version, "approve": True, "reason": ""}), safe="")
     return f"{url_for('deployment', deployment.id)}/run?parameters={quote(filled, safe='')}"  # Prefect decodes it twice
 
 

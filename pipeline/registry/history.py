@@ -12,7 +12,9 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import ValidationError
 
 from pipeline.base import clock
 from pipeline.registry import journal, versions
@@ -78,19 +80,48 @@ def _record_move_by_hand(client: MlflowClient, name: str) -> None:
 
 
 def person() -> str:
-    """Who does this: DIGITS_USER, else the name that the system knows."""
-    return os.environ.get("DIGITS_USER") or getpass.getuser()
+    """Who does this: DIGITS_USER, else the name that the system knows, or the user's number where it knows none."""
+    if named := os.environ.get("DIGITS_USER"):
+        return named
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # as in a container; which of them, Python's release says
+        return str(os.getuid())
+
+
+class History(NamedTuple):
+    """What is known of the decisions on a model's versions."""
+
+    events: list[Event]
+    """oldest first"""
+    whole: bool
+    """false if some are known to be lost or changed (:mod:`pipeline.registry.journal`)"""
 
 
 def events(client: MlflowClient, name: str) -> list[Event]:
     """Every decision on the model's versions, oldest first."""
+    return read(client, name).events
+
+
+def read(client: MlflowClient, name: str) -> History:
+    """Every decision on the model's versions, and whether that is all."""
     model = versions.find(client, name)
     if model is None:
-        return []
+        return History([], whole=True)
     older = [Event.model_validate_json(model.tags[key]) for key in sorted(model.tags) if key.startswith(_OLDER)]
     in_use = model.aliases.get(versions.CHAMPION)
-    written = [(event, False) for event in older] + _written(journal.read(client, model, KIND).entries)
-    return _took_effect(written, str(in_use) if in_use else None)
+    entries, whole = journal.read(client, model, KIND)
+    sound = [entry for entry in entries if _is_sound(entry)]
+    written = [(event, False) for event in older] + _written(sound)
+    return History(_took_effect(written, str(in_use) if in_use else None), whole and len(sound) == len(entries))
+
+
+def _is_sound(entry: dict[str, Any]) -> bool:
+    """Whether an entry of the journal says what this module writes."""
+    try:
+        return "settled" in entry or bool(Event.model_validate(entry.get("event")))
+    except ValidationError:
+        return False
 
 
 def _written(entries: list[dict[str, Any]]) -> list[tuple[Event, bool]]:

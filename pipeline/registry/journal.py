@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import uuid
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 PIECE = 4000  # characters of a tag; MLflow allowed 5,000 before it allowed 8,000
 BATCH = 100  # tags of a request, by MLflow's limit
 _POINTER = "journal."  # a registered model's tag key: journal.<kind>, its value the run
+_LOST = "lost"  # instead of a digest: the run that held the entries before was deleted, which stays told
+_KEY = re.compile(r"(\d+)\.([^.]+)\.(\d+)-of-(\d+)")
 _EXPERIMENT = "journal of "
 
 
@@ -32,10 +35,14 @@ def append(client: MlflowClient, name: str, kind: str, entry: dict[str, Any]) ->
     """Write an entry after all others. To be called with the registry locked."""
     from mlflow.entities import RunTag
 
-    run = _run(client, _pointer(versions.find(client, name), kind)) or _begin(client, name, kind)
+    pointer = _pointer(versions.find(client, name), kind)
+    found = _run(client, pointer)
+    lost = pointer is not None and found is None
+    run = found or _begin(client, name, kind)
     texts = _texts(run)
     number = texts[-1][0] + 1 if texts else 1
-    text = json.dumps({"entry": entry, "before": _digest(texts[-1][1] if texts else "")})
+    before = _LOST if lost else _digest(texts[-1][1] if texts else "")
+    text = json.dumps({"entry": entry, "before": before})
     pieces = [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
     own = uuid.uuid4().hex[:8]
     tags = [
@@ -51,7 +58,7 @@ class Journal(NamedTuple):
     entries: list[dict[str, Any]]
     """oldest first"""
     whole: bool
-    """false if the run is gone, or an entry was changed or taken out"""
+    """false if a run is gone, or an entry was changed or taken out, or a tag put among them"""
 
 
 def read(client: MlflowClient, model: RegisteredModel | None, kind: str) -> Journal:
@@ -59,14 +66,26 @@ def read(client: MlflowClient, model: RegisteredModel | None, kind: str) -> Jour
     run = _run(client, pointer)
     if run is None:
         return Journal([], whole=pointer is None)
-    entries, whole = [], True
+    entries, whole = [], all(_KEY.fullmatch(key) for key in run.data.tags if key.partition(".")[0].isdecimal())
     before: tuple[str, ...] = (_digest(""),)
     for _, text in _texts(run):
-        written = json.loads(text)
-        whole = whole and written["before"] in before
-        entries.append(written["entry"])
-        before = (_digest(text), written["before"])  # the second: of an entry with the same number
+        written = _parsed(text)
+        whole = whole and written is not None and written["before"] in before
+        before = (_digest(text),)
+        if written:
+            entries.append(written["entry"])
+            before = (*before, written["before"])  # of an entry with the same number
     return Journal(entries, whole)
+
+
+def _parsed(text: str) -> dict[str, Any] | None:
+    """What :func:`append` wrote; None if it no longer is that."""
+    try:
+        written = json.loads(text)
+        form = {key: type(value) for key, value in written.items()}
+    except (ValueError, AttributeError):
+        return None
+    return written if form == {"entry": dict, "before": str} else None
 
 
 def begin_again(client: MlflowClient, name: str, kind: str) -> None:
@@ -103,10 +122,8 @@ def _texts(run: Run) -> list[tuple[int, str]]:
     """The entries that are whole, with their numbers, in order."""
     pieces: dict[tuple[int, str, int], dict[int, str]] = defaultdict(dict)
     for key, value in run.data.tags.items():
-        number, _, rest = key.partition(".")
-        if number.isdecimal():
-            own, _, part = rest.partition(".")
-            place, _, count = part.partition("-of-")
+        if form := _KEY.fullmatch(key):
+            number, own, place, count = form.groups()
             pieces[int(number), own, int(count)][int(place)] = value
     return [
         (number, "".join(parts[place] for place in sorted(parts)))

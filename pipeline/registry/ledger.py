@@ -102,8 +102,11 @@ def _told(events: Iterable[Event]) -> list[Look]:
 
 
 def _holds(entries: list[dict[str, Any]], told: list[Look]) -> bool:
-    """Whether the ledger knows every look that the history tells of."""
-    known = {(look.held_out, look.model) for look in _read(entries)[0].looks}
+    """Whether the ledger can be read, and knows every look that the history tells of."""
+    try:
+        known = {(look.held_out, look.model) for look in _read(entries)[0].looks}
+    except ValueError:  # the last entry was changed, which the journal does not see
+        return False
     return known >= {(look.held_out, look.model) for look in told}
 
 

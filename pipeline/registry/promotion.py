@@ -158,13 +158,15 @@ def judge(
     look at them is paid for before it is taken. :class:`BadInput` if the challenger is not this pipeline's."""
     versions.check_ours(challenger)
     name, rules, allowed = challenger.name, params.gate, params.gate.allowed(params.dataset)
-    held, events = unseen.held, history.events(client, name)
+    held, (events, whole) = unseen.held, history.read(client, name)
     model = challenger.tags["onnx_sha256"]
     with versions.locked():
         book, look, fresh = ledger.look(client, name, held, model, rules.look_share, events)
     judged = gate.Judged(held.labels, len(held.labels) - len(unseen.test.labels), fresh)
     in_use = str(champion.version) if champion else None
     formers, notes = contenders.formers(client, name, in_use, events, unseen)
+    if not whole:
+        notes.append(wording.HISTORY_NOT_WHOLE)
     candidate = contenders.candidate(client, challenger, champion, unseen)
     verdict = gate.decide(
         judged, candidate, formers, rules, allowed, book.budget(look, rules, allowed.loss), _stated(events)

@@ -4,6 +4,11 @@ from collections.abc import Sequence
 
 from pipeline.registry.records import Budget, Check, Comparison
 
+HISTORY_NOT_WHOLE = (
+    "entries of the history were changed or lost: models that served may be missing from the comparison (MLflow's "
+    "database, from a backup, has them all)"
+)
+
 
 def of_floors(failed: Sequence[Check]) -> str:
     return "; ".join(

@@ -1,17 +1,20 @@
 """Promotion and rollback as a person starts them in Prefect's UI: the gate decides, the reason is kept."""
 
+from typing import Any
+
 import pytest
 from checkout import NAME, Checkout
 from filelock import FileLock
 from prefect.logging import disable_run_logger
 
 from flows import promotion
-from pipeline.base import places
+from pipeline.base import params, places
 from pipeline.base.errors import BadInput
 from pipeline.registry import history, versions
+from pipeline.registry import promotion as rules
 
 
-def promote(reason: str, **more: str) -> dict:
+def promote(reason: str, **more: Any) -> dict:
     with disable_run_logger():
         return dict(promotion.promote.fn(reason, **more))
 
@@ -68,6 +71,30 @@ def test_without_an_earlier_champion_there_is_nothing_to_roll_back_to(checkout: 
     with pytest.raises(BadInput, match=r"has had no champion before version 1: there is nothing to undo"):
         rollback("a slip")
     assert checkout.champion() == number
+
+
+def test_a_yes_waits_for_no_retraining_and_names_its_model_whatever_data_set_the_checkout_is_on(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+):
+    checkout.crown()
+    waiting = checkout.register()
+    by_a_person = checkout.params.gate.model_copy(update={"approval": "person"})
+    asked = checkout.params.model_copy(update={"gate": by_a_person})
+    assert rules.promote(versions.connect(), NAME, asked).event == "waits"
+    params.choose(checkout.folder / places.PARAMS, dataset="mnist")
+    with FileLock(checkout.folder / places.RETRAIN_LOCK):
+        with pytest.raises(BadInput, match="mnist-cnn has no"):
+            promote("of another model", version=waiting, approve=True)
+        event = promote("looks good", version=waiting, approve=True, model=NAME)
+    assert (event["event"], event["version"], event["reason"]) == ("promoted", waiting, "looks good")
+    assert checkout.champion() == waiting
+
+
+def test_a_promotion_names_its_model_too(checkout: Checkout):
+    number = checkout.register()
+    with pytest.raises(BadInput, match="mnist-cnn has no version to judge"):
+        promote("of another model", model="mnist-cnn")
+    assert promote("the first one", model=NAME)["version"] == number
 
 
 def test_a_promotion_waits_for_no_retraining_and_a_rollback_needs_not_to(checkout: Checkout):

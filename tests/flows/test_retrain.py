@@ -106,14 +106,14 @@ def test_the_summary_says_what_ran_and_what_was_decided(tmp_path: Path):
 def test_who_is_waited_for_finds_the_form_that_says_yes_on_the_page_of_the_run(server: None, tmp_path: Path):
     waits = Event(event="waits", version="2", reason="passed")
     champion = facts(accuracy=0.99, accuracy_low=0.98, accuracy_high=1.0)
-    assert retrain.form(waits) == ""  # nothing is deployed
+    assert retrain.form(Outcome(waits, champion)) == ""  # nothing is deployed
     with get_client(sync_client=True) as client:
         deployment = client.create_deployment(client.create_flow(promotion.promote), "promote")
-    form = retrain.form(waits)
+    form = retrain.form(Outcome(waits, champion))
     address = urlsplit(form)
     assert address.path.endswith(f"/deployments/deployment/{deployment}/run")
     filled = json.loads(unquote(parse_qs(address.query)["parameters"][0]))
-    assert filled == {"version": "2", "approve": True, "reason": ""}
+    assert filled == {"model": champion.model, "version": "2", "approve": True, "reason": ""}
     assert not set(filled) - set(promotion.promote.parameters.properties)
     assert f"]({form})" in retrain.summary("by hand", [], Outcome(waits, champion), tmp_path, form)
-    assert retrain.form(Event(event="promoted", version="2", reason="passed")) == ""
+    assert retrain.form(Outcome(Event(event="promoted", version="2", reason="passed"), champion)) == ""

@@ -1,5 +1,6 @@
 """The ledger of looks: what is paid, what refills it, and what survives."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -139,7 +140,9 @@ def told(book: Ledger) -> tuple[Event, ...]:
     )
 
 
-@pytest.mark.parametrize("how", ["the run is deleted", "an entry is changed", "the last entry is taken out"])
+@pytest.mark.parametrize(
+    "how", ["the run is deleted", "an entry is changed", "the last entry is taken out", "the last entry is no look"]
+)
 def test_a_ledger_that_is_lost_or_changed_is_made_again_and_gains_nothing(client: MlflowClient, how: str):
     other = held_out.of(some(100, seed=2), NONE)
     held_out.note_look(other, "digits", "x")
@@ -151,6 +154,12 @@ def test_a_ledger_that_is_lost_or_changed_is_made_again_and_gains_nothing(client
     numbered = [key for key in tags if key[0].isdigit()]
     if how == "the run is deleted":
         client.delete_run(run)
+    elif how == "the last entry is no look":
+        client.set_tag(
+            run,
+            numbered[-1],
+            json.dumps({**json.loads(client.get_run(run).data.tags[numbered[-1]]), "entry": {"look": {}}}),
+        )
     elif how == "an entry is changed":
         text = client.get_run(run).data.tags[numbered[1]]
         client.set_tag(run, numbered[1], text.replace('"left": 0', '"left": 1'))
@@ -168,6 +177,51 @@ def test_a_look_that_was_cut_off_while_it_was_written_never_was(client: MlflowCl
     client.set_tag(run, "00000002.abc.0001-of-0002", '{"entry"')
     book, found, _ = look(client, "b")
     assert [one.model for one in book.looks] == ["a", "b"] and found.spent > 0
+
+
+def written(client: MlflowClient, count: int) -> tuple[str, list[str]]:
+    """The run of a history of so many entries, and the tag keys of these."""
+    for number in range(1, count + 1):
+        journal.append(client, NAME, "history", {"n": number})
+    run = client.get_registered_model(NAME).tags["journal.history"]
+    return run, sorted(key for key in client.get_run(run).data.tags if key[0].isdigit())
+
+
+def read(client: MlflowClient) -> tuple[list[int], bool]:
+    found = journal.read(client, versions.find(client, NAME), "history")
+    return [entry["n"] for entry in found.entries], found.whole
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '"n"', '{"entry": {"n": 9}}', '{"entry": 9, "before": "x"}'])
+@pytest.mark.parametrize("place", [1, 2])
+def test_an_entry_that_is_no_longer_one_is_passed_over_and_told(client: MlflowClient, text: str, place: int):
+    run, keys = written(client, 3)
+    client.set_tag(run, keys[place], text)
+    left = [1, 2, 3]
+    del left[place]
+    assert read(client) == (left, False)
+    journal.append(client, NAME, "history", {"n": 4})
+    assert read(client) == ([*left, 4], False)
+
+
+@pytest.mark.parametrize("key", ["1.note", "1", "00000001.abc.1-of-", "00000001.abc.x-of-1"])
+def test_a_tag_that_only_looks_like_an_entry_s_is_passed_over_and_told(client: MlflowClient, key: str):
+    run, _ = written(client, 2)
+    client.set_tag(run, key, "look at this")
+    assert read(client) == ([1, 2], False)
+    client.delete_tag(run, key)
+    client.set_tag(run, "note", "look at this")
+    assert read(client) == ([1, 2], True)
+
+
+def test_a_run_that_was_deleted_is_told_also_when_another_one_was_begun(client: MlflowClient):
+    run, _ = written(client, 2)
+    client.delete_run(run)
+    assert read(client) == ([], False)
+    written(client, 2)
+    assert read(client) == ([1, 2], False)
+    journal.begin_again(client, NAME, "history")
+    assert read(client) == ([], True)
 
 
 def test_an_entry_longer_than_any_tag_may_be_is_whole(client: MlflowClient):

@@ -1,6 +1,8 @@
 """The registry and what moves in it, on a real MLflow store: registration, the gate carried out, rollback, history."""
 
+import getpass
 import json
+import os
 import shutil
 import socket
 import stat
@@ -42,6 +44,7 @@ from pipeline.registry import (
     seed_noise,
     snapshot,
     versions,
+    wording,
 )
 
 NAME = "digits-cnn"
@@ -636,6 +639,30 @@ def test_an_artifact_store_that_does_not_answer_is_temporary(client: MlflowClien
     assert type(raised.value) is BadInput
 
 
+@pytest.mark.parametrize(
+    "how", ["the run is deleted", "an entry is taken out", "an entry is changed", "the last is no event"]
+)
+def test_a_history_that_is_not_whole_is_told_by_every_verdict_after_it(client: MlflowClient, how: str):
+    three_champions(client)
+    assert not any("history" in note for note in history.events(client, NAME)[-1].verdict.notes)
+    run = client.get_registered_model(NAME).tags["journal.history"]
+    keys = sorted(key for key in client.get_run(run).data.tags if key[0].isdigit())
+    if how == "the run is deleted":
+        client.delete_run(run)
+    elif how == "an entry is taken out":
+        client.delete_tag(run, next(key for key in keys if key.startswith("00000003.")))
+    elif how == "an entry is changed":
+        client.set_tag(run, keys[0], "{")
+    else:
+        last = json.loads(client.get_run(run).data.tags[keys[-1]])
+        client.set_tag(run, keys[-1], json.dumps({**last, "entry": {"event": {"event": "?"}}}))
+    for groups in [(7,), (8,)]:
+        challenge(client, *groups)
+        event = promotion.promote(client, NAME, LENIENT)
+        assert event.verdict and wording.HISTORY_NOT_WHOLE in event.verdict.notes
+        assert wording.HISTORY_NOT_WHOLE in snapshot.events(NAME)[-1].verdict.notes  # as `digits history` shows
+
+
 def test_a_clock_that_is_set_back_tangles_nothing(client: MlflowClient, monkeypatch: pytest.MonkeyPatch):
     years = iter(range(2030, 2000, -1))
     monkeypatch.setattr(clock, "now", lambda: f"{next(years)}-01-01T00:00:00+00:00")
@@ -670,6 +697,16 @@ def test_a_champion_that_was_made_by_hand_is_one_to_stand_against(client: Mlflow
     event = promotion.promote(client, NAME, LENIENT)
     assert event.event == "refused" and event.previous == number
     assert [e.event for e in history.events(client, NAME)] == ["moved by hand", "refused"]
+
+
+@pytest.mark.parametrize("fault", [KeyError, OSError])  # by the release of Python
+def test_who_has_no_name_on_this_machine_is_told_by_number(monkeypatch: pytest.MonkeyPatch, fault: type[Exception]):
+    def unknown() -> str:
+        raise fault("getpwuid(): uid not found: 54321")
+
+    monkeypatch.delenv("DIGITS_USER", raising=False)
+    monkeypatch.setattr(getpass, "getuser", unknown)
+    assert history.person() == str(os.getuid())
 
 
 def test_a_long_reason_is_kept_whole(client: MlflowClient):
