@@ -2,7 +2,7 @@
 "use strict";
 
 const PEN = 1 / 15; // of the paper's side
-const WAIT = 350; // milliseconds from a lifted pen to the question
+const WAIT = 150; // milliseconds from a lifted pen to the question
 const STEP = 1 / 28; // of the paper's side: what an arrow key moves the pen
 
 const $ = (id) => document.getElementById(id);
@@ -41,6 +41,7 @@ function line(from, to) {
   ink.moveTo(from.x * paper.width, from.y * paper.height);
   ink.lineTo(to.x * paper.width, to.y * paper.height);
   ink.stroke();
+  if (!drawn) say("Lift the pen, and it is read.");
   drawn = true;
   $("hint").hidden = true;
 }
@@ -52,7 +53,9 @@ function place(event) {
 
 function askSoon() {
   clearTimeout(timer);
-  if (drawn) timer = setTimeout(askDrawn, WAIT);
+  if (!drawn) return;
+  say("Reading…");
+  timer = setTimeout(askDrawn, WAIT);
 }
 
 function askDrawn() {
@@ -267,6 +270,8 @@ async function correct(digit, button) {
   }
   document.querySelectorAll("#bars .kept").forEach((other) => other.classList.remove("kept"));
   button.classList.add("kept");
+  $("digit").textContent = digit;
+  $("digit").classList.remove("none");
   if (digit === given) return say(`Thank you: kept as a ${digit}.`);
   say(`Thank you: kept as a ${digit}${given === null ? "" : `, not a ${given}`}. It can be trained on.`);
 }

@@ -77,6 +77,36 @@ def test_a_drawn_digit_is_read(page: Page, digit: int):
     expect(page.locator("#bars .first")).to_have_count(0)
 
 
+def test_it_says_what_it_waits_for(page: Page):
+    page.route("**/predict*", lambda route: None)  # the answer never comes
+    paper = page.locator("#paper").bounding_box()
+    assert paper
+    page.mouse.move(paper["x"] + 60, paper["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(paper["x"] + 60, paper["y"] + 200)
+    expect(page.locator("#words")).to_have_text("Lift the pen, and it is read.")
+    page.mouse.up()
+    expect(page.locator("#words")).to_have_text("Reading…")
+
+
+def test_what_is_no_digit_is_said_and_can_be_corrected(page: Page):
+    answer = {"id": "x-0", "digit": None, "reason": "it looks like no digit", "confidence": 0.6}
+    answer |= {"probabilities": [0.6, 0.4, *[0.0] * 8], "second": {"digit": 1, "confidence": 0.4}}
+    content = {"model": "digits-cnn", "version": "1", "answers": [answer]}
+    page.route("**/predict*", lambda route: route.fulfill(json=content))
+    page.route("**/corrections", lambda route: route.fulfill(status=201, json={"id": "x-0", "digit": 1}))
+    draw(page, 7)
+    expect(page.locator("#words")).to_have_text("It looks like no digit.")
+    expect(page.locator("#digit")).to_have_text("?")
+    widths = page.evaluate(
+        "[...document.querySelectorAll('#bars .bar:not(.challenger)')].map((bar) => bar.offsetWidth)"
+    )
+    assert widths[0] > widths[1] > 0 and not any(widths[2:])
+    page.get_by_role("button", name=re.compile("Say that it is a 1")).click()
+    expect(page.locator("#words")).to_have_text("Thank you: kept as a 1. It can be trained on.")
+    expect(page.locator("#digit")).to_have_text("1")
+
+
 def test_a_second_finger_draws_nothing(page: Page):
     draw_by = """(points) => points.forEach(([kind, id, x, y]) => {
         const box = paper.getBoundingClientRect();
@@ -129,6 +159,7 @@ def test_a_correction_is_one_tap_and_is_kept(page: Page, service: Service):
     expect(page.locator("#digit")).to_have_text("7")
     page.get_by_role("button", name=re.compile("Say that it is a 2")).click()
     expect(page.locator("#words")).to_contain_text("kept as a 2, not a 7")
+    expect(page.locator("#digit")).to_have_text("2")
     with sqlite3.connect(service.workspace.folder / "data/live.db") as connection:
         until(
             lambda: (2, 7) in connection.execute("SELECT label, answer FROM corrections").fetchall(), "the correction"
