@@ -94,10 +94,11 @@ async def predict(
         raise Problem(503, str(error), **{"retry-after": "10"}) from None
     ids = identities(uuid4().hex[:16], len(items))
     _remember(state.memory, state.predictor.name, served, [ids[index] for index in read], images, answers.probabilities)
+    rows = zip(np.round(answers.probabilities.astype(float), 6), answers.certainty, strict=True)
     content: dict[str, Any] = {
         "model": state.predictor.name,
         "version": served.number,
-        "answers": _answers(items, ids, dict(zip(read, zip(*answers, strict=True), strict=True)), image),
+        "answers": _answers(items, ids, dict(zip(read, rows, strict=True)), image),
     }
     telemetry.ANSWERS.labels(served.number, "none").inc(len(items) - len(read))
     if challenger and (rival := state.predictor.challenger) and read:
@@ -119,10 +120,9 @@ def _answers(
     for index, (identity, item) in enumerate(zip(ids, items, strict=True)):
         answer: dict[str, Any] = {"id": identity, "source": item.source, "digit": None, "reason": item.reason}
         if index in rows:
-            probabilities, certainty = rows[index]
-            row = np.round(probabilities.astype(float), 6)
+            row, certainty = rows[index]
             second, first = (int(digit) for digit in row.argsort()[-2:])
-            reason = inference.doubt(probabilities, certainty)
+            reason = inference.doubt(row, certainty)
             answer |= {
                 "digit": None if reason else first,
                 "reason": reason,

@@ -34,13 +34,8 @@ REFUSED, MIN_SCORES = 0.003, 99  # share of digits that may be taken for none, a
 OVERFIT_RISE = 0.02  # of the lowest validation loss: a rise of less is not worth a word
 
 
-FIELDS, ORDER, DRAWS, HANDS, NON_DIGITS = (
-    1,
-    2,
-    3,
-    4,
-    5,
-)  # what a draw is for comes first in its key, so that no two share a stream
+# What a draw is for comes first in its key, so that no two share a stream.
+FIELDS, ORDER, DRAWS, HANDS, NON_DIGITS = range(1, 6)
 MEMBERS_APART = 1000  # between the seeds of members, so that runs with neighbouring seeds share none
 STEPS_PER_EXECUTION = 20  # Keras' own work between two steps costs as much as a third of a small network's step
 
