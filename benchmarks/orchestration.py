@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -76,7 +77,7 @@ def main() -> None:
         box = Box(committed(Path(folder) / "box"), free_port())
         try:
             box.start()
-            with server_of(box) as server:
+            with closing(server_of(box)) as server:
                 first, first_end = run(server)
                 again, again_end = run(server)
         finally:
