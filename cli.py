@@ -35,7 +35,7 @@ class Panels(TyperGroup):
 
 app = typer.Typer(
     cls=Panels,
-    help="Retrain, judge and use a digit classifier.",
+    help="Retrain, judge and use a classifier of images.",
     context_settings=HELP,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -96,7 +96,7 @@ def _argument(metavar: str, text: str, names: Callable[[], list[str]] | None = N
 Version = Annotated[
     str, _argument("VERSION", "Its number, or champion or challenger.", lambda: ["champion", "challenger"])
 ]
-DATASETS = "digits, mnist, kaggle, or your own as idx, npz, csv or folder"
+DATASETS = "digits, mnist, kaggle, letters, or your own as folder, table, parquet, npz, idx or csv"
 Dataset = Annotated[str | None, _option("NAME", f"Put the workspace on this data set first: {DATASETS}.", _datasets)]
 Recipe = Annotated[
     str | None, _option("NAME", "Train with this recipe of params.yaml from now on.", lambda: _names("recipes"))
@@ -104,7 +104,12 @@ Recipe = Annotated[
 Study = Annotated[str, _argument("NAME", "A study of params.yaml.", lambda: _names("studies"))]
 StudyFile = Annotated[Path | None, _option("FILE", "Read it from this YAML file of studies instead.")]
 Scheduler = Annotated[str | None, _option("ADDRESS", "A Dask scheduler, as tcp://host:8786; else this machine.")]
-Pictures = Annotated[list[str], _argument("PATH", "Pictures of one digit, of any size and colours; folders; patterns.")]
+Pictures = Annotated[
+    list[str],
+    _argument(
+        "PATH", "Pictures of any size and colours, each of one digit, or of what the model knows; folders; patterns."
+    ),
+]
 Out = Annotated[Path | None, _option("FILE", "Write a row a picture to this csv, jsonl or parquet file.")]
 Host = Annotated[str, _option("ADDRESS", "To listen on; the default is this machine alone.")]
 Port = Annotated[int, _option("PORT", "To listen on; 0 takes a free one.")]
@@ -138,17 +143,17 @@ def run_study(name: Study, file: StudyFile = None, scheduler: Scheduler = None, 
 
 @app.command("predict", rich_help_panel=USE)
 def predict_files(paths: Pictures, out: Out = None, as_json: AsJson = False, model: Model = None) -> None:
-    """Read the digit on each picture with the champion."""
+    """Say what is on each picture, by the champion."""
     from tqdm import tqdm
 
-    from pipeline.learning import reading
+    from pipeline.learning import inference, reading
     from pipeline.registry import snapshot
 
     name = _model_name(model)
     version, onnx = snapshot.champion_file(name)
     pictures = reading.find(paths)
     answers = reading.read(pictures, onnx)
-    answers = reading.saved(answers, out) if out else answers
+    answers = reading.saved(answers, out, inference.form_of(onnx)) if out else answers
     told, unread = [], 0
     for answer in tqdm(answers, "predict", len(pictures), disable=None, leave=False, unit=" pictures"):
         unread += answer.digit is None
@@ -299,7 +304,7 @@ def _model_name(model: str | None) -> str:
     """The model asked for: the workspace's own unless --model names another."""
     from pipeline.registry import versions
 
-    return model or versions.model_name(_params().dataset)
+    return model or versions.model_name(_params().named)
 
 
 def _decision(outcome: dict) -> str:

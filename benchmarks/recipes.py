@@ -30,7 +30,7 @@ from benchmarks.pipeline import DVC, clone
 from benchmarks.table import show
 from pipeline.base import files, params, processes
 from pipeline.base.errors import one_line
-from pipeline.data.datasets import mnist
+from pipeline.data.datasets import catalogue
 from pipeline.digits.image import CLASSES, SIDE
 from pipeline.learning import inference
 from pipeline.registry import artifacts, versions
@@ -68,7 +68,7 @@ def run_peer(client: MlflowClient, seed: int) -> None:
     """Keras' example as it stands, timed as our own fits are (all of ``model.fit``), as a run of the same store."""
     from pipeline.learning.backend import keras
 
-    loaded = mnist.load_mnist(params.load(ROOT / "params.yaml").ingest)
+    loaded = catalogue.load(params.load(ROOT / "params.yaml").model_copy(update={"dataset": "mnist"}))
     (images, labels), (test_images, test_labels) = (
         (split.images[..., None].astype(np.float32) / 255, keras.utils.to_categorical(split.labels, CLASSES))
         for split in (loaded.train, loaded.test)

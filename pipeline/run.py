@@ -42,7 +42,7 @@ def run(params: Params) -> Outcome:
 
 def announcement(params: Params) -> str:
     """Which recipe trains on what, and about how long that takes, where it was measured."""
-    said = f"recipe {params.train.recipe} on {params.dataset}"
+    said = f"recipe {params.train.recipe} on {params.named}"
     if minutes := MINUTES.get((params.dataset, params.train.recipe)):
         said += f": about {minutes} minute{'s' if minutes > 1 else ''} on two cores, less what is up to date"
     return said
@@ -50,7 +50,7 @@ def announcement(params: Params) -> str:
 
 def settle(params: Params) -> Outcome:
     """What follows when every stage is up to date: see that the model is registered, and judge it if it is new."""
-    client, name = versions.connect(), versions.model_name(params.dataset)
+    client, name = versions.connect(), versions.model_name(params.named)
     if versions.identical(client, name, _registered()) is None:
         # DVC restored or kept the stage's output, but this registry never saw the model.
         repro("--force", "--single-item", "--no-run-cache", "register")

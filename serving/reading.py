@@ -22,6 +22,7 @@ from typing import NamedTuple, NoReturn
 import cv2
 import numpy as np
 
+from pipeline.base import pictures
 from pipeline.base.errors import BadInput
 from pipeline.digits import framing
 from serving import requests
@@ -176,11 +177,11 @@ def _answer(kind: bytes, name: str, content: bytes, limits: Limits) -> tuple[byt
     try:
         if kind == JSON:
             return IMAGES, requests.from_json_text(content, limits.images).tobytes()
-        drawn = framing.read_image(io.BytesIO(content), name, limits.pixels, limits.work)
+        drawn = framing.read_image(io.BytesIO(content), name, pictures.Limits(limits.pixels, limits.work))
         return IMAGES, framing.to_mnist(drawn).tobytes()
     except framing.NoSingleDigit as error:
         return NO_DIGIT, _bytes(str(error).removeprefix(f"{name}: "))
-    except (framing.TooMuchWork, MemoryError):
+    except (pictures.TooMuchWork, MemoryError):
         return TOO_MUCH, b""
     except BadInput as error:
         return REFUSED, STATUS.pack(422) + _bytes(str(error))

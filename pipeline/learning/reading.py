@@ -1,4 +1,4 @@
-"""Which digit is on each of many pictures? Files, folders and patterns in, an answer a picture out, as they come.
+"""What is on each of many pictures? Files, folders and patterns in, an answer a picture out, as they come.
 
 A picture that cannot be read has its reason instead of a digit, and the others go on. Pictures are read in several
 processes, each with the model on one thread.
@@ -22,15 +22,16 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from pipeline.base import files
+from pipeline.base import files, pictures
 from pipeline.base.errors import BadInput
-from pipeline.digits import framing
+from pipeline.base.form import DIGITS, TEN, Form
+from pipeline.data import kinds
 from pipeline.learning import inference
 
 if TYPE_CHECKING:
     import onnxruntime
 
-SUFFIXES = (*framing.PICTURES, ".gif", ".webp", ".bmp", ".tif", ".tiff")  # taken for pictures in a folder
+SUFFIXES = (*pictures.SUFFIXES, ".gif", ".webp", ".bmp", ".tif", ".tiff")  # taken for pictures in a folder
 COLUMNS = ("file", "digit", "confidence", "second", "reason")  # of a file of answers
 ROW_GROUP = 10_000  # rows of a Parquet file that are held until they are written
 PART = 32  # pictures that are read at once: so often there is something to show
@@ -38,7 +39,7 @@ FEW = 2 * PART  # pictures that are read before a second process would have star
 
 
 Add = Callable[[dict[str, Any]], Any]  # takes a row of a file of answers
-Writer = Callable[[Path], AbstractContextManager[Add]]
+Writer = Callable[[Path, Form], AbstractContextManager[Add]]
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,11 @@ class Answer:
     there whenever the model was asked."""
 
     file: str
-    digit: int | None = None
+    digit: int | str | None = None
+    """or the name of another class"""
     confidence: float | None = None
-    second: int | None = None
-    """the digit that is next likely"""
+    second: int | str | None = None
+    """what is next likely"""
     reason: str | None = None
     probabilities: tuple[float, ...] = ()
 
@@ -97,15 +99,15 @@ def read(pictures: Sequence[str], onnx: Path) -> Iterator[Answer]:
 
 def _answers(onnx: str, pictures: Sequence[str]) -> list[Answer]:
     reasons: dict[str, str] = {}
-    images = []
+    images, form = [], inference.form(_model(onnx))
     for picture in pictures:
         try:
-            images.append(framing.frame(Path(picture), picture))
+            images.append(kinds.framing(form.kind).frame(Path(picture), picture, form.shape))
         except BadInput as error:
             reasons[picture] = str(error).removeprefix(f"{picture}: ")
     rows = iter(zip(*inference.answers(_model(onnx), np.stack(images)), strict=True) if images else ())
     return [
-        Answer(_name(picture), reason=reasons[picture]) if picture in reasons else _answer(picture, *next(rows))
+        Answer(_name(picture), reason=reasons[picture]) if picture in reasons else _answer(form, picture, *next(rows))
         for picture in pictures
     ]
 
@@ -116,12 +118,12 @@ def _model(onnx: str) -> "onnxruntime.InferenceSession":
     return inference.open_model(onnx, threads=1)
 
 
-def _answer(picture: str, probabilities: np.ndarray, certainty: float) -> Answer:
-    second, digit = (int(place) for place in probabilities.argsort()[-2:])
+def _answer(form: Form, picture: str, probabilities: np.ndarray, certainty: float) -> Answer:
+    second, first = (int(place) for place in probabilities.argsort()[-2:])
     rounded = tuple(round(float(p), 6) for p in probabilities)
-    if reason := inference.doubt(probabilities, certainty):
+    if reason := inference.doubt(probabilities, certainty, form):
         return Answer(_name(picture), reason=reason, probabilities=rounded)
-    return Answer(_name(picture), digit, rounded[digit], second, None, rounded)
+    return Answer(_name(picture), form.named(first), rounded[first], form.named(second), None, rounded)
 
 
 def _name(picture: str) -> str:
@@ -132,7 +134,7 @@ def _name(picture: str) -> str:
 # --- files of answers -------------------------------------------------------------------------------------------------
 
 
-def saved(answers: Iterable[Answer], path: Path) -> Iterator[Answer]:
+def saved(answers: Iterable[Answer], path: Path, form: Form = DIGITS) -> Iterator[Answer]:
     """The answers, which are written to a csv, jsonl or parquet file on their way, a row each.
 
     The file appears whole at the end. :class:`BadInput` for another kind of file, before any answer is asked for.
@@ -140,18 +142,18 @@ def saved(answers: Iterable[Answer], path: Path) -> Iterator[Answer]:
     write = WRITERS.get(path.suffix.lower())
     if write is None:
         raise BadInput(f"{path}: answers are written as {', '.join(WRITERS)}: end the name with one of them")
-    return _saved(answers, path, write)
+    return _saved(answers, path, write, form)
 
 
-def _saved(answers: Iterable[Answer], path: Path, write: Writer) -> Iterator[Answer]:
-    with files.atomic(path) as part, write(part) as add:
+def _saved(answers: Iterable[Answer], path: Path, write: Writer, form: Form) -> Iterator[Answer]:
+    with files.atomic(path) as part, write(part, form) as add:
         for answer in answers:
             add({name: value for name, value in asdict(answer).items() if name in COLUMNS})
             yield answer
 
 
 @contextmanager
-def _csv(path: Path) -> Iterator[Add]:
+def _csv(path: Path, form: Form) -> Iterator[Add]:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
@@ -159,18 +161,18 @@ def _csv(path: Path) -> Iterator[Add]:
 
 
 @contextmanager
-def _jsonl(path: Path) -> Iterator[Add]:
+def _jsonl(path: Path, form: Form) -> Iterator[Add]:
     with path.open("w", encoding="utf-8") as file:
         yield lambda row: file.write(json.dumps(row) + "\n")
 
 
 @contextmanager
-def _parquet(path: Path) -> Iterator[Add]:
+def _parquet(path: Path, form: Form) -> Iterator[Add]:
     import pyarrow as pa
     from pyarrow import parquet
 
-    kinds = (pa.string(), pa.int8(), pa.float32(), pa.int8(), pa.string())
-    schema = pa.schema(list(zip(COLUMNS, kinds, strict=True)))
+    one = pa.int8() if form.classes == TEN else pa.string()
+    schema = pa.schema(list(zip(COLUMNS, (pa.string(), one, pa.float32(), one, pa.string()), strict=True)))
     rows: list[dict[str, Any]] = []
     with parquet.ParquetWriter(path, schema) as writer:
 

@@ -80,7 +80,7 @@ def test_a_good_batch_is_accepted_whole_with_a_tenth_held_out(workspace: Path, d
 def as_csv(new: Split) -> Path:
     with Path("new.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["label", *decoders.PIXELS])
+        writer.writerow(["label", *(f"pixel{i}" for i in range(784))])
         writer.writerows([label, *image.ravel()] for image, label in zip(*new, strict=True))
     return Path("new.csv")
 
@@ -151,7 +151,7 @@ def test_what_is_no_batch_is_one_line_and_stays_where_it_is(workspace: Path, dig
     notes.write_text("do not lose me")
     (letters / "a").mkdir(parents=True)
     for path in (notes, letters):
-        with pytest.raises(BadInput, match=rf"{path} is no batch of digits: give"):
+        with pytest.raises(BadInput, match=rf"{path} is no batch of labelled images: give"):
             add(path, digits)
         assert path.exists()
     for path in (Path(), workspace.parent):

@@ -16,7 +16,7 @@ NETWORKS = {recipe.network.name: recipe.network for recipe in SHIPPED.values()}
 
 
 def test_every_network_has_a_recipe():
-    assert set(NETWORKS) == set(networks.NETWORKS)
+    assert set(NETWORKS) == set(networks.NETWORKS) - {"mobilenet-v3"}  # for larger pictures than any that is shipped
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -28,7 +28,7 @@ def test_every_network_takes_uint8_images_and_gives_ten_probabilities(name: str)
     assert model.input.dtype == "uint8" and model.name == name
     assert probabilities.shape == (3, 10) and probabilities.dtype == np.float32
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    np.testing.assert_allclose(digit, 1 - shares[:, networks.NONE] / shares.sum(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(digit, 1 - shares[:, 10] / shares.sum(axis=1), rtol=1e-4)
     np.testing.assert_allclose(probabilities, shares[:, :10] / shares[:, :10].sum(axis=1, keepdims=True), rtol=1e-4)
 
 
@@ -49,8 +49,8 @@ def test_the_six_layer_net_is_what_its_name_says():
         ({"name": "lenet"}, r"there is no network 'lenet': choose one of small, .*six-layer-bn"),
         ({"name": "small"}, r"network small takes the settings dropout; missing or unknown: dropout"),
         ({"name": "small", "dropout": 0.2, "depth": 3}, r"network small takes .*unknown: depth"),
-        ({"name": "small", "dropout": 1.5}, r"network small: .*rate"),
-        ({"name": "small", "dropout": "much"}, r"network small: "),
+        ({"name": "small", "dropout": 1.5}, r"network small on 28×28: .*rate"),
+        ({"name": "small", "dropout": "much"}, r"network small on 28×28: "),
         ({**BLOCKS, "blocks": 5}, r"conv-blocks has 1 to 4 blocks, not 5"),
     ],
 )

@@ -129,14 +129,14 @@ def test_a_cell_shows_the_most_confident_image_of_its_outcome():
 
     def ink(row: int, column: int) -> float:
         """What share of full ink the middle of a cell has, read off the darkest colour."""
-        middle = (np.array([row, column]) + 0.5) * figures.CELL
+        middle = (np.array([row, column]) + 0.5) * (28 + 2 * figures.RIM)
         return mosaic[int(middle[0]), int(middle[1])].min()
 
     order = [ink(3, 3), ink(4, 9), ink(4, 4)]  # 80, 160 and 200 of 255: the more ink, the darker
     assert order == sorted(order, reverse=True) and len(set(order)) == 3
     assert ink(3, 3) == pytest.approx((1 - 80 / 255) * 223 / 255 + 0.1 * 80 / 255)
-    assert (mosaic[: figures.CELL] == 1).all()  # nothing was a 0: the row is blank
-    texts = [(text.get_text(), *np.floor_divide(text.get_position(), figures.CELL)) for text in axes.texts]
+    assert (mosaic[: (28 + 2 * figures.RIM)] == 1).all()  # nothing was a 0: the row is blank
+    texts = [(text.get_text(), *np.floor_divide(text.get_position(), (28 + 2 * figures.RIM))) for text in axes.texts]
     assert texts == [("2", 3, 3), ("1", 4, 4), ("2", 9, 4)]
 
 
