@@ -38,7 +38,8 @@ def check_alike(train: Split, val: Split, max_difference: float, classes: Sequen
     if differences[worst] > max_difference:
         raise BadInput(
             f"preprocess: class {classes[worst]}'s share differs by {differences[worst]:.3f} between train "
-            f"({len(train.labels)} images) and val ({len(val.labels)}), allowed {max_difference}: add images or change val_share"
+            f"({len(train.labels)} images) and val ({len(val.labels)}), allowed {max_difference}: add images or change "
+            "val_share"
         )
     return float(differences[worst])
 

@@ -101,7 +101,7 @@ class Batches(Section):
 
 
 class Augment(Section):
-    """The bands within which each image of a batch is changed by its own draw, by ``training`` in the folder of its kind."""
+    """The bands within which each image of a batch is changed by its own draw, by ``training`` in its kind's folder."""
 
     shift: Annotated[float, Field(ge=0)] = 0.0
     rotate: Annotated[float, Field(ge=0)] = 0.0

@@ -13,13 +13,14 @@ import numpy as np
 
 from pipeline.base.form import Form
 from pipeline.base.params import Augment, Validate
+from pipeline.base.pictures import LIMITS, Limits
 from pipeline.base.rules import Rule
 
 
 class Framing(Protocol):
     """How a picture becomes an image."""
 
-    def frame(self, source: Path | BinaryIO, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    def frame(self, source: Path | BinaryIO, name: str, shape: tuple[int, ...], limits: Limits = LIMITS) -> np.ndarray:
         """uint8 ``shape``; :class:`pipeline.base.errors.BadInput` names the picture by ``name``."""
         ...
 

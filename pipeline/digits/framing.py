@@ -140,8 +140,8 @@ def _thinned(drawn: np.ndarray) -> np.ndarray:
 
 
 def _colours(image: Image.Image) -> np.ndarray:
-    """The colours, float32 (height, width, 3), 0 to 255, what is transparent on paper; large pictures are made smaller before
-    they become floats."""
+    """The colours, float32 (height, width, 3), 0 to 255, what is transparent on paper; large pictures are made smaller
+    before they become floats."""
     if image.mode.startswith("I;16"):  # convert() would clip 16 or 32 bits of grey at 255
         return _grey(np.asarray(image), 65535)
     if image.mode in ("I", "F"):

@@ -8,7 +8,10 @@ const STEP = 1 / 28; // of the paper's side: what an arrow key moves the pen
 const $ = (id) => document.getElementById(id);
 const paper = $("paper");
 const ink = paper.getContext("2d", { willReadFrequently: true });
-const bars = [];
+const DIGITS = { kind: "digits", shape: [28, 28], classes: [..."0123456789"] };
+const MOST = 10; // bars: of more classes, the likeliest
+let images = DIGITS; // what the model takes and tells apart
+let bars = [];
 
 let stroke = null; // the last point of the stroke that is being drawn
 let finger = null; // the pointer that draws it
@@ -30,7 +33,11 @@ function clear() {
   asked += 1;
   clearTimeout(timer);
   $("hint").hidden = false;
-  show(null, "Nothing is drawn yet.");
+  show(null, draws() ? "Nothing is drawn yet." : "No photo is there yet.");
+}
+
+function draws() {
+  return images.kind === "digits";
 }
 
 function line(from, to) {
@@ -64,7 +71,7 @@ function askDrawn() {
 }
 
 paper.addEventListener("pointerdown", (event) => {
-  if (event.button !== 0 || stroke) return;
+  if (event.button !== 0 || stroke || !draws()) return;
   finger = event.pointerId;
   paper.setPointerCapture(event.pointerId);
   clearTimeout(timer);
@@ -93,7 +100,7 @@ for (const end of ["pointerup", "pointercancel"]) {
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 paper.addEventListener("keydown", (event) => {
-  if (event.altKey || event.ctrlKey || event.metaKey) return;
+  if (event.altKey || event.ctrlKey || event.metaKey || !draws()) return;
   if (event.key in MOVES) {
     const [x, y] = MOVES[event.key];
     const next = { ...pen, x: clamp(pen.x + x * STEP), y: clamp(pen.y + y * STEP) };
@@ -188,10 +195,12 @@ function percent(share) {
 
 function show(content, words, wrong = false) {
   const answer = content?.answers[0];
-  const found = Boolean(answer && answer.digit !== null);
+  const best = answer ? place_of(answer) : null;
+  const found = best !== null;
   const weighed = Boolean(answer?.probabilities); // by the model, which may have its doubts
   answered = weighed ? answer : null;
-  $("digit").textContent = found ? answer.digit : "?";
+  $("digit").textContent = found ? images.classes[best] : "?";
+  $("digit").classList.toggle("word", found && images.classes[best].length > 1);
   $("digit").classList.toggle("none", !found);
   say(words ?? (found ? sentence(answer, content.challenger) : `${capital(answer.reason)}.`), wrong);
   $("seen").hidden = !answer?.image;
@@ -203,17 +212,29 @@ function show(content, words, wrong = false) {
     $("legend").querySelector(".challenger").textContent = `challenger, version ${content.challenger.version}`;
   }
   $("correct").hidden = !weighed;
-  bars.forEach((bar, digit) => bar.set(weighed ? answer.probabilities[digit] : null, rival?.[digit], found && digit === answer.digit));
+  if (weighed && images.classes.length > MOST) likeliest(answer.probabilities);
+  bars.forEach((bar) => bar.set(weighed ? answer.probabilities[bar.label] : null, rival?.[bar.label], bar.label === best));
+}
+
+// The place among the classes of what an answer, or its second choice, says; null if that is nothing.
+function place_of(choice) {
+  return choice.digit ?? choice.index ?? null;
+}
+
+// A class as a sentence has it: a 7, or cat.
+function a(label) {
+  return draws() && images.classes.length === 10 ? `a ${images.classes[label]}` : images.classes[label];
 }
 
 function sentence(answer, challenger) {
-  const { digit, confidence, second } = answer;
-  let text = `It is a ${digit}, ${percent(confidence)} sure`;
-  text += second.confidence >= 0.001 ? `; else a ${second.digit} (${percent(second.confidence)}).` : ".";
+  const { confidence, second } = answer;
+  const label = place_of(answer);
+  let text = `It is ${a(label)}, ${percent(confidence)} sure`;
+  text += second.confidence >= 0.001 ? `; else ${a(place_of(second))} (${percent(second.confidence)}).` : ".";
   if (challenger) {
     const rival = challenger.probabilities[0];
     const other = rival.indexOf(Math.max(...rival));
-    text += other === digit ? " The challenger agrees." : ` The challenger says ${other}.`;
+    text += other === label ? " The challenger agrees." : ` The challenger says ${images.classes[other]}.`;
   }
   return text;
 }
@@ -229,20 +250,28 @@ function say(words, wrong = false) {
 
 function small(encoded) {
   const bytes = Uint8Array.from(atob(encoded), (character) => character.charCodeAt(0));
-  const pixels = new ImageData(28, 28);
-  bytes.forEach((value, index) => pixels.data.set([value, value, value, 255], 4 * index));
+  const [height, width, colours = 1] = images.shape;
+  const pixels = new ImageData(width, height);
+  for (let at = 0; at < width * height; at += 1) {
+    const levels = colours === 1 ? Array(3).fill(bytes[at]) : bytes.subarray(3 * at, 3 * at + 3);
+    pixels.data.set([...levels, 255], 4 * at);
+  }
+  [$("small").width, $("small").height] = [width, height];
   $("small").getContext("2d").putImageData(pixels, 0, 0);
 }
 
-function bar(digit) {
+function bar(label) {
+  const name = images.classes[label];
   const button = document.createElement("button");
   button.type = "button";
   button.disabled = true;
-  button.innerHTML = `<span>${digit}</span><span class="track"><span class="bar"></span><span class="bar challenger" hidden></span></span><span class="share"></span>`;
+  button.innerHTML = `<span class="name"></span><span class="track"><span class="bar"></span><span class="bar challenger" hidden></span></span><span class="share"></span>`;
+  button.querySelector(".name").textContent = name;
   const [first, rival] = button.querySelectorAll(".bar");
-  button.addEventListener("click", () => correct(digit, button));
+  button.addEventListener("click", () => correct(label, button));
   $("bars").append(button);
   return {
+    label,
     set(share, rivals, best) {
       button.disabled = share === null;
       button.classList.toggle("first", best);
@@ -251,29 +280,42 @@ function bar(digit) {
       rival.hidden = rivals === undefined;
       rival.style.width = `${100 * (rivals ?? 0)}%`;
       button.querySelector(".share").textContent = share === null ? "" : percent(share);
-      button.setAttribute("aria-label", share === null ? `${digit}` : `${digit}: ${percent(share)}. Say that it is a ${digit}.`);
+      button.setAttribute("aria-label", share === null ? name : `${name}: ${percent(share)}. Say that it is ${a(label)}.`);
     },
   };
 }
 
-async function correct(digit, button) {
+// The bars of the likeliest classes, and all to choose from.
+function likeliest(probabilities) {
+  const ranked = probabilities.map((share, label) => [share, label]).sort((one, other) => other[0] - one[0] || one[1] - other[1]);
+  fill(ranked.slice(0, MOST).map(([, label]) => label));
+}
+
+function fill(labels) {
+  $("bars").replaceChildren();
+  $("bars").classList.toggle("named", images.classes.some((name) => name.length > 2));
+  bars = labels.map(bar);
+}
+
+async function correct(label, button) {
   if (!answered) return;
-  const { id, digit: given } = answered;
+  const { id } = answered;
+  const given = place_of(answered);
   const response = await fetch("/corrections", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ id, digit }),
+    body: JSON.stringify("digit" in answered ? { id, digit: label } : { id, index: label }),
   }).catch(() => null);
   if (!response?.ok) {
     const content = response ? await response.json() : { detail: "The service does not answer: is it still running?" };
     return say(content.detail, true);
   }
   document.querySelectorAll("#bars .kept").forEach((other) => other.classList.remove("kept"));
-  button.classList.add("kept");
-  $("digit").textContent = digit;
+  button?.classList.add("kept");
+  $("digit").textContent = images.classes[label];
   $("digit").classList.remove("none");
-  if (digit === given) return say(`Thank you: kept as a ${digit}.`);
-  say(`Thank you: kept as a ${digit}${given === null ? "" : `, not a ${given}`}. It can be trained on.`);
+  if (label === given) return say(`Thank you: kept as ${a(label)}.`);
+  say(`Thank you: kept as ${a(label)}${given === null ? "" : `, not ${a(given)}`}. It can be trained on.`);
 }
 
 // ---- who answers
@@ -284,7 +326,8 @@ async function card(...versions) {
   if (versions[0] === carded[0] && versions[1] === carded[1]) return;
   const response = await fetch("/model").catch(() => null);
   if (!response?.ok) return say(response ? (await response.json()).detail : "The service does not answer.", true);
-  const { champion, challenger, shadow } = await response.json();
+  const { champion, challenger, shadow, images: told } = await response.json();
+  become(told);
   carded = [champion.version, challenger?.version];
   const day = new Date(champion.created).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
   const facts = [
@@ -308,6 +351,29 @@ async function card(...versions) {
   $("card").hidden = false;
 }
 
-for (let digit = 0; digit < 10; digit += 1) bars.push(bar(digit));
+// ---- what the model tells apart
+
+// Show what images of this form need: paper to draw on or room for a photo, and their classes.
+function become(told) {
+  if (JSON.stringify(told) === JSON.stringify(images)) return;
+  images = told;
+  const [title, hint] = draws() ? ["Draw one", "with mouse, finger or pen,<br>or drop or paste a photo"] : ["What is it?", "drop, paste or choose a photo"];
+  document.title = document.querySelector("h1").textContent = title;
+  $("hint").innerHTML = hint;
+  $("correct").firstChild.textContent = "Wrong? Tap what it is. Right? Tap it too. ";
+  $("small").setAttribute("aria-label", `The ${images.shape[1]} by ${images.shape[0]} pixels that the network saw`);
+  fill([...images.classes.keys()].slice(0, MOST));
+  const choices = ["Another…", ...images.classes].map((name, at) => new Option(name, at - 1));
+  $("others").replaceChildren(...choices);
+  $("others").hidden = images.classes.length <= MOST;
+  clear();
+}
+
+$("others").addEventListener("change", (event) => {
+  if (event.target.value >= 0) correct(Number(event.target.value), null);
+  event.target.value = -1;
+});
+
+fill([...images.classes.keys()]);
 clear();
 card(null);

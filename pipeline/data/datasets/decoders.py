@@ -1,8 +1,8 @@
 """How are labelled images read from files of arrays? IDX, npz and CSV; pictures have :mod:`labelled_pictures`.
 
 Every decoder ends in :func:`formed`, so that what leaves here is uint8, of one shape, labelled by indexes of the
-classes, whole; whatever is not raises :class:`BadInput` with a line that names the file. What a file declares is held against
-:mod:`pipeline.data.datasets.bounds` before it is decoded.
+classes, whole; whatever is not raises :class:`BadInput` with a line that names the file. What a file declares is held
+against :mod:`pipeline.data.datasets.bounds` before it is decoded.
 """
 
 import hashlib
