@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -153,12 +152,13 @@ def predict_files(paths: Pictures, out: Out = None, as_json: AsJson = False, mod
     version, onnx = snapshot.champion_file(name)
     pictures = reading.find(paths)
     answers = reading.read(pictures, onnx)
-    answers = reading.saved(answers, out, inference.form_of(onnx)) if out else answers
+    form = inference.form_of(onnx)
+    answers = reading.saved(answers, out, form) if out else answers
     told, unread = [], 0
     for answer in tqdm(answers, "predict", len(pictures), disable=None, leave=False, unit=" pictures"):
         unread += answer.digit is None
         if as_json:
-            told.append(asdict(answer))
+            told.append(answer.as_json(form))
         elif out is None:
             tqdm.write(_answer_line(answer), file=sys.stdout)
     if as_json:

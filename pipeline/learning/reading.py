@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 SUFFIXES = (*pictures.SUFFIXES, ".gif", ".webp", ".bmp", ".tif", ".tiff")  # taken for pictures in a folder
-COLUMNS = ("file", "digit", "confidence", "second", "reason")  # of a file of answers
+COLUMNS = ("file", "digit", "confidence", "second", "reason")  # of a file of answers; other classes' have a label
 ROW_GROUP = 10_000  # rows of a Parquet file that are held until they are written
 PART = 32  # pictures that are read at once: so often there is something to show
 FEW = 2 * PART  # pictures that are read before a second process would have started
@@ -55,6 +55,14 @@ class Answer:
     """what is next likely"""
     reason: str | None = None
     probabilities: tuple[float, ...] = ()
+
+    def as_json(self, form: Form = DIGITS) -> dict[str, Any]:
+        """The answer of a model of that form: a ``digit``, or the ``label`` of another class."""
+        return {_column(name, form): value for name, value in asdict(self).items()}
+
+
+def _column(name: str, form: Form) -> str:
+    return "label" if name == "digit" and form.classes != TEN else name
 
 
 def find(paths: Iterable[str]) -> list[str]:
@@ -148,14 +156,16 @@ def saved(answers: Iterable[Answer], path: Path, form: Form = DIGITS) -> Iterato
 def _saved(answers: Iterable[Answer], path: Path, write: Writer, form: Form) -> Iterator[Answer]:
     with files.atomic(path) as part, write(part, form) as add:
         for answer in answers:
-            add({name: value for name, value in asdict(answer).items() if name in COLUMNS})
+            told = answer.as_json(form)
+            told.pop("probabilities")
+            add(told)
             yield answer
 
 
 @contextmanager
 def _csv(path: Path, form: Form) -> Iterator[Add]:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, [_column(name, form) for name in COLUMNS])
         writer.writeheader()
         yield writer.writerow
 
@@ -172,7 +182,8 @@ def _parquet(path: Path, form: Form) -> Iterator[Add]:
     from pyarrow import parquet
 
     one = pa.int8() if form.classes == TEN else pa.string()
-    schema = pa.schema(list(zip(COLUMNS, (pa.string(), one, pa.float32(), one, pa.string()), strict=True)))
+    columns = [_column(name, form) for name in COLUMNS]
+    schema = pa.schema(list(zip(columns, (pa.string(), one, pa.float32(), one, pa.string()), strict=True)))
     rows: list[dict[str, Any]] = []
     with parquet.ParquetWriter(path, schema) as writer:
 
