@@ -35,11 +35,12 @@ def check_alike(train: Split, val: Split, max_difference: float, classes: Sequen
     shares = [splits.class_shares(split.labels, len(classes)) for split in (train, val)]
     differences = np.abs(shares[0] - shares[1])
     worst = int(differences.argmax())
+    max_difference = max(max_difference, splits.by_chance(len(classes), len(val.labels)))
     if differences[worst] > max_difference:
         raise BadInput(
             f"preprocess: class {classes[worst]}'s share differs by {differences[worst]:.3f} between train "
-            f"({len(train.labels)} images) and val ({len(val.labels)}), allowed {max_difference}: add images or change "
-            "val_share"
+            f"({len(train.labels)} images) and val ({len(val.labels)}), allowed {max_difference:.3g}: add images or "
+            "change val_share"
         )
     return float(differences[worst])
 

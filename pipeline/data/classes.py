@@ -24,7 +24,7 @@ def told(labels: Sequence[np.ndarray], wanted: Images, known: Sequence[str] | No
         return tuple(known)
     if wanted.classes:
         return _checked(wanted.classes, "params.yaml: images.classes")
-    found = {str(name) for of_split in labels for name in np.unique(of_split)}
+    found = {str(name) for of_split in labels for name in np.unique(_whole(of_split, where))}
     of_numbers = all(of_split.dtype.kind in "uif" for of_split in labels)
     if wanted.kind == "digits" and (of_numbers or found <= set(TEN)):
         return TEN  # a number that is no digit is a mistake, and no further class
@@ -56,13 +56,19 @@ def indexes(labels: np.ndarray, names: Sequence[str], where: str) -> np.ndarray:
         offends = ~((labels >= 0) & (labels < len(names)) & (labels == np.floor(labels)))
         _refuse(labels, offends, where, f"whole numbers 0 to {len(names) - 1}, or names")
         return labels.astype(kind)
-    if labels.dtype.kind == "f":
-        _refuse(labels, ~(labels == np.floor(labels)), where, "whole numbers")
-        labels = labels.astype(np.int64)
+    labels = _whole(labels, where)
     values, inverse = np.unique(labels, return_inverse=True)
     there = np.array([place.get(str(value), -1) for value in values], np.int64)
     _refuse(labels, (there < 0)[inverse], where, "0–9" if tuple(names) == TEN else _some(names))
     return there[inverse].astype(kind)
+
+
+def _whole(labels: np.ndarray, where: str) -> np.ndarray:
+    """Floating-point labels as the whole numbers that they are."""
+    if labels.dtype.kind != "f":
+        return labels
+    _refuse(labels, ~np.isfinite(labels) | (labels != np.floor(labels)), where, "whole numbers")
+    return labels.astype(np.int64)
 
 
 def _refuse(labels: np.ndarray, offends: np.ndarray, where: str, needed: str) -> None:

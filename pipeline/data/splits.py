@@ -6,6 +6,7 @@ or, of more than 256 classes, uint16. They are read memory-mapped.
 """
 
 import hashlib
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from pipeline.base import files
 from pipeline.base.errors import BadInput
 from pipeline.base.form import Form
 
+CHANCE = 3.0  # standard deviations
 LABELS = (np.dtype(np.uint8), np.dtype(np.uint16))
 
 
@@ -64,6 +66,13 @@ def check_arrays(train: Split, test: Split, form: Form, stage: str) -> None:
 def class_shares(labels: np.ndarray, classes: int = 10) -> np.ndarray:
     """Each class's share of the labels (N,): float64 (classes,); zeros where there are none."""
     return np.bincount(labels, minlength=classes)[:classes] / max(len(labels), 1)
+
+
+def by_chance(classes: int, images: int) -> float:
+    """How far the share of one of so many classes may lie from an even one in a sample of so many images if chance
+    alone is at work: CHANCE standard deviations."""
+    even = 1 / classes
+    return CHANCE * math.sqrt(even * (1 - even) / max(images, 1))
 
 
 def content_hashes(images: np.ndarray) -> np.ndarray:

@@ -105,6 +105,13 @@ def read(pictures: Sequence[str], onnx: Path) -> Iterator[Answer]:
         pool.shutdown(cancel_futures=True)
 
 
+def of_images(images: np.ndarray, onnx: str) -> list[Answer]:
+    """The answers to images that have the model's form already: uint8 (N, *shape)."""
+    model = inference.open_model(onnx)
+    rows = zip(*inference.answers(model, images), strict=True)
+    return [_answer(inference.form(model), str(at), *row) for at, row in enumerate(rows)]
+
+
 def _answers(onnx: str, pictures: Sequence[str]) -> list[Answer]:
     reasons: dict[str, str] = {}
     images, form = [], inference.form(_model(onnx))

@@ -263,3 +263,13 @@ def test_a_network_that_learns_noise_by_heart_is_seen_to_overfit():
     recipe = RECIPE.model_copy(update={"epochs": 12, "augment": Augment(), "schedule": "constant", "patience": None})
     _, history = fitting.fit(noise, VAL, recipe, 3)
     assert (fitting.overfits_from(history) or 99) < 8
+
+
+def test_balanced_batches_draw_each_class_alike_often():
+    many = np.flatnonzero(TRAIN.labels != 3)
+    few = np.flatnonzero(TRAIN.labels == 3)[:2]
+    uneven = Split(*(array[np.concatenate([many, few])] for array in TRAIN))
+    recipe = RECIPE.model_copy(update={"balanced": True, "min_steps_per_epoch": 40})
+    batches = fitting.AugmentedBatches(uneven, recipe, 3)
+    drawn = np.bincount(uneven.labels[batches.order], minlength=10)
+    assert drawn.min() > 0.6 * drawn.mean() and drawn.max() < 1.4 * drawn.mean()

@@ -4,6 +4,7 @@ from workspace import ROOT
 
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
+from pipeline.base.form import Form
 from pipeline.base.params import Network
 from pipeline.learning import networks
 from pipeline.learning.backend import keras, tensorflow
@@ -147,3 +148,18 @@ def test_certainty_is_a_half_at_the_threshold_and_falls_with_either_doubt():
     np.testing.assert_allclose(answered["probabilities"], probabilities, atol=1e-6)
     assert ((answered["certainty"] >= 0.5) == (scores >= np.median(scores))).all()
     np.testing.assert_array_equal(np.argsort(answered["certainty"]), np.argsort(scores))
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (32, 32, 3), (64, 48, 3), (96, 96)])
+@pytest.mark.parametrize("name", ["small", "strided", "residual"])
+def test_networks_take_images_of_other_shapes_and_classes(name: str, shape: tuple[int, ...]):
+    form = Form("plain", shape, ("ant", "bee", "cat"))
+    model = networks.deciding(networks.shift_averaged(networks.answering(networks.build(NETWORKS[name], form))), 0.5)
+    answered = model.predict(np.zeros((2, *shape), np.uint8), verbose=0)
+    assert answered["probabilities"].shape == (2, 3) and answered["certainty"].shape == (2,)
+
+
+def test_keras_own_mobilenet_takes_grey_and_colour():
+    network = Network.model_validate({"name": "mobilenet-v3", "dropout": 0.1, "weights": ""})
+    model = networks.build(network, Form("plain", (64, 64), ("ant", "bee")))
+    assert model.predict(np.zeros((1, 64, 64), np.uint8), verbose=0).shape == (1, 3)
