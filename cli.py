@@ -109,6 +109,7 @@ Pictures = Annotated[
         "PATH", "Pictures of any size and colours, each of one digit, or of what the model knows; folders; patterns."
     ),
 ]
+Every = Annotated[bool, typer.Option("--all", help="Read each digit of pictures with several, row by row.")]
 Out = Annotated[Path | None, _option("FILE", "Write a row a picture to this csv, jsonl or parquet file.")]
 Host = Annotated[str, _option("ADDRESS", "To listen on; the default is this machine alone.")]
 Port = Annotated[int, _option("PORT", "To listen on; 0 takes a free one.")]
@@ -141,7 +142,9 @@ def run_study(name: Study, file: StudyFile = None, scheduler: Scheduler = None, 
 
 
 @app.command("predict", rich_help_panel=USE)
-def predict_files(paths: Pictures, out: Out = None, as_json: AsJson = False, model: Model = None) -> None:
+def predict_files(
+    paths: Pictures, every: Every = False, out: Out = None, as_json: AsJson = False, model: Model = None
+) -> None:
     """Say what is on each picture, by the champion."""
     from tqdm import tqdm
 
@@ -151,25 +154,30 @@ def predict_files(paths: Pictures, out: Out = None, as_json: AsJson = False, mod
     name = _model_name(model)
     version, onnx = snapshot.champion_file(name)
     pictures = reading.find(paths)
-    answers = reading.read(pictures, onnx)
     form = inference.form_of(onnx)
-    answers = reading.saved(answers, out, form) if out else answers
+    if every and form.kind != "digits":
+        raise BadInput(f"--all finds digits on their paper, and {name} knows other pictures: leave it out")
+    answers = reading.read(pictures, onnx, every)
+    answers = reading.saved(answers, out, form, every) if out else answers
     told, unread = [], 0
-    for answer in tqdm(answers, "predict", len(pictures), disable=None, leave=False, unit=" pictures"):
+    total = None if every else len(pictures)
+    for answer in tqdm(answers, "predict", total, disable=None, leave=False, unit=" digits" if every else " pictures"):
         unread += answer.digit is None
         if as_json:
-            told.append(answer.as_json(form))
+            told.append(answer.as_json(form, every))
         elif out is None:
             tqdm.write(_answer_line(answer), file=sys.stdout)
     if as_json:
         show(as_json, {"model": name, "version": version, "answers": told}, "")
     if unread:
-        print(f"{unread:,} of {counted(len(pictures), 'picture')} could not be read", file=sys.stderr)
+        what = "digits or pictures" if every else f"of {counted(len(pictures), 'picture')}"
+        print(f"{unread:,} {what} could not be read", file=sys.stderr)
         raise typer.Exit(1)
 
 
 def _answer_line(answer: Any) -> str:
-    return f"{printable(answer.file)}: {answer.reason or f'{answer.digit} ({answer.confidence:.1%})'}"
+    at = "" if answer.box is None else " at {},{} of {}×{}".format(*answer.box)
+    return f"{printable(answer.file)}{at}: {answer.reason or f'{answer.digit} ({answer.confidence:.1%})'}"
 
 
 @app.command("serve", rich_help_panel=USE)

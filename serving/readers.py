@@ -149,20 +149,24 @@ class Readers:
             os.killpg(self.nursery, signal.SIGKILL)
         os.waitpid(self.nursery, 0)
 
-    async def frame(self, pictures: list[Picture], client: str, form: Form = DIGITS) -> list[Item]:
-        """Each picture as an image of that form, or why it holds no single digit.
+    async def frame(self, pictures: list[Picture], client: str, form: Form = DIGITS, every: bool = False) -> list[Item]:
+        """Each picture as an image of that form, or ``every`` digit of it; or why there is none.
 
         :class:`Problem` 422 if one cannot be read, 413 if together they take too long, 503 if too many requests wait.
         """
         items: list[Item] = []
+        done = 0
         try:
             async with self._turn(client):
                 for picture in pictures:
-                    items.append(await self._framed(picture, client, form))
+                    items += await self._framed(picture, client, form, every)
+                    done += 1
+                    if len(items) > self.settings.max_images:
+                        raise Problem(413, f"there are more than {self.settings.max_images} digits: send fewer at once")
         except TimeoutError:
             seconds = f"{self.settings.max_seconds:g} s"
             raise Problem(
-                413, f"{len(items)} of {len(pictures)} pictures were read in {seconds}: send fewer at once"
+                413, f"{done} of {len(pictures)} pictures were read in {seconds}: send fewer at once"
             ) from None
         return items
 
@@ -189,11 +193,19 @@ class Readers:
             if not self.waiting[client]:
                 del self.waiting[client]
 
-    async def _framed(self, picture: Picture, client: str, form: Form) -> Item:
-        found, said = await self._read(client, reading.PICTURE, picture.name, picture.content, form)
+    async def _framed(self, picture: Picture, client: str, form: Form, every: bool) -> list[Item]:
+        kind = reading.SHEET if every else reading.PICTURE
+        found, said = await self._read(client, kind, picture.name, picture.content, form)
         if found == reading.NO_DIGIT:
-            return Item(picture.name, None, said.decode())
-        return Item(picture.name, _images(said, form)[0])
+            return [Item(picture.name, None, said.decode())]
+        if not every:
+            return [Item(picture.name, _images(said, form)[0])]
+        size = reading.BOX.size + math.prod(form.shape)
+        parts = [said[start : start + size] for start in range(0, len(said), size)]
+        return [
+            Item(picture.name, _images(part[reading.BOX.size :], form)[0], box=reading.BOX.unpack_from(part))
+            for part in parts
+        ]
 
     async def _read(self, client: str, kind: bytes, name: str, content: bytes, form: Form) -> tuple[bytes, bytes]:
         """By a reader of what takes little, else by the other one; :class:`Problem` if it is refused."""

@@ -28,16 +28,17 @@ from pipeline.base.errors import BadInput
 from pipeline.base.form import Form
 from pipeline.base.params import Kind
 from pipeline.data import kinds
-from pipeline.digits import framing
+from pipeline.digits import framing, sheet
 from serving import requests
 from serving.problems import Problem
 
 ASKED = struct.Struct(
     "!IcHI"
 )  # a number, what comes, the lengths of its name and form and of its content, which follow
-PICTURE, JSON = b"P", b"J"
+PICTURE, SHEET, JSON = b"P", b"S", b"J"
 ANSWERED = struct.Struct("!I?cI")  # that number, whether the reader then ends, what was found, and the length of more
 IMAGES, NO_DIGIT, REFUSED, TOO_MUCH, DEFECT = b"I", b"N", b"R", b"T", b"D"
+BOX = struct.Struct("!4I")  # of a SHEET's digit: left, top, width, height, before its image
 STATUS = struct.Struct("!H")  # of what was REFUSED, before the words
 PROCESS = struct.Struct("!I")  # its id, with which a new reader begins
 STATM = Path("/proc/self/statm")
@@ -185,6 +186,9 @@ def _answer(kind: bytes, name: str, content: bytes, limits: Limits, form: Form) 
         if kind == JSON:
             return IMAGES, requests.from_json_text(content, limits.images, form).tobytes()
         allowed = pictures.Limits(limits.pixels, limits.work)
+        if kind == SHEET:
+            found = sheet.frame(io.BytesIO(content), name, allowed)
+            return IMAGES, b"".join(BOX.pack(*one.box) + one.image.tobytes() for one in found)
         return IMAGES, kinds.framing(form.kind).frame(io.BytesIO(content), name, form.shape, allowed).tobytes()
     except framing.NoSingleDigit as error:
         return NO_DIGIT, _bytes(str(error).removeprefix(f"{name}: "))

@@ -38,6 +38,8 @@ class Item(NamedTuple):
     source: str | None
     image: np.ndarray | None
     reason: str | None = None
+    box: tuple[int, ...] | None = None
+    """of one of several digits: left, top, width and height in the picture's own pixels"""
 
 
 async def read(

@@ -23,8 +23,15 @@ class Choice(Class):
     confidence: float
 
 
+class Box(BaseModel):
+    left: int
+    top: int
+    width: int
+    height: int
+
+
 class Answer(Class):
-    """Of one image."""
+    """Of one image, or of one digit of a picture."""
 
     id: str = Field(description="to correct this answer by")
     source: str | None = Field(None, description="the picture's file name")
@@ -34,6 +41,7 @@ class Answer(Class):
     probabilities: list[float] | None = Field(
         None, description="of 0 to 9, or of the classes of /model, in their order"
     )
+    box: Box | None = Field(None, description="with all=true: the digit's, in the picture's pixels, turned by its EXIF")
     image: str | None = Field(
         None, description="with image=true: base64 of the levels that were read, a row after the other"
     )

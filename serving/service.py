@@ -78,15 +78,20 @@ async def predict(
     request: Request,
     image: Annotated[bool, Query(description="give each image back as the network saw it")] = False,
     challenger: Annotated[bool, Query(description="say what the challenger answers too")] = False,
+    every: Annotated[
+        bool, Query(alias="all", description="of pictures with several digits: answer each, row by row, with its box")
+    ] = False,
 ) -> Response:
     state = request.app.state
     client = client_of(request.client.host if request.client else "")
     form = state.predictor.form
     found = await requests.read(request, state.settings, form, partial(state.readers.parse, client=client, form=form))
+    if every and form.kind != "digits":
+        raise Problem(422, "all=true finds digits on their paper, and this model knows other pictures: leave it out")
     if isinstance(found, np.ndarray):
         items = requests.as_items(found, form)
     else:
-        items = await state.readers.frame(found, client, form)
+        items = await state.readers.frame(found, client, form, every)
     read = [index for index, item in enumerate(items) if item.image is not None]
     drawn = [item.image for item in items if item.image is not None]
     images = np.stack(drawn) if drawn else np.empty((0, *form.shape), np.uint8)
@@ -134,6 +139,8 @@ def _answers(
                 "second": {**_class(second, form), "confidence": row[second]},
                 "probabilities": row.tolist(),
             }
+        if item.box is not None:
+            answer["box"] = dict(zip(("left", "top", "width", "height"), item.box, strict=True))
         if with_image and item.image is not None:
             answer["image"] = base64.b64encode(item.image.tobytes()).decode()
         answers.append(answer)

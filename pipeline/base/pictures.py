@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 
 from pipeline.base.errors import BadInput
@@ -18,6 +18,7 @@ FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
 MAX_SCANS = 40  # of a JPEG, each of which goes over all its pixels: encoders make ten or so
 JPEG_EASE = 4  # pixels of a JPEG's scan are as much work as one of another format
 LEAST_SIDE = 3  # pixels
+TURNED = 5  # EXIF orientations from which on width and height change places
 
 _MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # but for those that restart a scan
 _START, _END, _SCAN = b"\xd8", b"\xd9", b"\xda"
@@ -74,6 +75,23 @@ def decode(
         raise BadInput(f"{name}: is not a picture: give a whole {', '.join(FORMATS)} file") from None
     except Exception as error:  # of a damaged file Pillow's decoders raise whatever they stumble over
         raise BadInput(f"{name}: is cut off or damaged ({' '.join(str(error).split())}): give a whole file") from None
+
+
+def size(source: Path | BinaryIO) -> tuple[int, int]:
+    """Width and height of the picture in its own pixels, turned as its EXIF data says; (0, 0) if it is none, which
+    :func:`decode` tells of."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(source, formats=FORMATS) as image:
+                turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= TURNED
+                width, height = image.size
+    except Exception:  # decode names it
+        return 0, 0
+    finally:
+        if not isinstance(source, Path):
+            source.seek(0)
+    return (height, width) if turned else (width, height)
 
 
 def _judge(image: Image.Image, name: str, side: int, limits: Limits) -> None:

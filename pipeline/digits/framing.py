@@ -114,7 +114,7 @@ def read_image(source: Path | BinaryIO, name: str, limits: pictures.Limits = pic
     Grey, 16-bit, RGB, alpha, palette or CMYK, in any of :data:`pipeline.base.pictures.FORMATS`. :class:`BadInput`,
     naming the picture by ``name``, if it cannot be read or shows no single digit.
     """
-    pixels = pictures.decode(source, name, _colours, 2 * WORKING_SIDE, limits)
+    pixels = pictures.decode(source, name, colours, 2 * WORKING_SIDE, limits)
     longest = max(pixels.shape[:2])
     if longest > WORKING_SIDE:
         factor = WORKING_SIDE / longest
@@ -123,10 +123,10 @@ def read_image(source: Path | BinaryIO, name: str, limits: pictures.Limits = pic
     found, digits = ink.find(pixels)
     if digits != 1:
         raise NoSingleDigit(f"{name}: {SEVERAL if digits else BLANK}")
-    return _thinned(found)
+    return thinned(found)
 
 
-def _thinned(drawn: np.ndarray) -> np.ndarray:
+def thinned(drawn: np.ndarray) -> np.ndarray:
     """Strokes that would be bolder than a pen's once scaled are made thinner: those of a coarse bitmap are."""
     top, bottom, left, right = _box(drawn >= 255 / 10)
     digit = drawn[top:bottom, left:right]
@@ -139,19 +139,19 @@ def _thinned(drawn: np.ndarray) -> np.ndarray:
     return cv2.erode(digit, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (excess + 1, excess + 1)))
 
 
-def _colours(image: Image.Image) -> np.ndarray:
-    """The colours, float32 (height, width, 3), 0 to 255, what is transparent on paper; large pictures are made smaller
-    before they become floats."""
+def colours(image: Image.Image, side: int = WORKING_SIDE) -> np.ndarray:
+    """The colours, float32 (height, width, 3), 0 to 255, what is transparent on paper; pictures of more than twice
+    ``side`` pixels are made smaller before they become floats."""
     if image.mode.startswith("I;16"):  # convert() would clip 16 or 32 bits of grey at 255
-        return _grey(np.asarray(image), 65535)
+        return _grey(np.asarray(image), 65535, side)
     if image.mode in ("I", "F"):
         values = np.nan_to_num(np.asarray(image, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-        return _grey(values, max(float(values.max()), 1.0))
+        return _grey(values, max(float(values.max()), 1.0), side)
     transparent = "A" in image.getbands() or "transparency" in image.info
     if transparent:
         image = image.convert("RGBA")
         transparent = int(np.asarray(image.getchannel("A")).min()) < 255  # a screenshot is opaque
-    times = max(image.size) // WORKING_SIDE
+    times = max(image.size) // side
     mode = "RGBA" if transparent else "RGB"
     if image.mode != mode and (transparent or image.mode != "L"):  # the numbers of a palette cannot be averaged
         image = image.convert(mode)
@@ -181,9 +181,9 @@ def _on_paper(values: np.ndarray) -> np.ndarray:
     return colours
 
 
-def _grey(values: np.ndarray, white: float) -> np.ndarray:
-    factor = min(1.0, 2 * WORKING_SIDE / max(values.shape))
+def _grey(values: np.ndarray, white: float, side: int) -> np.ndarray:
+    factor = min(1.0, 2 * side / max(values.shape))
     if factor < 1:
-        size = [max(LEAST_SIDE, round(side * factor)) for side in reversed(values.shape)]
+        size = [max(LEAST_SIDE, round(length * factor)) for length in reversed(values.shape)]
         values = cv2.resize(values, size, interpolation=cv2.INTER_AREA)
     return np.repeat((values.astype(np.float32) * (255 / white))[:, :, None], 3, axis=2)

@@ -21,6 +21,7 @@ let drawn = false;
 let timer = 0;
 let asked = 0; // counts questions, so that a late answer to an earlier one is not shown
 let answered = null;
+let placed = { left: 0, top: 0, scale: 1 }; // of a photo's pixels on the paper
 
 // ---- drawing
 
@@ -30,6 +31,7 @@ function clear() {
   ink.fillStyle = "#fff";
   ink.fillRect(0, 0, paper.width, paper.height);
   drawn = false;
+  placed = { left: 0, top: 0, scale: 1 };
   asked += 1;
   clearTimeout(timer);
   $("hint").hidden = false;
@@ -75,6 +77,7 @@ paper.addEventListener("pointerdown", (event) => {
   finger = event.pointerId;
   paper.setPointerCapture(event.pointerId);
   clearTimeout(timer);
+  unframe();
   stroke = place(event);
   line(stroke, stroke);
 });
@@ -145,7 +148,8 @@ async function take(file) {
     if (question !== asked) return;
     const scale = Math.min(paper.width / picture.width, paper.height / picture.height);
     const [width, height] = [picture.width * scale, picture.height * scale];
-    ink.drawImage(picture, (paper.width - width) / 2, (paper.height - height) / 2, width, height);
+    placed = { left: (paper.width - width) / 2, top: (paper.height - height) / 2, scale };
+    ink.drawImage(picture, placed.left, placed.top, width, height);
   } catch {
     // What the browser cannot show the service may still read, and says so if not.
   }
@@ -171,10 +175,11 @@ $("clear").addEventListener("click", clear);
 
 // ---- asking and showing
 
-async function ask(picture) {
+// A picture without a single digit is asked about once more, for every digit on it.
+async function ask(picture, first = null) {
   const question = (asked += 1);
   try {
-    const response = await fetch("/predict?image=true&challenger=true", {
+    const response = await fetch(first ? "/predict?all=true" : "/predict?image=true&challenger=true", {
       method: "POST",
       body: picture,
       headers: { "Content-Type": picture.type || "application/octet-stream" },
@@ -182,7 +187,9 @@ async function ask(picture) {
     const content = await response.json();
     if (question !== asked) return;
     if (!response.ok) return show(null, content.detail, true);
-    show(content);
+    if (first && content.answers.filter((answer) => answer.box).length > 1) return showAll(content.answers);
+    if (!first && draws() && !content.answers[0].probabilities) return ask(picture, content);
+    show(first ?? content);
     card(content.version, content.challenger?.version);
   } catch {
     if (question === asked) show(null, "The service does not answer: is it still running?", true);
@@ -194,6 +201,7 @@ function percent(share) {
 }
 
 function show(content, words, wrong = false) {
+  unframe();
   const answer = content?.answers[0];
   const best = answer ? place_of(answer) : null;
   const found = best !== null;
@@ -224,6 +232,29 @@ function place_of(choice) {
 // A class as a sentence has it: a 7, or cat.
 function a(label) {
   return draws() && images.classes.length === 10 ? `a ${images.classes[label]}` : images.classes[label];
+}
+
+// A frame around each of several digits, and all of them as they are read.
+function showAll(answers) {
+  const found = answers.filter((answer) => place_of(answer) !== null);
+  show(null, found.length ? `It shows ${found.length} digits.` : "No digit is clear enough to be read.");
+  $("digit").textContent = found.map((answer) => answer.digit).join("") || "?";
+  $("digit").classList.toggle("none", !found.length);
+  $("digit").classList.toggle("word", found.length > 1);
+  for (const answer of answers.filter((each) => each.box)) {
+    const { left, top, width, height } = answer.box;
+    const frame = Object.assign(document.createElement("span"), { className: "found" });
+    const share = (length, offset) => `${(100 * (length * placed.scale + offset)) / paper.width}%`;
+    [frame.style.left, frame.style.top] = [share(left, placed.left), share(top, placed.top)];
+    [frame.style.width, frame.style.height] = [share(width, 0), share(height, 0)];
+    frame.dataset.digit = answer.digit ?? "?";
+    frame.title = answer.reason ?? percent(answer.confidence);
+    $("sheet").append(frame);
+  }
+}
+
+function unframe() {
+  document.querySelectorAll(".found").forEach((frame) => frame.remove());
 }
 
 function sentence(answer, challenger) {
