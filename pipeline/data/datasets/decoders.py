@@ -74,8 +74,8 @@ def formed(parts: Sequence[Arrays], source: Source, names: Sequence[str] | None 
     for part in parts:
         _check_shapes(part, source.images)
     wanted = source.images
-    known = source.known or (names if not wanted.classes else None)
-    named = classes.told([part.labels for part in parts], wanted, known, parts[0].where)
+    parts = [part._replace(labels=classes.whole(part.labels, part.where)) for part in parts]
+    named = classes.told([part.labels for part in parts], wanted, source.known, parts[0].where, names)
     done = [
         Split(
             _as_bytes(_squeezed(part.images), 255, f"{part.where}: images must be whole numbers 0–255"),
