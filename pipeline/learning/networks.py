@@ -305,7 +305,7 @@ def deciding(model: keras.Model, threshold: float) -> keras.Model:
     """
     probabilities, some = model.output
     score = keras.ops.clip(some * keras.ops.max(probabilities, axis=1), LEAST, 1 - LEAST)
-    limit = min(max(threshold, LEAST), 1 - LEAST)
+    limit = min(max(threshold, LEAST), 1 - 2 * LEAST)  # below the highest score there is, or rounding would refuse it
     above = keras.ops.log(score / (1 - score)) - math.log(limit / (1 - limit))
     outputs = {
         "probabilities": layers.Identity(name="probabilities")(probabilities),

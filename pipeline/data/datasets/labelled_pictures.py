@@ -9,6 +9,7 @@ import hashlib
 import io
 import itertools
 import json
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -57,8 +58,8 @@ class Reading:
 
     def arrays(self, found: Iterable[tuple[str, Picture]], total: int, where: str) -> Arrays:
         """The images and the names of their classes. A picture comes with the key that its digest counts under."""
-        shape, images, labels = self.source.images.shape, [], []
         bounds.counted(total, self.allowed, where)
+        images, labels = self._room(total, where), []
         remaining = iter(found)
         with (
             ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
@@ -75,9 +76,20 @@ class Reading:
                     self._charge(size, where)
                     line = f"{Path(picture.name).name} {digest}\n"
                     self.hashes.setdefault(key, hashlib.sha256()).update(line.encode(errors="surrogateescape"))
-                    images.append(framed)
+                    images[len(labels)] = framed
                     labels.append(picture.label)
-        return Arrays(np.stack(images) if images else np.empty((0, *shape), np.uint8), np.array(labels, str), where)
+        return Arrays(images[: len(labels)], np.array(labels, str), where)
+
+    def _room(self, total: int, where: str) -> np.ndarray:
+        """For all images at once: a list of them, and then the array, would take twice the memory."""
+        shape = (total, *self.source.images.shape)
+        try:
+            return np.empty(shape, np.uint8)
+        except MemoryError:
+            raise BadInput(
+                f"{where}: {total:,} images take {math.prod(shape) / 1e9:,.1f} GB, more memory than there is: have "
+                "them smaller (images.height, images.width), or give fewer"
+            ) from None
 
     def _charge(self, size: int, where: str) -> None:
         if size > self.allowed.bytes:

@@ -8,7 +8,7 @@ from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
 from pipeline.base.form import Form
 from pipeline.base.params import Network
-from pipeline.learning import networks
+from pipeline.learning import export, inference, networks
 from pipeline.learning.backend import keras, tensorflow
 
 SHIPPED = params_file.load(ROOT / "params.yaml").recipes
@@ -227,3 +227,16 @@ def test_certainty_is_a_half_at_the_threshold_and_falls_with_either_doubt():
     np.testing.assert_allclose(answered["probabilities"], probabilities, atol=1e-6)
     assert ((answered["certainty"] >= 0.5) == (scores >= np.median(scores))).all()
     np.testing.assert_array_equal(np.argsort(answered["certainty"]), np.argsort(scores))
+
+
+def test_a_network_that_is_as_sure_as_float32_can_be_is_believed(tmp_path: Path):
+    """Where classes are told apart without a doubt, all scores are 1, the threshold with them."""
+    images = keras.Input((4, 4), dtype="uint8", name="images")
+    certain = keras.ops.one_hot(keras.ops.cast(images[:, 0, 0], "int32"), 3)
+    sure = keras.Model(images, [certain, keras.ops.ones_like(certain[:, 0])], name="sure")
+    model = networks.deciding(sure, 1.0)
+    shown = np.repeat(np.arange(3, dtype=np.uint8), 16).reshape(3, 4, 4)
+    export.export_onnx(model, tmp_path / "model.onnx", shown, Form("plain", (4, 4), ("a", "b", "c")))
+    assert (model.predict(shown, verbose=0)["certainty"] > 0.5).all()
+    session = inference.open_model(tmp_path / "model.onnx")
+    assert (inference.answers(session, shown).certainty > 0.5).all()
