@@ -370,7 +370,7 @@ def _csv_values(table: Any, before: int, path: Path, source: Source) -> tuple[np
     if not isinstance(table.index, pd.RangeIndex):  # pandas takes surplus cells for row names
         raise BadInput(f"{path}: line {before + 2} has more cells than the header: mend it")
     more = sum(_NUMBERED.fullmatch(str(name)) is not None for name in table.columns) - len(columns)
-    if more and source.images.kind == "plain":
+    if more and source.images.kind != "digits":
         raise BadInput(f"{path}: has {more} more pixels than images in params.yaml say: set height, width and channels")
     labels = table["label"]
     named = not pd.api.types.is_numeric_dtype(labels) and not _of_numbers(source)

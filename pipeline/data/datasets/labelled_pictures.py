@@ -59,7 +59,7 @@ class Reading:
     def arrays(self, found: Iterable[tuple[str, Picture]], total: int, where: str) -> Arrays:
         """The images and the names of their classes. A picture comes with the key that its digest counts under."""
         bounds.counted(total, self.allowed, where)
-        images, labels = self._room(total, where), []
+        images, labels = self._room(total, where), list[str]()
         remaining = iter(found)
         with (
             ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
