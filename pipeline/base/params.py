@@ -272,10 +272,10 @@ class Gate(Section):
     max_trigger_success: Share
     max_latency_ratio: Positive
 
-    def allowed(self, dataset: str) -> Allowed:
-        """What may be lost on this data set."""
-        losses = (self.max_loss, self.max_loss_recent)
-        return Allowed(*({str(name): loss for name, loss in of.items()}.get(dataset, of[OTHER]) for of in losses))
+    def allowed(self, *names: str) -> Allowed:
+        """What may be lost on a data set, by the first of its names that has a loss."""
+        told = [{str(name): loss for name, loss in of.items()} for of in (self.max_loss, self.max_loss_recent)]
+        return Allowed(*(next(of[name] for name in (*names, OTHER) if name in of) for of in told))
 
 
 class Params(Section):

@@ -13,18 +13,26 @@ MOST = 1000  # classes
 LONGEST = 100  # characters of a name
 
 
-def told(labels: Sequence[np.ndarray], wanted: Images, known: Sequence[str] | None, where: str) -> tuple[str, ...]:
+def told(
+    labels: Sequence[np.ndarray],
+    wanted: Images,
+    known: Sequence[str] | None,
+    where: str,
+    named: Sequence[str] | None = None,
+) -> tuple[str, ...]:
     """The names of the classes that the labels (numbers or text) of one data set are of, in their order.
 
-    Those of ``known``, if it is more of a data set that is there; else of ``images.classes`` in params.yaml; else the
-    ten digits where all are such and ``images.kind`` is digits; else what comes in the data. :class:`BadInput` for
-    what cannot be names.
+    Those of ``known``, if it is more of a data set that is there; else of ``images.classes`` in params.yaml; else those
+    ``named`` by the files; else the ten digits where all are such and ``images.kind`` is digits; else what comes in the
+    data. :class:`BadInput` for what cannot be names.
     """
     if known is not None:
         return tuple(known)
     if wanted.classes:
         return _checked(wanted.classes, "params.yaml: images.classes")
-    found = {str(name) for of_split in labels for name in np.unique(_whole(of_split, where))}
+    if named is not None:
+        return _checked(named, where)
+    found = {str(name) for of_split in labels for name in np.unique(of_split)}
     of_numbers = all(of_split.dtype.kind in "uif" for of_split in labels)
     if wanted.kind == "digits" and (of_numbers or found <= set(TEN)):
         return TEN  # a number that is no digit is a mistake, and no further class
@@ -47,28 +55,28 @@ def _checked(names: Sequence[str], where: str) -> tuple[str, ...]:
     return tuple(names)
 
 
+def whole(labels: np.ndarray, where: str) -> np.ndarray:
+    """Labels (N,) that are numbers with a point as whole ones; :class:`BadInput` names the first that is none."""
+    if labels.dtype.kind != "f":
+        return labels
+    _refuse(labels, ~((np.abs(labels) < 2**53) & (labels == np.floor(labels))), where, "whole numbers")
+    return labels.astype(np.int64)
+
+
 def indexes(labels: np.ndarray, names: Sequence[str], where: str) -> np.ndarray:
-    """Labels (N,) as indexes of ``names``: uint8 (N,), or uint16 of more than 256; :class:`BadInput` names the first
-    that is none. A number is a name where the names are numbers, else an index."""
+    """Labels (N,), whole numbers or text, as indexes of ``names``: uint8 (N,), or uint16 of more than 256;
+    :class:`BadInput` names the first that is none. A number is a name where the names are numbers, else an index."""
     kind = "uint8" if len(names) <= 256 else "uint16"
     place = {name: index for index, name in enumerate(names)}
-    if labels.dtype.kind in "uif" and not all(name.isdecimal() for name in names):
-        offends = ~((labels >= 0) & (labels < len(names)) & (labels == np.floor(labels)))
-        _refuse(labels, offends, where, f"whole numbers 0 to {len(names) - 1}, or names")
+    if labels.dtype.kind in "ui" and not all(name.isdecimal() for name in names):
+        _refuse(
+            labels, ~((labels >= 0) & (labels < len(names))), where, f"whole numbers 0 to {len(names) - 1}, or names"
+        )
         return labels.astype(kind)
-    labels = _whole(labels, where)
     values, inverse = np.unique(labels, return_inverse=True)
     there = np.array([place.get(str(value), -1) for value in values], np.int64)
     _refuse(labels, (there < 0)[inverse], where, "0–9" if tuple(names) == TEN else _some(names))
     return there[inverse].astype(kind)
-
-
-def _whole(labels: np.ndarray, where: str) -> np.ndarray:
-    """Floating-point labels as the whole numbers that they are."""
-    if labels.dtype.kind != "f":
-        return labels
-    _refuse(labels, ~np.isfinite(labels) | (labels != np.floor(labels)), where, "whole numbers")
-    return labels.astype(np.int64)
 
 
 def _refuse(labels: np.ndarray, offends: np.ndarray, where: str, needed: str) -> None:

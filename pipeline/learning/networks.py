@@ -219,7 +219,7 @@ def build(network: Network, form: Form = DIGITS, precision: str = "float32") -> 
         fast = precision == "bfloat16" and has_fast_bfloat16()
         keras.config.set_dtype_policy("mixed_bfloat16" if fast else "float32")
         model = function(form, **network.settings)
-    except (TypeError, ValueError) as error:  # Keras' own words for a number that it cannot use
+    except (OSError, TypeError, ValueError) as error:  # Keras' own words for a number or a file that it cannot use
         said = " ".join(str(error).split())[:200]
         raise BadInput(f"params.yaml: network {network.name} on {form.pixels}: {said}") from None
     finally:
@@ -305,7 +305,7 @@ def deciding(model: keras.Model, threshold: float) -> keras.Model:
     """
     probabilities, some = model.output
     score = keras.ops.clip(some * keras.ops.max(probabilities, axis=1), LEAST, 1 - LEAST)
-    limit = min(max(threshold, LEAST), 1 - LEAST)
+    limit = min(max(threshold, LEAST), 1 - 2 * LEAST)  # below the highest score there is, or rounding would refuse it
     above = keras.ops.log(score / (1 - score)) - math.log(limit / (1 - limit))
     outputs = {
         "probabilities": layers.Identity(name="probabilities")(probabilities),

@@ -31,6 +31,8 @@ def frame(
     scale = min(shape[0] / height, shape[1] / width)
     size = (max(1, min(round(width * scale), shape[1])), max(1, min(round(height * scale), shape[0])))
     resized = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    if resized.shape == shape:
+        return resized
     image = np.empty(shape, np.uint8)
     image[:] = np.rint(resized.mean(axis=(0, 1)))
     top, left = (shape[0] - size[1]) // 2, (shape[1] - size[0]) // 2

@@ -159,7 +159,7 @@ def judge(
     """The gate's verdict with every number, and the digests of the images it rests on: ``unseen`` test and recent. The
     look at them is paid for before it is taken. :class:`BadInput` if the challenger is not this pipeline's."""
     versions.check_ours(challenger)
-    name, rules, allowed = challenger.name, params.gate, params.gate.allowed(params.named)
+    name, rules, allowed = challenger.name, params.gate, params.gate.allowed(params.named, params.dataset)
     held, (events, whole) = unseen.held, history.read(client, name)
     model = challenger.tags["onnx_sha256"]
     with versions.locked():

@@ -199,7 +199,7 @@ def confused_pairs(images: np.ndarray, table: pd.DataFrame, inked: bool = True) 
     total = np.array([len(rows) for _, rows in ranked])
     bars.barh(places, forth, color=BLUE, height=0.62)
     bars.barh(places, total - forth, left=forth, color="#a9c4f7", height=0.62)
-    bars.set_yticks(places, [f"{low} and {high}" for (low, high), _ in ranked])
+    bars.set_yticks(places, [f"{_short(str(low))} and {_short(str(high))}" for (low, high), _ in ranked])
     bars.xaxis.set_major_locator(MaxNLocator(integer=True))
     bars.invert_yaxis()
     bars.set_title("Mistakes; dark: the first taken for the second", loc="left", fontsize=12)
@@ -222,7 +222,8 @@ def suspected_labels(images: np.ndarray, table: pd.DataFrame, count: int, inked:
     """A gallery of the first ``count`` rows of :func:`pipeline.data.suspected_labels.find`."""
     rows = table.head(count)
     captions = [
-        f"labelled {label}\nrather {other}?" for label, other in zip(rows["label"], rows["suggested"], strict=True)
+        f"labelled {_short(str(label))}\nrather {_short(str(other))}?"
+        for label, other in zip(rows["label"], rows["suggested"], strict=True)
     ]
     title = f"{len(rows)} of {len(table):,} images whose label may be wrong"
     return _gallery(images[rows["index"].to_numpy()], captions, title, "No suspected labels", inked)
@@ -237,7 +238,7 @@ def per_class(table: pd.DataFrame) -> Figure:
     axes.plot(table["recall"], rows, "o", color=BLUE, markersize=10, label="recall: of this class, found")
     hollow: dict[str, Any] = {"color": ORANGE, "markerfacecolor": "none", "markeredgewidth": 2, "markersize": 9}
     axes.plot(table["precision"], rows, "D", **hollow, label="precision: of these answers, right")
-    axes.set_yticks(rows, table["digit"].astype(str))
+    axes.set_yticks(rows, [_short(str(name)) for name in table["digit"]])
     _shares_up_to_one(axes, scores.to_numpy().min())
     axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=11)
     return figure
@@ -382,8 +383,8 @@ def _class_axes(axes: Axes, columns: np.ndarray, names: list[str], rows: np.ndar
 
 def _short(name: str) -> str:
     """A class's name as a picture has room for it."""
-    name = name.replace("$", r"\$")  # which would begin a formula
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    name = name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    return name.replace("$", r"\$")  # which would begin a formula
 
 
 def _cell(images: np.ndarray) -> tuple[int, int]:

@@ -74,8 +74,8 @@ def formed(parts: Sequence[Arrays], source: Source, names: Sequence[str] | None 
     for part in parts:
         _check_shapes(part, source.images)
     wanted = source.images
-    known = source.known or (names if not wanted.classes else None)
-    named = classes.told([part.labels for part in parts], wanted, known, parts[0].where)
+    parts = [part._replace(labels=classes.whole(part.labels, part.where)) for part in parts]
+    named = classes.told([part.labels for part in parts], wanted, source.known, parts[0].where, names)
     done = [
         Split(
             _as_bytes(_squeezed(part.images), 255, f"{part.where}: images must be whole numbers 0–255"),
@@ -370,7 +370,7 @@ def _csv_values(table: Any, before: int, path: Path, source: Source) -> tuple[np
     if not isinstance(table.index, pd.RangeIndex):  # pandas takes surplus cells for row names
         raise BadInput(f"{path}: line {before + 2} has more cells than the header: mend it")
     more = sum(_NUMBERED.fullmatch(str(name)) is not None for name in table.columns) - len(columns)
-    if more and source.images.kind == "plain":
+    if more and source.images.kind != "digits":
         raise BadInput(f"{path}: has {more} more pixels than images in params.yaml say: set height, width and channels")
     labels = table["label"]
     named = not pd.api.types.is_numeric_dtype(labels) and not _of_numbers(source)

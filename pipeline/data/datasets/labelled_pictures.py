@@ -9,6 +9,7 @@ import hashlib
 import io
 import itertools
 import json
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.base import files, pictures
-from pipeline.base.errors import BadInput
+from pipeline.base.errors import BadInput, printable
 from pipeline.data import kinds
 from pipeline.data.datasets import bounds
 from pipeline.data.datasets.bounds import Bounds, brief
@@ -29,10 +30,8 @@ from pipeline.data.datasets.decoders import Arrays, Loaded, Source, formed, loca
 FINDINGS = 20  # that are told one by one
 AT_ONCE = 512  # pictures in memory before they are images
 MNIST_RIM = 64  # grey level: an image's rim that is darker on average is paper of MNIST's polarity
-TRAIN, TEST = (
-    ("train", "val", "validation"),
-    ("test",),
-)  # folders, or the beginnings of file names; val is held out anew
+# Folders, or the beginnings of file names; val is held out anew.
+TRAIN, TEST = ("train", "val", "valid", "validation"), ("test",)
 PATHS, LABELS, SPLIT = ("path", "file_name", "file", "filename", "image"), ("label", "class"), "split"  # columns
 TABLES = ("metadata.csv", "metadata.jsonl")
 
@@ -59,8 +58,8 @@ class Reading:
 
     def arrays(self, found: Iterable[tuple[str, Picture]], total: int, where: str) -> Arrays:
         """The images and the names of their classes. A picture comes with the key that its digest counts under."""
-        shape, images, labels = self.source.images.shape, [], []
         bounds.counted(total, self.allowed, where)
+        images, labels = self._room(total, where), list[str]()
         remaining = iter(found)
         with (
             ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
@@ -77,9 +76,20 @@ class Reading:
                     self._charge(size, where)
                     line = f"{Path(picture.name).name} {digest}\n"
                     self.hashes.setdefault(key, hashlib.sha256()).update(line.encode(errors="surrogateescape"))
-                    images.append(framed)
+                    images[len(labels)] = framed
                     labels.append(picture.label)
-        return Arrays(np.stack(images) if images else np.empty((0, *shape), np.uint8), np.array(labels, str), where)
+        return Arrays(images[: len(labels)], np.array(labels, str), where)
+
+    def _room(self, total: int, where: str) -> np.ndarray:
+        """For all images at once: a list of them, and then the array, would take twice the memory."""
+        shape = (total, *self.source.images.shape)
+        try:
+            return np.empty(shape, np.uint8)
+        except MemoryError:
+            raise BadInput(
+                f"{where}: {total:,} images take {math.prod(shape) / 1e9:,.1f} GB, more memory than there is: have "
+                "them smaller (images.height, images.width), or give fewer"
+            ) from None
 
     def _charge(self, size: int, where: str) -> None:
         if size > self.allowed.bytes:
@@ -122,8 +132,8 @@ def _ready(data: bytes, shape: tuple[int, ...]) -> np.ndarray | None:
     try:
         with Image.open(io.BytesIO(data), formats=pictures.FORMATS) as picture:
             ready = np.asarray(picture) if (picture.size[::-1], picture.mode) == (shape, "L") else None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None  # framing says what is wrong with it
+    except Exception:  # whatever Pillow's decoders stumble over: framing says what is wrong with it
+        return None
     return ready if ready is not None and _rim(ready).mean() < MNIST_RIM else None
 
 
@@ -142,7 +152,7 @@ def _loaded(
     dataset: str, reading: Reading, parts: Sequence[Arrays], read: dict[str, str], names: Sequence[str] | None = None
 ) -> Loaded:
     """What all three end in: train, and test if there is one."""
-    done, form = formed([part for part in parts if len(part.labels)] or parts[:1], reading.source, names)
+    done, form = formed([parts[0], *(part for part in parts[1:] if len(part.labels))], reading.source, names)
     test = done[1] if done[1:] else None
     share = reading.source.ingest.test_share
     return Loaded(dataset, "local folder", *with_test(done[0], test, share, parts[0].where), read, form)
@@ -175,7 +185,7 @@ def _in_folders(folder: Path, below: str, allowed: Bounds) -> list[tuple[str, Pi
     top = folder / below
     there = sorted(path for path in top.iterdir() if path.is_dir() and not path.name.startswith("."))
     return [
-        ((Path(below) / label.name).as_posix(), Picture(str(path), path, label.name))
+        ((Path(below) / label.name).as_posix(), Picture(printable(str(path)), path, label.name))
         for label in there
         for path in _pictures_in(label, allowed)
     ]
@@ -186,7 +196,7 @@ def _pictures_in(folder: Path, allowed: Bounds) -> list[Path]:
     found = sorted(itertools.islice(there, allowed.images + 1))  # there may be millions
     for path in found:
         if path.suffix.lower() not in pictures.SUFFIXES:
-            raise BadInput(f"{path}: is neither PNG nor JPEG: convert or remove it")
+            raise BadInput(f"{printable(str(path))}: is neither PNG nor JPEG: convert or remove it")
     return found
 
 
@@ -212,13 +222,13 @@ def load_table(source: Source) -> Loaded:
 
 def _rows(path: Path, allowed: Bounds) -> Iterator[dict[str, Any]]:
     with bounds.opened(path, allowed) as file:
-        lines = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")  # spreadsheets put a mark first
         try:
             if path.suffix.lower() == ".csv":
                 yield from csv.DictReader(lines, strict=True)
             else:
                 yield from (json.loads(line) for line in lines if line.strip())
-        except (ValueError, csv.Error) as error:
+        except (ValueError, csv.Error, RecursionError) as error:
             raise BadInput(f"{path}: is not a table of paths and labels ({brief(error)}): mend it") from None
 
 
@@ -230,6 +240,8 @@ def _of_row(row: Any, table: Path, number: int) -> tuple[str, Picture]:
     path, label = (next((row[name] for name in names if row.get(name) is not None), None) for names in (PATHS, LABELS))
     if not isinstance(path, str) or not isinstance(label, str | int) or not path:
         raise BadInput(f"{where}: has {sorted(map(str, row))}: a path ({', '.join(PATHS)}) and a label are needed")
+    if not path.isprintable():
+        raise BadInput(f"{where}: {path!r} has characters that cannot be printed: rename it")
     file = table.parent / path
     if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(table.parent)):
         raise BadInput(f"{where}: {path} leads out of {table.parent}: put the pictures beside the table")
@@ -249,20 +261,30 @@ def load_parquet(source: Source) -> Loaded:
     found = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
     if not found:
         raise BadInput(f"{path}: holds no .parquet file: put it there")
-    reading, names, parts = Reading(source), None, []
-    by_split = {
-        "train": [file for file in found if not file.name.startswith(TEST)],
-        "test": [file for file in found if file.name.startswith(TEST)],
-    }
-    for split, its in by_split.items():
-        opened = [_opened(file, reading.allowed) for file in its]
-        names = names or next((named for _, named in opened if named), None)
-        rows = itertools.chain.from_iterable(_of_parquet(file, *one) for file, one in zip(its, opened, strict=True))
-        total = sum(one.metadata.num_rows for one, _ in opened)
+    reading = Reading(source)
+    opened = {file: _opened(file, reading.allowed) for file in found}
+    names = _agreed({file: named for file, (_, named) in opened.items()})
+    of_test = {file for file in found if path.is_dir() and file.name.startswith(TEST)}
+    parts = []
+    for split, its in {"train": [file for file in found if file not in of_test], "test": sorted(of_test)}.items():
+        rows = itertools.chain.from_iterable(_of_parquet(file, *opened[file]) for file in its)
+        total = sum(opened[file][0].metadata.num_rows for file in its)
         parts.append(reading.arrays(((split, picture) for picture in rows), total, f"{path} ({split})"))
     read = {file.name: files.sha256_file(file) for file in found}
     reading.settle()
     return _loaded("parquet", reading, parts, read, names)
+
+
+def _agreed(named: dict[Path, list[str] | None]) -> list[str] | None:
+    """The names of the classes, in which all files that have some must agree."""
+    told = {file: names for file, names in named.items() if names}
+    for (first, names), (file, others) in itertools.pairwise(told.items()):
+        if names != others:
+            one, other = next(pair for pair in itertools.zip_longest(names, others) if pair[0] != pair[1])
+            raise BadInput(
+                f"{file}: names the classes otherwise than {first.name}, {other!r} instead of {one!r}: export both anew"
+            )
+    return next(iter(told.values()), None)
 
 
 def _opened(path: Path, allowed: Bounds) -> tuple[Any, list[str] | None]:
@@ -285,9 +307,10 @@ def _opened(path: Path, allowed: Bounds) -> tuple[Any, list[str] | None]:
     try:
         told = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         names = told["info"]["features"]["label"]["names"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         names = None
-    return opened, [str(name) for name in names] if names else None
+    named = isinstance(names, list) and names and all(isinstance(name, str) for name in names)
+    return opened, names if named else None
 
 
 def _of_parquet(path: Path, opened: Any, names: list[str] | None) -> Iterator[Picture]:
@@ -309,5 +332,5 @@ def _of_parquet(path: Path, opened: Any, names: list[str] | None) -> Iterator[Pi
                 if not isinstance(label, str | int) or label == "":
                     raise BadInput(f"{where}: the label is {label!r}: give a name or a number")
                 yield Picture(where, data, str(label))
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, OSError) as error:  # Parquet's own are OSErrors
         raise BadInput(f"{path}: is cut off or damaged ({brief(error)}): fetch it again") from None

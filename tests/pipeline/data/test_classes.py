@@ -1,88 +1,104 @@
-"""Are labels of any kind told apart, and is what can be no class refused in one line?"""
+"""Are the classes those that the labels, the files or params.yaml name, and is what cannot be one told?"""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_mnist import PARAMS
 
 from pipeline.base.errors import BadInput
 from pipeline.base.form import TEN
 from pipeline.data import classes
-from pipeline.data.datasets.decoders import OF_DIGITS
 
-PLAIN = OF_DIGITS.images.model_copy(update={"kind": "plain", "classes": ()})
-DIGITS = OF_DIGITS.images.model_copy(update={"classes": ()})
-
-
-def told(labels: list, wanted=PLAIN, known: tuple[str, ...] | None = None) -> tuple[str, ...]:
-    return classes.told([np.array(labels)], wanted, known, "here")
+DIGITS = PARAMS.images
+PLAIN = DIGITS.model_copy(update={"kind": "plain"})
 
 
-def test_names_come_from_the_data_in_their_order():
-    assert told(["cat", "dog", "ant", "dog"]) == ("ant", "cat", "dog")
-    assert told([10, 2, 3]) == ("2", "3", "10")
-    assert told(["10", "9"]) == ("9", "10")
+def numbers(*labels: int) -> np.ndarray:
+    return np.array(labels, np.int64)
 
 
-def test_numbers_of_digits_are_the_ten_and_other_names_are_not():
-    assert told([3, 4], DIGITS) == told(["3", "4"], DIGITS) == TEN
-    assert told([3, 12], DIGITS) == TEN  # 12 is then refused, as a mistake
-    assert told(["a", "b"], DIGITS) == ("a", "b")
+def names(*labels: str) -> np.ndarray:
+    return np.array(labels, str)
 
 
-def test_params_name_them_and_a_batch_takes_those_that_are_there():
-    named = PLAIN.model_copy(update={"classes": ("shirt", "shoe")})
-    assert told([1, 0], named) == ("shirt", "shoe")
-    assert told([1, 0], named, known=("hat", "coat")) == ("hat", "coat")
+def test_numbers_are_the_ten_digits_of_kind_digits_and_what_there_is_of_kind_plain():
+    assert classes.told([numbers(1, 2)], DIGITS, None, "x") == TEN
+    assert classes.told([names("1", "2")], DIGITS, None, "x") == TEN
+    assert classes.told([numbers(10, 9)], PLAIN, None, "x") == ("9", "10")
+    assert classes.told([names("a", "1")], DIGITS, None, "x") == ("1", "a")
 
 
-@pytest.mark.parametrize(
-    ("labels", "line"),
-    [
-        (["cat"], "one class: there is nothing to tell apart"),
-        (["cat", "Cat", "dog"], "'Cat' and 'cat' differ in case only"),
-        (["cat", "do\ng"], "is no name for a class"),
-        (["cat", " "], "is no name for a class"),
-        (["cat", "c" * 101], "is no name for a class"),
-        ([f"class {number}" for number in range(1001)], "1,001 classes, allowed 1,000"),
-    ],
-)
-def test_what_can_be_no_class_is_one_line(labels: list[str], line: str):
-    with pytest.raises(BadInput, match=line) as error:
-        told(labels)
-    assert "\n" not in str(error.value) and str(error.value).startswith("here")
+def test_the_classes_of_train_and_test_are_one_list():
+    assert classes.told([names("b", "a"), names("c")], PLAIN, None, "x") == ("a", "b", "c")
 
 
-def test_letters_of_both_cases_and_signs_are_classes():
-    assert told(["a", "A", "🐈", "a/b"]) == ("A", "a", "a/b", "🐈")
-
-
-def test_numbers_are_names_where_the_names_are_numbers_else_indexes():
-    assert classes.indexes(np.array([26, 1]), ("1", "7", "26"), "here").tolist() == [2, 0]
-    assert classes.indexes(np.array([1, 0]), ("cat", "dog"), "here").tolist() == [1, 0]
-    assert classes.indexes(np.array(["dog"]), ("cat", "dog"), "here").dtype == np.uint8
-    assert classes.indexes(np.array([999]), tuple(f"c{n}" for n in range(1000)), "here").dtype == np.uint16
+def test_whose_word_counts():
+    wanted = PLAIN.model_copy(update={"classes": ("no", "yes")})
+    assert classes.told([numbers(0, 1)], wanted, None, "x", ["c", "d"]) == ("no", "yes")
+    assert classes.told([numbers(0, 1)], wanted, ("e", "f"), "x", ["c", "d"]) == ("e", "f")
+    assert classes.told([numbers(0, 1)], PLAIN, None, "x", ["d", "c"]) == ("d", "c")
 
 
 @pytest.mark.parametrize(
-    ("labels", "names", "line"),
+    ("given_", "line"),
     [
-        (["dog", "cow"], ("cat", "dog"), r"labels must be one of cat, dog, but number 1 \(from 0\) holds cow"),
-        ([0, 2], ("cat", "dog"), r"whole numbers 0 to 1, or names, but number 1 \(from 0\) holds 2"),
-        ([-1], ("cat", "dog"), "holds -1"),
-        ([0.5], ("cat", "dog"), "holds 0.5"),
-        ([np.nan], ("cat", "dog"), "holds nan"),
-        ([np.inf], TEN, "holds inf"),
-        ([10], TEN, "labels must be whole numbers 0–9, but number 0"),
-        ([1.5], TEN, "holds 1.5"),
+        (["a"], "one class: there is nothing to tell apart"),
+        ([], "no class"),
+        (["a", " "], "' ' is no name"),
+        (["a", "b\u202e"], "is no name for a class"),
+        (["Cat", "cat"], "'Cat' and 'cat' differ in case only"),
+        (["straße", "STRASSE"], "differ in case only"),
+        (["cat", "cat "], "'cat' and 'cat ' differ in case only"),
+        (["a", "a"], "'a' and 'a'"),
+        ([f"{n}x" for n in range(1001)], "1,001 classes, allowed 1,000: give fewer"),
     ],
 )
-def test_a_label_of_no_class_is_named(labels: list, names: tuple[str, ...], line: str):
-    with pytest.raises(BadInput, match=line):
-        classes.indexes(np.array(labels), names, "here")
+def test_names_that_cannot_be_are_one_line_wherever_they_come_from(given_: list[str], line: str):
+    with pytest.raises(BadInput, match=r"^x: ") as caught:
+        classes.told([names("a", "b")], PLAIN, None, "x", given_)
+    assert line in str(caught.value) and "\n" not in str(caught.value)
+    if given_:
+        with pytest.raises(BadInput, match=r"^params.yaml: images.classes: "):
+            classes.told([numbers(0, 1)], PLAIN.model_copy(update={"classes": tuple(given_)}), None, "x")
 
 
-@given(st.lists(st.sampled_from(["ant", "bee", "cat", "7", "é"]), min_size=2).filter(lambda names: len(set(names)) > 1))
-def test_an_index_is_that_of_the_name(labels: list[str]):
-    names = told(labels)
-    assert [names[index] for index in classes.indexes(np.array(labels), names, "here")] == labels
+def test_labels_become_indexes():
+    assert classes.indexes(names("b", "a", "b"), ("a", "b"), "x").tolist() == [1, 0, 1]
+    assert classes.indexes(numbers(12, 3), ("3", "12"), "x").tolist() == [1, 0], "a number that is a name"
+    assert classes.indexes(numbers(1, 0), ("no", "yes"), "x").tolist() == [1, 0], "a number that is none"
+    assert classes.indexes(names("b"), [f"{n}" for n in range(256)] + ["b"], "x").dtype == np.uint16
+
+
+@pytest.mark.parametrize(
+    ("labels", "of", "line"),
+    [
+        (names("a", "z"), ("a", "b"), "labels must be one of a, b, but number 1 (from 0) holds z: mend or remove it"),
+        (numbers(0, 2), ("a", "b"), "labels must be whole numbers 0 to 1, or names, but number 1 (from 0) holds 2"),
+        (numbers(-1, 0), ("a", "b"), "holds -1"),
+        (numbers(3, 10), TEN, "labels must be whole numbers 0–9, but number 1 (from 0) holds 10"),
+        (names("zz"), tuple("abcdefghijklm"), "one of a, b, c, d, e, f, g, h, i, j and 3 more"),
+    ],
+)
+def test_a_label_of_no_class_is_named(labels: np.ndarray, of: tuple[str, ...], line: str):
+    with pytest.raises(BadInput, match=r"^x: ") as caught:
+        classes.indexes(labels, of, "x")
+    assert line in str(caught.value)
+
+
+def test_numbers_with_a_point_are_whole_or_refused():
+    assert classes.whole(np.array([1.0, 7.0], np.float32), "x").tolist() == [1, 7]
+    for wrong in (np.nan, np.inf, -np.inf, 0.5, 1e300):
+        with pytest.raises(BadInput, match=r"x: labels must be whole numbers, but number 1 \(from 0\) holds "):
+            classes.whole(np.array([1.0, wrong]), "x")
+
+
+@given(st.lists(st.text(max_size=5), min_size=1, max_size=9))
+def test_any_names_are_classes_or_bad_input(found: list[str]):
+    labels = np.array(found, str)
+    try:
+        told = classes.told([labels], PLAIN, None, "x")
+    except BadInput as error:
+        assert str(error).startswith("x: ") and str(error).isprintable()
+    else:
+        assert [told[at] for at in classes.indexes(labels, told, "x")] == labels.tolist()

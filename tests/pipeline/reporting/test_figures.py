@@ -6,10 +6,14 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
+from small_mnist import PARAMS
 
+from pipeline.base.form import Form
 from pipeline.data import suspected_labels
+from pipeline.data.splits import Split
 from pipeline.digits import features
 from pipeline.learning import evaluation
+from pipeline.plain import features as plain_features
 from pipeline.reporting import figures
 
 N = 600
@@ -170,3 +174,56 @@ def test_a_perfect_model_has_pictures_too(tmp_path: Path):
 
 def test_one_epoch_is_enough_for_curves(tmp_path: Path):
     assert (pixels(figures.curves(history(1)), tmp_path / "curves.png") < 200).any()
+
+
+STRANGE = ("$^{", "$_", "$$$$$$$$$$$$$$$$$$$$", r"\\", "<b>bold</b>", "NA", "100%", "two words", "a/b", "Straße", "名")
+MANY = tuple(f"a name that is as long as names of classes may be, {number}" for number in range(70))
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")  # a font need not have all the world's letters
+@pytest.mark.parametrize("shape", [(16, 16), (24, 16, 3)], ids=["grey", "colour"])
+@pytest.mark.parametrize("names", [STRANGE, MANY], ids=["strange", "many"])
+def test_classes_of_any_names_and_pictures_of_any_shape_are_drawn(
+    names: tuple[str, ...], shape: tuple[int, ...], tmp_path: Path
+):
+    form, rng = Form("plain", shape, names), np.random.default_rng(0)
+    labels = np.arange(300) % len(names)
+    images = rng.integers(0, 256, (300, *shape), dtype=np.uint8)
+    logits = rng.normal(size=(300, len(names))) + 2 * np.eye(len(names))[labels]
+    probabilities = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).astype(np.float32)
+    found = evaluation.tables(
+        Split(images, labels.astype(np.uint8)),
+        pd.DataFrame(rng.normal(size=(300, 10)), columns=list(plain_features.FEATURES)),
+        probabilities,
+        lambda images: probabilities[: len(images)],
+        PARAMS.evaluate,
+        form,
+    )
+    matrix = evaluation.confusion(labels, probabilities.argmax(axis=1), len(names))
+    drawn = [
+        figures.confusion_matrix(matrix, form),
+        figures.confusion_images(images, labels, probabilities, form),
+        figures.mistakes(images, found["mistakes"], 12, inked=False),
+        figures.confused_pairs(images, found["mistakes"], inked=False),
+        figures.suspected_labels(images, found["suspected_labels"], 12, inked=False),
+        figures.per_class(found["per_class"]),
+    ]
+    for number, figure in enumerate(drawn):
+        shown = pixels(figure, tmp_path / f"{number}.png")
+        assert (shown < 200).any() and max(shown.shape) < 6000
+
+
+def test_pictures_in_colour_are_shown_in_their_colours(tmp_path: Path):
+    red = np.zeros((10, 16, 16, 3), np.uint8)
+    red[..., 0] = 255
+    labels, probabilities = np.arange(10) % 2, np.tile(np.float32([0.9, 0.1]), (10, 1))
+    form = Form("plain", (16, 16, 3), ("a", "b"))
+    table = evaluation.mistakes(labels, probabilities)
+    both = pd.DataFrame({"corruption": ["noise", "blur"], "accuracy": [0.5, 0.6]})
+    for figure in (
+        figures.confusion_images(red, labels, probabilities, form),
+        figures.mistakes(red, table, 5, inked=False),
+        figures.robustness({"noise": red[:3], "blur": red[:3]}, both, inked=False),
+    ):
+        shown = pixels(figure, tmp_path / "red.png").astype(int)
+        assert ((shown[..., 0] > 220) & (shown[..., 1:].max(axis=2) < 40)).mean() > 0.02
