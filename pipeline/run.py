@@ -21,7 +21,7 @@ MINUTES = {
     ("digits", "fast"): 1,
     ("letters", "colour"): 3,
     ("mnist", "fast"): 3,
-    ("mnist", "default"): 5,
+    ("mnist", "default"): 10,
     ("mnist", "accurate"): 30,
 }
 
