@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 from running import served
-from workspace import Workspace
+from workspace import ROOT, Workspace
 
 CLASSES = ("blue sky", "green tea", "red fox")
 COLOURS = np.array([(40, 60, 200), (40, 180, 60), (210, 60, 30)])
@@ -133,3 +133,14 @@ def test_a_notebook_has_the_models_as_objects(workspace: Workspace, monkeypatch:
     compared = digits.compare(model, digits.version(1), images, labels)
     assert compared["accuracy"].tolist() == [1, 1] and compared["alone_right"].tolist() == [0, 0]
     assert digits.history()["event"].tolist() == ["promoted"]
+
+
+def test_the_notebook_in_docs_runs(workspace: Workspace, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(workspace.folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    cells = json.loads((ROOT / "docs/models.ipynb").read_text())["cells"]
+    scope: dict[str, Any] = {}
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), scope)  # noqa: S102  # of our own docs
+    assert scope["model"].name == "foxes-cnn" and len(scope["answers"]) == len(scope["labels"])
