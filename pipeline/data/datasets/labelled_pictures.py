@@ -54,6 +54,7 @@ class Reading:
         self.allowed = bounds.of(source.ingest)
         self.findings: list[str] = []
         self.hashes: dict[str, Any] = {}
+        self.names: set[str] = set()
         self.count = 0
 
     def arrays(self, found: Iterable[tuple[str, Picture]], total: int, where: str) -> Arrays:
@@ -68,6 +69,7 @@ class Reading:
             while some := list(itertools.islice(remaining, AT_ONCE)):
                 for (key, picture), image in zip(some, pool.map(self._image, [one for _, one in some]), strict=True):
                     self.count += 1
+                    self.names.add(picture.label)
                     bar.update()
                     if isinstance(image, BadInput):
                         self.findings.append(str(image))
@@ -113,6 +115,8 @@ class Reading:
         most = int(self.source.ingest.max_unreadable * self.count)
         if len(self.findings) > most:
             hint = [f"{len(self.findings)} of {self.count}, allowed {most} (ingest.max_unreadable)"] if most else []
+            if self.source.images.kind == "digits" and not self.names <= set(TEN):
+                hint.append("these are read as ink on paper: for pictures of anything else set images.kind: plain")
             raise BadInput("\n".join([*shortened(self.findings), *hint]))
         for line in [*shortened(self.findings), f"{len(self.findings)} of {self.count} pictures are left out"]:
             print(f"warning: ingest: {line}", file=sys.stderr)

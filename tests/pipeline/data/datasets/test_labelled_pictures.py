@@ -411,3 +411,12 @@ def test_a_picture_of_another_mode_is_read_as_what_it_shows(tmp_path: Path):
     shown = labelled_pictures.framed(encoded(scene(5)), "x", own_images.source(tmp_path)).astype(int)
     for image in loaded.train.images[3:6]:  # by name, after the three that are numbered
         assert np.abs(image.astype(int) - shown).mean() < 12
+
+
+def test_who_asks_for_ink_on_pictures_of_anything_is_told_of_the_other_kind(tmp_path: Path):
+    for name in ("cat", "dog"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        (tmp_path / "own" / name / "1.png").write_bytes(encoded(np.full((40, 40, 3), 90, np.uint8)))
+    ink = PLAIN.model_copy(update={"kind": "digits", "height": 28, "width": 28, "channels": 1})
+    with pytest.raises(BadInput, match=r"for pictures of anything else set images\.kind: plain"):
+        load("folder", tmp_path / "own", ink)
