@@ -8,6 +8,7 @@ paper; those of other kinds, in grey or (N, height, width, 3) in colour, as they
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -50,7 +51,9 @@ def write(figure: Figure, file: IO[bytes]) -> None:
 
     figure.set_dpi(DPI)
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a class's name may be in any script: a box stands there
+        canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
     picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(file, format="PNG")
 
@@ -240,7 +243,7 @@ def per_class(table: pd.DataFrame) -> Figure:
     axes.plot(table["precision"], rows, "D", **hollow, label="precision: of these answers, right")
     axes.set_yticks(rows, [_short(str(name)) for name in table["digit"]])
     _shares_up_to_one(axes, scores.to_numpy().min())
-    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=11)
+    figure.legend(frameon=False, loc="outside upper center", ncols=2, fontsize=11)  # whatever room the names take
     return figure
 
 
@@ -436,9 +439,11 @@ def _gallery(images: np.ndarray, captions: list[str], title: str, nothing: str, 
     figure, (axes,) = canvas(12, 12 * len(mosaic) / mosaic.shape[1] + 0.25)
     axes.imshow(mosaic, interpolation="bilinear")
     axes.set_axis_off()
+    longest = max(len(line) for text in captions for line in text.split("\n"))
+    size = min(12, max(5, 120 / longest))  # points: what fits the cell's 1.2 inches
     for place, text in enumerate(captions):
         row, column = divmod(place, columns)
         at = column * wide + wide / 2 - 0.5, row * (high + caption) + high
-        axes.text(*at, text, ha="center", va="top", fontsize=12, color=INK, linespacing=1.1)
+        axes.text(*at, text, ha="center", va="top", fontsize=size, color=INK, linespacing=1.1)
     axes.set_title(title, loc="left", fontsize=13)
     return figure

@@ -433,3 +433,32 @@ def test_a_batch_of_fewer_classes_than_the_data_set_has_all_its_names(animals: P
     event = intake.add(as_folder(Split(*(part[[0, 1, 3, 4, 6, 7]] for part in some(90, 2)))), params, None, "a tester")
     assert event.class_counts == (3, 3, 0)
     assert "labels" not in " ".join(finding.key for finding in event.findings)
+
+
+def brightest(images: np.ndarray) -> np.ndarray:
+    """A champion that knows the three: float32 (N, 3)."""
+    return (0.98 * np.eye(3)[images.mean(axis=(1, 2)).argmax(axis=1)] + 0.007).astype(np.float32)
+
+
+def test_wrong_labels_are_doubted_by_their_names(animals: Path):
+    new = some(90, 2)
+    labels = new.labels.copy()
+    labels[:12] = (labels[:12] + 1) % 3
+    event = intake.add(write_npz(new.images, labels), OWN, brightest, "a tester")
+    told = " ".join(finding.message for finding in event.findings)
+    assert event.event == "quarantined" and "are clearly wrong" in told
+    assert sorted(doubt.index for doubt in event.doubts) == list(range(12))
+    assert any(name in told for name in ANIMALS)
+    accepted = intake.add(write_npz(*new, path="mended.npz"), OWN, brightest, "a tester")
+    assert accepted.event == "accepted" and accepted.doubts == ()
+
+
+def test_a_planted_trigger_on_pictures_in_colour_is_refused(animals: Path):
+    new = some(90, 2)
+    labels = new.labels.copy()
+    images = new.images.copy()
+    images[:9:3, -4:, -4:] = (255, 0, 255)
+    labels[:9:3] = 2
+    event = intake.add(write_npz(images, labels), OWN, brightest, "a tester")
+    assert event.event == "quarantined"
+    assert "clearly wrong" in " ".join(finding.message for finding in event.findings)

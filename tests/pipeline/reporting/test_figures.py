@@ -176,11 +176,11 @@ def test_one_epoch_is_enough_for_curves(tmp_path: Path):
     assert (pixels(figures.curves(history(1)), tmp_path / "curves.png") < 200).any()
 
 
-STRANGE = ("$^{", "$_", "$$$$$$$$$$$$$$$$$$$$", r"\\", "<b>bold</b>", "NA", "100%", "two words", "a/b", "Straße", "名")
+STRANGE = ("$^{", "$_", "$$$$$$$$$$$$$$$$$$$$", r"\\", "<b>bold</b>", "NA", "100%", "w" * 30, "a/b", "Straße", "名")
 MANY = tuple(f"a name that is as long as names of classes may be, {number}" for number in range(70))
 
 
-@pytest.mark.filterwarnings("ignore:Glyph")  # a font need not have all the world's letters
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("shape", [(16, 16), (24, 16, 3)], ids=["grey", "colour"])
 @pytest.mark.parametrize("names", [STRANGE, MANY], ids=["strange", "many"])
 def test_classes_of_any_names_and_pictures_of_any_shape_are_drawn(
@@ -211,6 +211,7 @@ def test_classes_of_any_names_and_pictures_of_any_shape_are_drawn(
     for number, figure in enumerate(drawn):
         shown = pixels(figure, tmp_path / f"{number}.png")
         assert (shown < 200).any() and max(shown.shape) < 6000
+        assert (shown[[0, -1]] == 255).all() and (shown[:, [0, -1]] == 255).all(), f"{number} is cut off"
 
 
 def test_pictures_in_colour_are_shown_in_their_colours(tmp_path: Path):
