@@ -42,7 +42,7 @@ SIDE, DRAWN_SIDE = 300, 75  # pixels: of a picture, and of the letter that is en
 DRAWN = 20  # letters of each class that the pictures are made of
 TEXTURES = 8
 IMAGE = 64  # pixels, what a picture becomes
-CLASSES = (*string.ascii_uppercase, *"abdefghijmnqrt", *"23456789", *"#$%&*+=?@!~^:\"")  # no two of one shape
+CLASSES = (*string.ascii_uppercase, *"abdefghijmnqrt", *"23456789", *'#$%&*+=?@!~^:"')  # no two of one shape
 EACH = 250  # images of a class
 PLAIN: dict[str, Any] = {"images.kind": "plain", "images.height": IMAGE, "images.width": IMAGE, "images.channels": 3}
 PICTURES_A_SECOND, INGEST_MB, ACCURACY, RUN_SECONDS = 800, 1024, 0.98, 240  # the bars

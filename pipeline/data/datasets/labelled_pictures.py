@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from pipeline.base import files, pictures
 from pipeline.base.errors import BadInput, printable
+from pipeline.base.form import TEN
 from pipeline.data import kinds
 from pipeline.data.datasets import bounds
 from pipeline.data.datasets.bounds import Bounds, brief
