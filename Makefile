@@ -9,8 +9,10 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: install ## install, then run everything on the digits that ship with scikit-learn: no download
-	@digits run --dataset digits --recipe fast
+DATASET ?= digits
+
+demo: install ## install, then run everything with no download: on digits, or with DATASET=letters on letters in colour
+	@digits run --dataset $(DATASET) --recipe $(if $(filter letters,$(DATASET)),colour,fast)
 	@echo 'to go on: `. $(VENV)/bin/activate`, then `digits --help`'
 
 run: install ## install, then run everything on MNIST (from MNIST_DIR if set, else downloaded)

@@ -3,7 +3,6 @@
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -35,7 +34,7 @@ class Panels(TyperGroup):
 
 app = typer.Typer(
     cls=Panels,
-    help="Retrain, judge and use a digit classifier.",
+    help="Retrain, judge and use a classifier of images.",
     context_settings=HELP,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -96,7 +95,7 @@ def _argument(metavar: str, text: str, names: Callable[[], list[str]] | None = N
 Version = Annotated[
     str, _argument("VERSION", "Its number, or champion or challenger.", lambda: ["champion", "challenger"])
 ]
-DATASETS = "digits, mnist, kaggle, or your own as idx, npz, csv or folder"
+DATASETS = "digits, mnist, kaggle, letters, or your own as folder, table, parquet, npz, idx or csv"
 Dataset = Annotated[str | None, _option("NAME", f"Put the workspace on this data set first: {DATASETS}.", _datasets)]
 Recipe = Annotated[
     str | None, _option("NAME", "Train with this recipe of params.yaml from now on.", lambda: _names("recipes"))
@@ -104,7 +103,13 @@ Recipe = Annotated[
 Study = Annotated[str, _argument("NAME", "A study of params.yaml.", lambda: _names("studies"))]
 StudyFile = Annotated[Path | None, _option("FILE", "Read it from this YAML file of studies instead.")]
 Scheduler = Annotated[str | None, _option("ADDRESS", "A Dask scheduler, as tcp://host:8786; else this machine.")]
-Pictures = Annotated[list[str], _argument("PATH", "Pictures of one digit, of any size and colours; folders; patterns.")]
+Pictures = Annotated[
+    list[str],
+    _argument(
+        "PATH", "Pictures of any size and colours, each of one digit, or of what the model knows; folders; patterns."
+    ),
+]
+Every = Annotated[bool, typer.Option("--all", help="Read each digit of pictures with several, row by row.")]
 Out = Annotated[Path | None, _option("FILE", "Write a row a picture to this csv, jsonl or parquet file.")]
 Host = Annotated[str, _option("ADDRESS", "To listen on; the default is this machine alone.")]
 Port = Annotated[int, _option("PORT", "To listen on; 0 takes a free one.")]
@@ -137,34 +142,42 @@ def run_study(name: Study, file: StudyFile = None, scheduler: Scheduler = None, 
 
 
 @app.command("predict", rich_help_panel=USE)
-def predict_files(paths: Pictures, out: Out = None, as_json: AsJson = False, model: Model = None) -> None:
-    """Read the digit on each picture with the champion."""
+def predict_files(
+    paths: Pictures, every: Every = False, out: Out = None, as_json: AsJson = False, model: Model = None
+) -> None:
+    """Say what is on each picture, by the champion."""
     from tqdm import tqdm
 
-    from pipeline.learning import reading
+    from pipeline.learning import inference, reading
     from pipeline.registry import snapshot
 
     name = _model_name(model)
     version, onnx = snapshot.champion_file(name)
     pictures = reading.find(paths)
-    answers = reading.read(pictures, onnx)
-    answers = reading.saved(answers, out) if out else answers
+    form = inference.form_of(onnx)
+    if every and form.kind != "digits":
+        raise BadInput(f"--all finds digits on their paper, and {name} knows other pictures: leave it out")
+    answers = reading.read(pictures, onnx, every)
+    answers = reading.saved(answers, out, form, every) if out else answers
     told, unread = [], 0
-    for answer in tqdm(answers, "predict", len(pictures), disable=None, leave=False, unit=" pictures"):
+    total = None if every else len(pictures)
+    for answer in tqdm(answers, "predict", total, disable=None, leave=False, unit=" digits" if every else " pictures"):
         unread += answer.digit is None
         if as_json:
-            told.append(asdict(answer))
+            told.append(answer.as_json(form, every))
         elif out is None:
             tqdm.write(_answer_line(answer), file=sys.stdout)
     if as_json:
         show(as_json, {"model": name, "version": version, "answers": told}, "")
     if unread:
-        print(f"{unread:,} of {counted(len(pictures), 'picture')} could not be read", file=sys.stderr)
+        what = "digits or pictures" if every else f"of {counted(len(pictures), 'picture')}"
+        print(f"{unread:,} {what} could not be read", file=sys.stderr)
         raise typer.Exit(1)
 
 
 def _answer_line(answer: Any) -> str:
-    return f"{printable(answer.file)}: {answer.reason or f'{answer.digit} ({answer.confidence:.1%})'}"
+    at = "" if answer.box is None else " at {},{} of {}×{}".format(*answer.box)
+    return f"{printable(answer.file)}{at}: {answer.reason or f'{answer.digit} ({answer.confidence:.1%})'}"
 
 
 @app.command("serve", rich_help_panel=USE)
@@ -299,7 +312,7 @@ def _model_name(model: str | None) -> str:
     """The model asked for: the workspace's own unless --model names another."""
     from pipeline.registry import versions
 
-    return model or versions.model_name(_params().dataset)
+    return model or versions.model_name(_params().named)
 
 
 def _decision(outcome: dict) -> str:

@@ -15,7 +15,8 @@ SHOWN = 10  # findings on the terminal; the report has all
 CORRECTIONS = "corrections"  # what waits of them is looked through like a refused batch
 
 Batch = Annotated[
-    Path | None, typer.Argument(metavar="PATH", help="An npz or csv file, or a folder of IDX files or pictures.")
+    Path | None,
+    typer.Argument(metavar="PATH", help="An npz, csv or parquet file, or a folder of IDX files or pictures."),
 ]
 Corrections = Annotated[
     bool, typer.Option("--corrections", help="Those that people made on the page, instead of PATH.")
@@ -46,7 +47,7 @@ def add_batch(
     as_json: AsJson = False,
     model: Model = None,
 ) -> None:
-    """Take in a batch of new labelled digits, or refuse it and say why."""
+    """Take in a batch of new labelled images, or refuse it and say why."""
     from pipeline.base import params as params_file
     from pipeline.data import intake
     from pipeline.monitoring import corrections as room
@@ -86,9 +87,8 @@ def _page(filed: Any) -> Path | None:
     place = Path(filed.place)
     if not filed.doubts or not (place / quarantine.SUSPECTS).is_dir():
         return None
-    suspects.write(
-        place / places.SUSPECTS_PAGE, place.name, filed.doubts, splits.load(place / quarantine.SUSPECTS).images
-    )
+    images = splits.load(place / quarantine.SUSPECTS).images
+    suspects.write(place / places.SUSPECTS_PAGE, place.name, filed.doubts, images, _form())
     return place / places.SUSPECTS_PAGE
 
 
@@ -139,13 +139,14 @@ def show_suspects(name: Refused, as_json: AsJson = False, model: Model = None) -
         doubts, images = _doubted_corrections(model)
         page: Path | None = places.CORRECTIONS / places.SUSPECTS_PAGE
         if doubts:
-            suspects.write(places.CORRECTIONS / places.SUSPECTS_PAGE, CORRECTIONS, doubts, images.images)
+            suspects.write(places.CORRECTIONS / places.SUSPECTS_PAGE, CORRECTIONS, doubts, images.images, _form())
     else:
         filed = quarantine.find(name)
         doubts, page = list(filed.doubts), _page(filed)
     if not doubts:
         raise BadInput(f"no label of {name} is doubted: its report says what else there is")
-    rows = [f"  {number}: labelled {one.label}, read as {one.suggested}" for number, one in enumerate(doubts, 1)]
+    named = _form().classes
+    rows = [f"  {at}: labelled {named[one.label]}, read as {named[one.suggested]}" for at, one in enumerate(doubts, 1)]
     more = [f"  and {len(rows) - SHOWN:,} more"] if len(rows) > SHOWN else []
     facts = {"page": str(page), "doubts": [doubt.model_dump() for doubt in doubts]}
     show(as_json, facts, "\n".join([f"{counted(len(rows), 'doubted label')}: open {page}", *rows[:SHOWN], *more]))
@@ -167,7 +168,7 @@ def decide_suspects(
     if name == CORRECTIONS:
         doubts, _ = _doubted_corrections(model)
         kept, dropped = (_numbers(text, len(doubts)) for text in (keep, drop))
-        corrections.decide(doubts, kept, dropped)
+        corrections.decide(doubts, kept, dropped, params_file.load())
         left = len(doubts) - len(kept | dropped)
         told = counted(left, "doubted correction is", "doubted corrections are")
         show(as_json, {"left": left}, f"{told} left; `digits add-batch --corrections`")
@@ -188,6 +189,14 @@ def decide_suspects(
     _tell(again, dry_run=False, as_json=as_json)
 
 
+def _form() -> Any:
+    """What the images of the workspace's data set are."""
+    from pipeline.base import params as params_file
+    from pipeline.data import intake
+
+    return intake.reference(params_file.load().named).form
+
+
 def _doubted_corrections(model: str | None) -> Any:
     from pipeline.base import params as params_file
     from pipeline.monitoring import corrections
@@ -201,7 +210,7 @@ def _champion_answer(model: str | None) -> Callable[[Any], Any] | None:
     from pipeline.learning import inference
     from pipeline.registry import artifacts, versions
 
-    client, name = versions.connect(), model or versions.model_name(params_file.load().dataset)
+    client, name = versions.connect(), model or versions.model_name(params_file.load().named)
     champion = versions.aliased(client, name, versions.CHAMPION)
     if champion is None:
         return None

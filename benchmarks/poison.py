@@ -97,7 +97,7 @@ def run(folder: Path, attack: Attack, number: int) -> dict[str, Any]:
 def versions_in_use(folder: Path) -> Path:
     """The champion's ONNX file."""
     with contextlib.chdir(folder):
-        _, onnx = snapshot.champion_file(versions.model_name(params.load().dataset))
+        _, onnx = snapshot.champion_file(versions.model_name(params.load().named))
         return Path(onnx).resolve()
 
 
@@ -138,7 +138,7 @@ def refused_of_clean(folder: Path, pictures: Path) -> dict[str, Any]:
     refused: list[list[str]] = []
     with contextlib.chdir(folder):
         settings = params.load()
-        reference = intake.reference(settings.dataset)
+        reference = intake.reference(settings.named)
         for number in range(CLEAN):
             hand = hands[number % len(hands)]
             chosen = rng.permutation(len(hand.labels))[: rng.integers(SMALLEST, LARGEST)]

@@ -28,6 +28,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.table import show
+from pipeline.base import pictures
 from pipeline.base.errors import BadInput, one_line
 from pipeline.digits import framing
 from pipeline.digits.image import SIDE
@@ -77,7 +78,7 @@ def real(folder: Path) -> list[Picture]:
     found = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         named = NAME.match(path.name)
-        if named and path.suffix.lower() in framing.PICTURES:
+        if named and path.suffix.lower() in pictures.SUFFIXES:
             kind = path.parent.relative_to(folder).as_posix()
             found.append(Picture(kind, named["hand"] or kind, int(named["label"]), path.read_bytes()))
         elif path.suffix == ".npz":

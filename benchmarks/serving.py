@@ -350,7 +350,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         workspace = prepared(Path(temporary))
-        name = versions.model_name(params_file.load(workspace / "params.yaml").dataset)
+        name = versions.model_name(params_file.load(workspace / "params.yaml").named)
         images = np.load(workspace / "data/processed/test/images.npy")
         images = images[np.arange(BATCH) % len(images)]
         with ours(workspace):  # so that the champion is remembered, as on every start but the very first

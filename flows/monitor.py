@@ -23,7 +23,7 @@ def monitor(folder: str | None = None) -> Any:
     pictures = Path(folder).resolve() if folder else None
     with contextlib.chdir(places.checkout()):
         settings = params.load()
-        name = versions.model_name(settings.dataset)
+        name = versions.model_name(settings.named)
         client = versions.connect()
         if versions.aliased(client, name, versions.CHAMPION) is None:
             return Completed(message=f"{name} has no champion yet, so there is nothing to compare with")

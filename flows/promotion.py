@@ -25,7 +25,7 @@ def promote(
     # A yes touches the registry alone, not where retrainings work: it must not wait for one.
     with contextlib.nullcontext(places.checkout()) if approve else workspace.held() as place, contextlib.chdir(place):
         settings = params.load()
-        name = model or versions.model_name(settings.dataset)
+        name = model or versions.model_name(settings.named)
         client = versions.connect()
         if approve:
             event = rules.approve(client, name, version, reason)
@@ -40,6 +40,6 @@ def promote(
 def rollback(reason: Reason) -> dict[str, Any]:
     """Return to the previous champion, after proof that it still answers as on the day it was registered."""
     with contextlib.chdir(places.checkout()):  # not where retrainings work: it must not wait for one
-        event = rules.rollback(versions.connect(), versions.model_name(params.load().dataset), reason)
+        event = rules.rollback(versions.connect(), versions.model_name(params.load().named), reason)
     get_run_logger().info("version %s is champion again instead of %s", event.version, event.previous)
     return event.as_json()

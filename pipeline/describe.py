@@ -1,16 +1,17 @@
 """The images in numbers, once for all: data/features/{train,test,recent}.parquet, read by every stage and by intake."""
 
-from pipeline.base import places
+from pipeline.base import form, places
 from pipeline.base.errors import one_line
 from pipeline.data import descriptions, splits
 
 
 def main() -> None:
     parts = {name: splits.load(places.RAW / name) for name in ("train", "test", "recent")}
-    splits.check_arrays(parts["train"], parts["test"], "describe")
-    tables = {name: descriptions.describe(split) for name, split in parts.items()}
+    of = form.load(places.RAW)
+    splits.check_arrays(parts["train"], parts["test"], of, "describe")
+    tables = {name: descriptions.describe(split, of.kind) for name, split in parts.items()}
     for name, table in tables.items():
-        descriptions.save(name, table)
+        descriptions.save(name, table, of.kind)
     counts = ", ".join(f"{len(table):,} {name}" for name, table in tables.items())
     print(f"describe: {counts} images, {tables['train'].shape[1]} columns")
 

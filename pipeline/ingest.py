@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.base import files, places
+from pipeline.base import files, form, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import one_line
 from pipeline.base.words import counted
@@ -57,6 +57,7 @@ def manifest(loaded: Loaded, recent: Split, accepted: list[Batch], others: list[
         "source": loaded.source,
         "batches": [batch.name for batch in accepted],
         **({"other_batches": others} if others else {}),
+        **loaded.form.as_json(),
         "counts": {name: len(split.labels) for name, split in every.items()},
         "files": dict(sorted(loaded.files.items())),
         "digests": {
@@ -78,6 +79,7 @@ def save(
         for name, split in {"train": loaded.train, "test": loaded.test, "recent": recent}.items():
             splits.save(part / name, split)
         files.write_json(part / places.MANIFEST.name, facts)
+        form.save(loaded.form, part)
         if raw.exists():
             raw.replace(old)
         part.replace(raw)

@@ -5,11 +5,14 @@ also stand in test or recent, or nearly the same ones, are dropped from train, s
 the model's own first layer.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from pipeline.base import form, places
 from pipeline.base import params as params_file
-from pipeline.base import places
 from pipeline.base.errors import BadInput, one_line
+from pipeline.base.form import TEN
 from pipeline.data import near_copies, splits
 from pipeline.data.splits import Split
 
@@ -27,26 +30,31 @@ def separate(train: Split, unseen: np.ndarray, val_share: float) -> tuple[Split,
     )
 
 
-def check_alike(train: Split, val: Split, max_difference: float) -> float:
+def check_alike(train: Split, val: Split, max_difference: float, classes: Sequence[str] = TEN) -> float:
     """The largest difference of a class's share between train and val; :class:`BadInput` above ``max_difference``."""
-    differences = np.abs(splits.class_shares(train.labels) - splits.class_shares(val.labels))
+    shares = [splits.class_shares(split.labels, len(classes)) for split in (train, val)]
+    differences = np.abs(shares[0] - shares[1])
     worst = int(differences.argmax())
+    max_difference = max(max_difference, splits.by_chance(len(classes), len(val.labels)))
     if differences[worst] > max_difference:
         raise BadInput(
-            f"preprocess: class {worst}'s share differs by {differences[worst]:.3f} between train ({len(train.labels)} "
-            f"images) and val ({len(val.labels)}), allowed {max_difference}: add images or change val_share"
+            f"preprocess: class {classes[worst]}'s share differs by {differences[worst]:.3f} between train "
+            f"({len(train.labels)} images) and val ({len(val.labels)}), allowed {max_difference:.3g}: add images or "
+            "change val_share"
         )
     return float(differences[worst])
 
 
 def main() -> None:
     params = params_file.load()
+    of = form.load(places.RAW)
     raw, test, recent = (splits.load(places.RAW / name) for name in ("train", "test", "recent"))
     unseen = np.concatenate([test.images, recent.images])
     train, val, leaked = separate(raw, unseen, params.recipe.val_share)
-    difference = check_alike(train, val, params.preprocess.max_share_difference)
+    difference = check_alike(train, val, params.preprocess.max_share_difference, of.classes)
     for name, split in {"train": train, "val": val, "test": test, "recent": recent}.items():
         splits.save(places.PROCESSED / name, split)
+    form.save(of, places.PROCESSED)
     print(
         f"preprocess: {len(train.labels):,} train, {len(val.labels):,} val, {len(test.labels):,} test images; "
         f"{leaked} of train dropped because test or recent holds them, or nearly; class shares differ by at most "

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pandas as pd
 
-from pipeline.base import files, places
+from pipeline.base import files, form, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput, one_line
 from pipeline.base.params import Augment, Params
@@ -37,14 +37,15 @@ def facts(params: Params, weights: int, history: pd.DataFrame) -> dict:
 def main() -> None:
     params = params_file.load()
     train, val = (Split(*map(np.asarray, splits.load(places.PROCESSED / name))) for name in ("train", "val"))
-    model, history = fitting.fit_all(train, val, params.recipe, params.train.seed, places.CHECKPOINTS)
+    of = form.load()
+    model, history = fitting.fit_all(train, val, params.recipe, params.train.seed, places.CHECKPOINTS, of)
     if not np.isfinite(history[["loss", "val_loss"]].to_numpy()).all():
         raise BadInput(f"params.yaml: training diverged: lower the learning_rate of recipe {params.train.recipe}")
     export.save_keras(model, places.KERAS)
-    difference = export.export_onnx(model, places.ONNX, val.images[:1000])
+    difference = export.export_onnx(model, places.ONNX, val.images[:1000], of)
     digest, seconds = export.weights_digest(model), round(float(history.pop("seconds").sum()), 1)
     found = facts(params, model.count_params(), history) | {
-        "fitted": fitting.digest(params.recipe, fitting.data_digest(train, val))
+        "fitted": fitting.digest(params.recipe, fitting.data_digest(train, val), of)
     }
     files.write_text(places.WEIGHTS_DIGEST, digest + "\n")
     with files.atomic(places.HISTORY) as part:

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from pipeline.base import files, places
+from pipeline.base import files, form, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput, one_line
 from pipeline.data import checks, descriptions
@@ -18,7 +18,7 @@ def main() -> None:
     places.REPORTS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=places.REPORTS) as folder:
         validated = checks.validate(
-            descriptions.load("train"), descriptions.load("test"), params, Path(folder) / "docs"
+            descriptions.load("train"), descriptions.load("test"), params, Path(folder) / "docs", form.load(places.RAW)
         )
         shutil.rmtree(places.DATA_DOCS, ignore_errors=True)
         (Path(folder) / "docs").replace(places.DATA_DOCS)

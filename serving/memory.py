@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Serving
-from pipeline.digits import features
+from pipeline.data import kinds
 from pipeline.learning import inference
 from pipeline.monitoring import live
 from pipeline.monitoring.live import Seen
@@ -70,11 +70,12 @@ class Memory:
         :class:`pipeline.monitoring.live.InBatch` if it went into a batch with another label,
         :class:`pipeline.monitoring.live.Full` if there is no room."""
         seen = self._find(identity)
-        with live.store() as connection:
-            seen = seen or live.find(connection, identity)
+        form = self.predictor.form
+        with live.store(kind=form.kind) as connection:
+            seen = seen or live.find(connection, identity, form.shape)
             if seen is None:
                 raise BadInput(f"no answer {identity} is remembered: predict the image again, then correct it")
-            live.correct(connection, seen, label, by, self.max_bytes)
+            live.correct(connection, seen, label, by, self.max_bytes, form)
 
     def _find(self, identity: str) -> Seen | None:
         with self._lock:
@@ -125,9 +126,10 @@ class Memory:
         ]
 
     def _write(self, parts: list[Seen]) -> None:
-        described = features.measure(np.concatenate([part.images for part in parts]))
-        with live.store() as connection:
-            live.write(connection, parts, described, self.settings.keep_images)
+        kind = self.predictor.form.kind
+        described = kinds.features(kind).measure(np.concatenate([part.images for part in parts]))
+        with live.store(kind=kind) as connection:
+            live.write(connection, parts, described, self.settings.keep_images, kind)
             live.spare(connection, self.max_bytes)
 
     def _complain(self, text: str, error: Exception) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 
 from pipeline.base import files, places, processes
 from pipeline.base.errors import BadInput
+from pipeline.base.form import DIGITS, Form
 from pipeline.learning import inference
 from pipeline.learning.inference import Answers
 from serving import telemetry
@@ -50,6 +51,8 @@ class Served(NamedTuple):
     quick: onnxruntime.InferenceSession
     """on one, for a few images"""
     facts: dict[str, Any]
+    form: Form
+    """what its images are"""
 
 
 class Predictor:
@@ -68,6 +71,11 @@ class Predictor:
     def missing(self) -> str:
         """Why no champion answers, where none does."""
         return self.fault or f"{self.name} has no champion yet: run `digits run`"
+
+    @property
+    def form(self) -> Form:
+        """What the images are that it takes: digits, until a champion says otherwise."""
+        return self.champion.form if self.champion else DIGITS
 
     def start(self) -> None:
         self._recall()
@@ -152,7 +160,7 @@ class Predictor:
         if not path.is_file() or files.sha256_file(path) != facts["onnx_sha256"]:
             raise BadInput(f"{path} is not the file that was registered: it is not used")
         batches, quick = inference.open_model(path, spinning=False), inference.open_model(path, threads=1)
-        return Served(facts["version"], batches, quick, facts)
+        return Served(facts["version"], batches, quick, facts, inference.form(batches))
 
 
 class Batches:
@@ -166,7 +174,7 @@ class Batches:
         self._thread = ThreadPoolExecutor(1, "inference")
 
     async def answer(self, images: np.ndarray) -> tuple[Served, Answers]:
-        """The answers to images uint8 (N, 28, 28), and who gave them; :class:`Busy` if too many wait,
+        """The answers to images uint8 (N, *shape), and who gave them; :class:`Busy` if too many wait,
         :class:`BadInput` if there is no champion."""
         if self.images_waiting + len(images) > MOST_WAITING:
             raise Busy

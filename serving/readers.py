@@ -5,6 +5,7 @@ who send small ones. The pictures of a request are handed in one after the other
 """
 
 import asyncio
+import json
 import math
 import os
 import secrets
@@ -16,8 +17,8 @@ from contextlib import asynccontextmanager, suppress
 
 import numpy as np
 
+from pipeline.base.form import DIGITS, Form
 from pipeline.base.params import Serving
-from pipeline.digits.image import SIDE
 from serving import reading
 from serving.problems import Problem
 from serving.reading import Limits
@@ -43,10 +44,10 @@ class Reader:
     async def open(self) -> None:
         self.incoming, self.outgoing = await asyncio.open_unix_connection(sock=self.end, limit=BUFFER)
 
-    async def ask(self, kind: bytes, name: str, content: bytes) -> tuple[bytes, bytes]:
+    async def ask(self, kind: bytes, name: str, content: bytes, form: Form) -> tuple[bytes, bytes]:
         """What was found, and what is said of it; ENDED if the process ended on it, as it does if this is cut off."""
         self.number = (self.number + 1) % 2**32
-        named = name.encode()
+        named = json.dumps([name, form.kind, form.shape]).encode()
         try:
             if self.process is None:
                 await self.incoming.readuntil(self.token)
@@ -92,10 +93,10 @@ class Lane:
             await reader.open()
             self.free.append(reader)
 
-    async def ask(self, client: str, kind: bytes, name: str, content: bytes) -> tuple[bytes, bytes]:
+    async def ask(self, client: str, kind: bytes, name: str, content: bytes, form: Form) -> tuple[bytes, bytes]:
         reader = self.free.pop() if self.free else await self._turn(client)
         try:
-            return await reader.ask(kind, name, content)
+            return await reader.ask(kind, name, content, form)
         finally:
             self._give(reader)
 
@@ -148,28 +149,32 @@ class Readers:
             os.killpg(self.nursery, signal.SIGKILL)
         os.waitpid(self.nursery, 0)
 
-    async def frame(self, pictures: list[Picture], client: str) -> list[Item]:
-        """Each picture in MNIST's framing, or why it holds no single digit.
+    async def frame(self, pictures: list[Picture], client: str, form: Form = DIGITS, every: bool = False) -> list[Item]:
+        """Each picture as an image of that form, or ``every`` digit of it; or why there is none.
 
         :class:`Problem` 422 if one cannot be read, 413 if together they take too long, 503 if too many requests wait.
         """
         items: list[Item] = []
+        done = 0
         try:
             async with self._turn(client):
                 for picture in pictures:
-                    items.append(await self._framed(picture, client))
+                    items += await self._framed(picture, client, form, every)
+                    done += 1
+                    if len(items) > self.settings.max_images:
+                        raise Problem(413, f"there are more than {self.settings.max_images} digits: send fewer at once")
         except TimeoutError:
             seconds = f"{self.settings.max_seconds:g} s"
             raise Problem(
-                413, f"{len(items)} of {len(pictures)} pictures were read in {seconds}: send fewer at once"
+                413, f"{done} of {len(pictures)} pictures were read in {seconds}: send fewer at once"
             ) from None
         return items
 
-    async def parse(self, body: bytes, client: str) -> np.ndarray:
+    async def parse(self, body: bytes, client: str, form: Form = DIGITS) -> np.ndarray:
         """:func:`serving.requests.from_json_text` of a body so large that it would hold up other requests."""
         try:
             async with self._turn(client):
-                images = _images((await self._read(client, reading.JSON, "the body", body))[1])
+                images = _images((await self._read(client, reading.JSON, "the body", body, form))[1], form)
         except TimeoutError:
             raise Problem(413, "the body was not read in time: send less at once") from None
         return images
@@ -188,16 +193,24 @@ class Readers:
             if not self.waiting[client]:
                 del self.waiting[client]
 
-    async def _framed(self, picture: Picture, client: str) -> Item:
-        found, said = await self._read(client, reading.PICTURE, picture.name, picture.content)
+    async def _framed(self, picture: Picture, client: str, form: Form, every: bool) -> list[Item]:
+        kind = reading.SHEET if every else reading.PICTURE
+        found, said = await self._read(client, kind, picture.name, picture.content, form)
         if found == reading.NO_DIGIT:
-            return Item(picture.name, None, said.decode())
-        return Item(picture.name, _images(said)[0])
+            return [Item(picture.name, None, said.decode())]
+        if not every:
+            return [Item(picture.name, _images(said, form)[0])]
+        size = reading.BOX.size + math.prod(form.shape)
+        parts = [said[start : start + size] for start in range(0, len(said), size)]
+        return [
+            Item(picture.name, _images(part[reading.BOX.size :], form)[0], box=reading.BOX.unpack_from(part))
+            for part in parts
+        ]
 
-    async def _read(self, client: str, kind: bytes, name: str, content: bytes) -> tuple[bytes, bytes]:
+    async def _read(self, client: str, kind: bytes, name: str, content: bytes, form: Form) -> tuple[bytes, bytes]:
         """By a reader of what takes little, else by the other one; :class:`Problem` if it is refused."""
         for lane in self.lanes:
-            found, said = await lane.ask(client, kind, name, content)
+            found, said = await lane.ask(client, kind, name, content, form)
             if found == reading.REFUSED:
                 (status,) = reading.STATUS.unpack(said[: reading.STATUS.size])
                 raise Problem(status, said[reading.STATUS.size :].decode())
@@ -209,5 +222,5 @@ class Readers:
         raise Problem(422, f"{name}: takes more than {seconds} or {memory} to read: give a simpler picture")
 
 
-def _images(content: bytes) -> np.ndarray:
-    return np.frombuffer(content, np.uint8).reshape(-1, SIDE, SIDE)
+def _images(content: bytes, form: Form) -> np.ndarray:
+    return np.frombuffer(content, np.uint8).reshape(-1, *form.shape)

@@ -8,6 +8,7 @@ gives it no memory beyond its limit. All end with the service, as its ends of th
 
 import gc
 import io
+import json
 import os
 import resource
 import signal
@@ -17,20 +18,27 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, get_args
 
 import cv2
 import numpy as np
 
+from pipeline.base import pictures
 from pipeline.base.errors import BadInput
-from pipeline.digits import framing
+from pipeline.base.form import Form
+from pipeline.base.params import Kind
+from pipeline.data import kinds
+from pipeline.digits import framing, sheet
 from serving import requests
 from serving.problems import Problem
 
-ASKED = struct.Struct("!IcHI")  # a number, what comes, and the lengths of its name and of its content, which follow
-PICTURE, JSON = b"P", b"J"
+ASKED = struct.Struct(
+    "!IcHI"
+)  # a number, what comes, the lengths of its name and form and of its content, which follow
+PICTURE, SHEET, JSON = b"P", b"S", b"J"
 ANSWERED = struct.Struct("!I?cI")  # that number, whether the reader then ends, what was found, and the length of more
 IMAGES, NO_DIGIT, REFUSED, TOO_MUCH, DEFECT = b"I", b"N", b"R", b"T", b"D"
+BOX = struct.Struct("!4I")  # of a SHEET's digit: left, top, width, height, before its image
 STATUS = struct.Struct("!H")  # of what was REFUSED, before the words
 PROCESS = struct.Struct("!I")  # its id, with which a new reader begins
 STATM = Path("/proc/self/statm")
@@ -96,8 +104,9 @@ def _warm_up() -> None:
     processor."""
     paper = np.full((2 * framing.WORKING_SIDE, framing.WORKING_SIDE), 255, np.uint8)
     cv2.line(paper, (300, 300), (300, 900), 0, 40)
-    for kind in (".png", ".jpg"):
-        framing.to_mnist(framing.read_image(io.BytesIO(cv2.imencode(kind, paper)[1].tobytes()), "a line"))
+    for suffix in (".png", ".jpg"):
+        for kind in get_args(Kind):
+            kinds.framing(kind).frame(io.BytesIO(cv2.imencode(suffix, paper)[1].tobytes()), "a line", (28, 28))
 
 
 def _start(ends: list[socket.socket], index: int, limits: Limits, token: bytes, threads: int) -> int:
@@ -146,11 +155,11 @@ def _work(stream: io.BufferedRWPair, limits: Limits, token: bytes, most_data: in
     stream.flush()
     while _find(token, stream):
         number, kind, name_length, length = ASKED.unpack(stream.read(ASKED.size))
-        name = stream.read(name_length).decode()
+        name, image_kind, shape = json.loads(stream.read(name_length))
         content = stream.read(length)
         signal.setitimer(signal.ITIMER_PROF, limits.seconds)
         signal.setitimer(signal.ITIMER_REAL, limits.seconds * WALL)
-        found, said = _answer(kind, name, content, limits)
+        found, said = _answer(kind, name, content, limits, Form(image_kind, tuple(shape)))
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         del content
@@ -172,15 +181,18 @@ def _find(token: bytes, stream: io.BufferedRWPair) -> bool:
     return True
 
 
-def _answer(kind: bytes, name: str, content: bytes, limits: Limits) -> tuple[bytes, bytes]:
+def _answer(kind: bytes, name: str, content: bytes, limits: Limits, form: Form) -> tuple[bytes, bytes]:
     try:
         if kind == JSON:
-            return IMAGES, requests.from_json_text(content, limits.images).tobytes()
-        drawn = framing.read_image(io.BytesIO(content), name, limits.pixels, limits.work)
-        return IMAGES, framing.to_mnist(drawn).tobytes()
+            return IMAGES, requests.from_json_text(content, limits.images, form).tobytes()
+        allowed = pictures.Limits(limits.pixels, limits.work)
+        if kind == SHEET:
+            found = sheet.frame(io.BytesIO(content), name, allowed)
+            return IMAGES, b"".join(BOX.pack(*one.box) + one.image.tobytes() for one in found)
+        return IMAGES, kinds.framing(form.kind).frame(io.BytesIO(content), name, form.shape, allowed).tobytes()
     except framing.NoSingleDigit as error:
         return NO_DIGIT, _bytes(str(error).removeprefix(f"{name}: "))
-    except (framing.TooMuchWork, MemoryError):
+    except (pictures.TooMuchWork, MemoryError):
         return TOO_MUCH, b""
     except BadInput as error:
         return REFUSED, STATUS.pack(422) + _bytes(str(error))

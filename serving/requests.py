@@ -1,4 +1,4 @@
-"""How does a request's body become images? Pictures (framed), JSON or npy (28×28 as they are)."""
+"""How does a request's body become images? Pictures (framed), JSON or npy (of the model's shape, as they are)."""
 
 import io
 import math
@@ -13,9 +13,9 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from pipeline.base.form import DIGITS, Form
 from pipeline.base.params import Serving
 from pipeline.digits import framing, ink
-from pipeline.digits.image import SIDE
 from serving.problems import Problem
 
 JSON, NPY, FORM = "application/json", "application/x-npy", "multipart/form-data"
@@ -23,7 +23,6 @@ LARGE_JSON = 64_000  # bytes: a larger body is parsed elsewhere, as other reques
 CHARSETS = ("utf-8", "utf8", "us-ascii", "iso-8859-1")  # of a form's names: others make of them what is no text
 MOST_NAMED = 200  # characters of a picture's file name
 PICTURES = ("image/*", "application/octet-stream")
-_GIVE = f"give uint8 grey levels 0 (paper) to 255 (ink), shape ({SIDE}, {SIDE}) or (N, {SIDE}, {SIDE})"
 
 
 class Picture(NamedTuple):
@@ -34,17 +33,19 @@ class Picture(NamedTuple):
 
 
 class Item(NamedTuple):
-    """What is to be answered: an image uint8 (28, 28), or the reason why there is none."""
+    """What is to be answered: an image uint8 (*shape,), or the reason why there is none."""
 
     source: str | None
     image: np.ndarray | None
     reason: str | None = None
+    box: tuple[int, ...] | None = None
+    """of one of several digits: left, top, width and height in the picture's own pixels"""
 
 
 async def read(
-    request: Request, settings: Serving, parse_large: Callable[[bytes], Awaitable[np.ndarray]]
+    request: Request, settings: Serving, form: Form, parse_large: Callable[[bytes], Awaitable[np.ndarray]]
 ) -> np.ndarray | list[Picture]:
-    """The images of a request, uint8 (N, 28, 28), or the pictures; :class:`Problem` 400, 413, 415, 422 or 503."""
+    """The images of a request, uint8 (N, *shape), or the pictures; :class:`Problem` 400, 413, 415, 422 or 503."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     coding = request.headers.get("content-encoding", "identity").lower()
     if coding != "identity":
@@ -54,9 +55,9 @@ async def read(
         found = await _form(request, settings)
     elif kind == JSON:
         body = await request.body()
-        found = await parse_large(body) if len(body) > LARGE_JSON else from_json_text(body, settings.max_images)
+        found = await parse_large(body) if len(body) > LARGE_JSON else from_json_text(body, settings.max_images, form)
     elif kind == NPY:
-        found = from_npy(await request.body())
+        found = from_npy(await request.body(), form)
     elif kind.startswith("image/") or kind == PICTURES[1]:
         found = [Picture("the picture", await request.body())]
     else:
@@ -88,8 +89,17 @@ def _named(file_name: str | None) -> str:
     return (file_name or "a picture")[:MOST_NAMED]
 
 
-def as_items(images: np.ndarray) -> list[Item]:
-    """Images that are 28×28 already; those without ink hold no digit."""
+def _give(form: Form) -> str:
+    """What is wanted instead of something else."""
+    shape = ", ".join(map(str, form.shape))
+    levels = "grey levels 0 (paper) to 255 (ink)" if form.kind == "digits" else "levels 0 to 255"
+    return f"give uint8 {levels}, shape ({shape}) or (N, {shape})"
+
+
+def as_items(images: np.ndarray, form: Form = DIGITS) -> list[Item]:
+    """Images that have the model's shape already; of digits, those without ink hold none."""
+    if form.kind != "digits":
+        return [Item(None, image) for image in images]
     inked = images.max(axis=(1, 2)) >= ink.MIN_CONTRAST
     return [
         Item(None, image if dark else None, None if dark else framing.BLANK)
@@ -97,12 +107,12 @@ def as_items(images: np.ndarray) -> list[Item]:
     ]
 
 
-def from_json_text(body: bytes, max_images: int) -> np.ndarray:
-    """``{"images": [...]}`` → uint8 (N, 28, 28)."""
-    most = max_images * SIDE * SIDE
+def from_json_text(body: bytes, max_images: int, form: Form = DIGITS) -> np.ndarray:
+    """``{"images": [...]}`` → uint8 (N, *shape)."""
+    most, lists = max_images * math.prod(form.shape), max_images * (1 + math.prod(form.shape[:-1]) + form.shape[0])
     if body.count(b",") > most or body.count(b'"') > most:
         raise Problem(413, f"the body holds more than {max_images} images: send fewer at once")
-    if body.count(b"[") + body.count(b"{") > most / SIDE + max_images + 2:  # two bytes are a hundred, as an object
+    if body.count(b"[") + body.count(b"{") > lists + 2:  # two bytes are a hundred, as an object
         raise Problem(400, f"the body is not JSON of at most {max_images} images: it holds more lists")
     try:
         content: Any = from_json(body)
@@ -110,34 +120,38 @@ def from_json_text(body: bytes, max_images: int) -> np.ndarray:
         raise Problem(400, f"the body is not JSON: {_line(error)}") from None
     if not isinstance(content, dict) or set(content) != {"images"}:
         raise Problem(422, 'the body should be {"images": [...]} and nothing else')
-    return _grid(content["images"])
+    return _grid(content["images"], form)
 
 
-def _grid(images: Any) -> np.ndarray:
-    """Lists of lists of grey levels → uint8 (N, 28, 28). NumPy would make of a long string an array of such strings."""
+def _grid(images: Any, form: Form) -> np.ndarray:
+    """Lists of lists of levels → uint8 (N, *shape). NumPy would make of a long string an array of such strings."""
+    rows, columns, *_ = form.shape
     try:
-        many = images if isinstance(images[0][0], list) else [images]
+        deepest = images[0][0] if len(form.shape) == 2 else images[0][0][0]
+        many = images if isinstance(deepest, list) else [images]
     except (TypeError, LookupError):
-        raise Problem(422, f"images: is not a list of lists: {_GIVE}") from None
-    if not all(_is_square(image) for image in many):
-        raise Problem(422, f"images: not all have {SIDE} rows of {SIDE}: {_GIVE}")
+        raise Problem(422, f"images: is not a list of lists: {_give(form)}") from None
+    if not all(_is(image, form.shape) for image in many):
+        raise Problem(422, f"images: not all have {rows} rows of {columns}: {_give(form)}")
+    lists = [row for image in many for row in image]
+    if len(form.shape) == 3:
+        lists = [pixel for row in lists for pixel in row]
     try:
-        values = bytes(chain.from_iterable(row for image in many for row in image))
+        values = bytes(chain.from_iterable(lists))
     except (TypeError, ValueError):
-        raise Problem(422, f"images: hold something else than whole numbers of 0 to 255: {_GIVE}") from None
-    return np.frombuffer(values, np.uint8).reshape(-1, SIDE, SIDE)
+        raise Problem(422, f"images: hold something else than whole numbers of 0 to 255: {_give(form)}") from None
+    return np.frombuffer(values, np.uint8).reshape(-1, *form.shape)
 
 
-def _is_square(image: Any) -> bool:
-    return (
-        isinstance(image, list)
-        and len(image) == SIDE
-        and all(isinstance(row, list) and len(row) == SIDE for row in image)
-    )
+def _is(image: Any, shape: tuple[int, ...]) -> bool:
+    """Whether these are lists within lists of that shape."""
+    if not isinstance(image, list) or len(image) != shape[0]:
+        return False
+    return len(shape) == 1 or all(_is(part, shape[1:]) for part in image)
 
 
-def from_npy(body: bytes) -> np.ndarray:
-    """A .npy file → uint8 (N, 28, 28). Its header is believed only where it agrees with the body's length."""
+def from_npy(body: bytes, form: Form = DIGITS) -> np.ndarray:
+    """A .npy file → uint8 (N, *shape). Its header is believed only where it agrees with the body's length."""
     file = io.BytesIO(body)
     try:
         major, _ = np.lib.format.read_magic(file)
@@ -146,13 +160,14 @@ def from_npy(body: bytes) -> np.ndarray:
     except Exception as error:  # NumPy evaluates the header as Python, and what that may raise is not ours to list
         raise Problem(400, f"the body is not a npy file: {_line(error)}") from None
     if dtype != np.uint8 or fortran:
-        raise Problem(422, f"the npy file holds {dtype}{' in Fortran order' if fortran else ''}: {_GIVE}")
-    if len(shape) not in (2, 3) or shape[-2:] != (SIDE, SIDE) or min(shape) < 0:
-        raise Problem(422, f"the npy file holds an array of the shape {shape}: {_GIVE}")
+        raise Problem(422, f"the npy file holds {dtype}{' in Fortran order' if fortran else ''}: {_give(form)}")
+    sides = len(form.shape)
+    if len(shape) not in (sides, sides + 1) or shape[-sides:] != form.shape or min(shape) < 0:
+        raise Problem(422, f"the npy file holds an array of the shape {shape}: {_give(form)}")
     values = np.frombuffer(body, np.uint8, offset=file.tell())
     if values.size != math.prod(shape):
-        raise Problem(422, f"the npy file's header says {shape}, which its {values.size} bytes are not: {_GIVE}")
-    return values.reshape(-1, SIDE, SIDE)
+        raise Problem(422, f"the npy file's header says {shape}, which its {values.size} bytes are not: {_give(form)}")
+    return values.reshape(-1, *form.shape)
 
 
 def _line(error: BaseException) -> str:

@@ -14,7 +14,7 @@ import socket
 import sqlite3
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import lru_cache, partial
 from pathlib import Path
@@ -34,8 +34,8 @@ from starlette.exceptions import HTTPException
 
 from pipeline.base import clock, places
 from pipeline.base.errors import BadInput
+from pipeline.base.form import DIGITS, TEN, Form
 from pipeline.base.params import Serving
-from pipeline.digits.image import CLASSES, SIDE
 from pipeline.learning import inference
 from pipeline.monitoring import live
 from pipeline.monitoring.live import Seen
@@ -72,20 +72,29 @@ def problem(*statuses: int) -> dict[int | str, dict[str, Any]]:
     response_model=schemas.Prediction,
     responses=problem(415, 422, 503),
     openapi_extra={"requestBody": schemas.BODY},
-    summary="Read the digit on each picture, or on each 28×28 image",
+    summary="Say what is on each picture, or on each image of the model's size",
 )
 async def predict(
     request: Request,
     image: Annotated[bool, Query(description="give each image back as the network saw it")] = False,
     challenger: Annotated[bool, Query(description="say what the challenger answers too")] = False,
+    every: Annotated[
+        bool, Query(alias="all", description="of pictures with several digits: answer each, row by row, with its box")
+    ] = False,
 ) -> Response:
     state = request.app.state
     client = client_of(request.client.host if request.client else "")
-    found = await requests.read(request, state.settings, partial(state.readers.parse, client=client))
-    items = requests.as_items(found) if isinstance(found, np.ndarray) else await state.readers.frame(found, client)
+    form = state.predictor.form
+    found = await requests.read(request, state.settings, form, partial(state.readers.parse, client=client, form=form))
+    if every and form.kind != "digits":
+        raise Problem(422, "all=true finds digits on their paper, and this model knows other pictures: leave it out")
+    if isinstance(found, np.ndarray):
+        items = requests.as_items(found, form)
+    else:
+        items = await state.readers.frame(found, client, form, every)
     read = [index for index, item in enumerate(items) if item.image is not None]
     drawn = [item.image for item in items if item.image is not None]
-    images = np.stack(drawn) if drawn else np.empty((0, SIDE, SIDE), np.uint8)
+    images = np.stack(drawn) if drawn else np.empty((0, *form.shape), np.uint8)
     try:
         served, answers = await state.batches.answer(images)
     except Busy:
@@ -98,7 +107,7 @@ async def predict(
     content: dict[str, Any] = {
         "model": state.predictor.name,
         "version": served.number,
-        "answers": _answers(items, ids, dict(zip(read, rows, strict=True)), image),
+        "answers": _answers(items, ids, dict(zip(read, rows, strict=True)), image, served.form),
     }
     telemetry.ANSWERS.labels(served.number, "none").inc(len(items) - len(read))
     if challenger and (rival := state.predictor.challenger) and read:
@@ -107,33 +116,42 @@ async def predict(
 
 
 async def _also(rival: Served, images: np.ndarray, read: list[int], count: int) -> list[list[float] | None]:
-    """What the challenger answers: a row of ten probabilities an item, None for those without an image."""
+    """What the challenger answers: a row of probabilities an item, None for those without an image."""
     said = np.round((await asyncio.to_thread(inference.run, rival.model, images)).astype(float), 6).tolist()
     rows = dict(zip(read, said, strict=True))
     return [rows.get(index) for index in range(count)]
 
 
 def _answers(
-    items: list[Item], ids: list[str], rows: dict[int, tuple[np.ndarray, float]], with_image: bool
+    items: list[Item], ids: list[str], rows: dict[int, tuple[np.ndarray, float]], with_image: bool, form: Form
 ) -> list[dict[str, Any]]:
     answers = []
     for index, (identity, item) in enumerate(zip(ids, items, strict=True)):
-        answer: dict[str, Any] = {"id": identity, "source": item.source, "digit": None, "reason": item.reason}
+        answer: dict[str, Any] = {"id": identity, "source": item.source, **_class(None, form), "reason": item.reason}
         if index in rows:
             row, certainty = rows[index]
-            second, first = (int(digit) for digit in row.argsort()[-2:])
-            reason = inference.doubt(row, certainty)
+            second, first = (int(label) for label in row.argsort()[-2:])
+            reason = inference.doubt(row, certainty, form)
             answer |= {
-                "digit": None if reason else first,
+                **_class(None if reason else first, form),
                 "reason": reason,
                 "confidence": row[first],
-                "second": {"digit": second, "confidence": row[second]},
+                "second": {**_class(second, form), "confidence": row[second]},
                 "probabilities": row.tolist(),
             }
+        if item.box is not None:
+            answer["box"] = dict(zip(("left", "top", "width", "height"), item.box, strict=True))
         if with_image and item.image is not None:
             answer["image"] = base64.b64encode(item.image.tobytes()).decode()
         answers.append(answer)
     return answers
+
+
+def _class(label: int | None, form: Form) -> dict[str, Any]:
+    """A class by index and name, and of the ten digits as a number."""
+    if form.classes == TEN:
+        return {"digit": label}
+    return {"index": label, "label": None if label is None else form.classes[label]}
 
 
 def _remember(
@@ -141,11 +159,11 @@ def _remember(
 ) -> None:
     if not ids:
         return
-    digits, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    memory.put(Seen(ids, clock.now(), name, served.number, images, digits, confidences))
-    for digit, count in enumerate(np.bincount(digits, minlength=CLASSES)):
+    labels, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    memory.put(Seen(ids, clock.now(), name, served.number, images, labels, confidences))
+    for label, count in enumerate(np.bincount(labels)):
         if count:
-            telemetry.ANSWERS.labels(served.number, str(digit)).inc(int(count))
+            telemetry.ANSWERS.labels(served.number, served.form.classes[label]).inc(int(count))
     for confidence in confidences[:16]:  # of a large request these stand for the rest
         telemetry.CONFIDENCE.observe(confidence)
 
@@ -154,11 +172,15 @@ def _remember(
     "/corrections",
     status_code=201,
     responses=problem(404, 409, 422, 503, 507),
-    summary="Say which digit an image really shows",
+    summary="Say what an image really shows",
 )
 def correct(request: Request, correction: schemas.Correction) -> dict[str, Any]:
+    form = request.app.state.predictor.form
+    label = correction.index_in(form.classes)
+    if label is None:
+        raise Problem(422, f"the correction: give one class, as {schemas.NAMED} of {_range(form)}")
     try:
-        request.app.state.memory.correct(correction.id, correction.digit, request.state.person)
+        request.app.state.memory.correct(correction.id, label, request.state.person)
     except live.InBatch as error:
         raise Problem(409, str(error)) from None
     except live.Full as error:
@@ -168,7 +190,12 @@ def correct(request: Request, correction: schemas.Correction) -> dict[str, Any]:
     except (sqlite3.Error, OSError) as error:
         raise Problem(503, f"the correction cannot be kept now: {error}", **{"retry-after": "10"}) from None
     telemetry.CORRECTIONS.inc()
-    return {"id": correction.id, "digit": correction.digit}
+    return {"id": correction.id, **_class(label, form)}
+
+
+def _range(form: Form) -> str:
+    last = len(form.classes) - 1
+    return f"{form.classes[0]} to {form.classes[last]}" if last < 10 else f"{len(form.classes)} classes (see /model)"
 
 
 @router.get(
@@ -197,6 +224,7 @@ async def ready(request: Request) -> dict[str, Any]:
 def model(request: Request) -> dict[str, Any]:
     champion, challenger = _champion(request), request.app.state.predictor.challenger
     facts: dict[str, Any] = {"champion": champion.facts, "challenger": challenger and challenger.facts, "shadow": None}
+    facts["images"] = champion.form.as_json()
     if challenger:
         period = int(time.monotonic() / SHADOW_SECONDS)
         with suppress(sqlite3.Error, OSError):
@@ -278,9 +306,10 @@ def application(name: str, settings: Serving, key: str | None, origins: Origins,
         app.state.predictor.stop()
 
     app = FastAPIOffline(
-        title="digits", summary="Reads handwritten digits", lifespan=running, docs_url=None, redoc_url=None
+        title="digits", summary="Says what is on a picture", lifespan=running, docs_url=None, redoc_url=None
     )
     app.include_router(router)
+    app.openapi = partial(_described, app, app.openapi)  # type: ignore[method-assign]
     app.mount("/page", StaticFiles(directory=PAGE))
     reports = places.home() / places.REPORTS
     reports.mkdir(exist_ok=True)
@@ -289,6 +318,15 @@ def application(name: str, settings: Serving, key: str | None, origins: Origins,
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     return app
+
+
+def _described(app: FastAPI, describe: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The OpenAPI document, with images of the champion's shape."""
+    document = describe()
+    content = document["paths"]["/predict"]["post"]["requestBody"]["content"]
+    form = app.state.predictor.form if hasattr(app.state, "predictor") else DIGITS
+    content[requests.JSON] = {"schema": schemas.images(form)}
+    return document
 
 
 async def _http_problem(request: Request, error: Exception) -> Response:

@@ -328,7 +328,7 @@ def test_a_version_that_differs_is_exit_code_1(
     ("dataset", "recipe", "line"),
     [
         ("digits", "fast", "recipe fast on digits: about 1 minute on two cores, less what is up to date"),
-        ("mnist", "default", "recipe default on mnist: about 5 minutes on two cores, less what is up to date"),
+        ("mnist", "default", "recipe default on mnist: about 10 minutes on two cores, less what is up to date"),
         ("mnist", "two-conv", "recipe two-conv on mnist"),
     ],
 )

@@ -1,13 +1,17 @@
 """Do a stage's `deps` in dvc.yaml name what it imports, and the key of a fit too? The import graph is the judge."""
 
 import ast
+from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import grimp
 import pytest
 import yaml
 from workspace import ROOT
 
+from pipeline.base.params import Kind
+from pipeline.data import kinds
 from pipeline.learning import fitting
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
@@ -25,8 +29,28 @@ def file_of(module: str) -> Path:
 
 def imported(graph: grimp.ImportGraph, module: str) -> set[Path]:
     """The files of the modules that this one needs, itself among them. A package's own docstring says nothing."""
-    modules = {module, *graph.find_upstream_modules(module)}
+    modules, found = {module}, set()
+    while found != modules:
+        found = modules
+        modules = found | {one for name in found for one in (*graph.find_upstream_modules(name), *of_kinds(name))}
     return {path for path in map(file_of, modules) if path.name != "__init__.py"}
+
+
+@cache
+def of_kinds(module: str) -> set[str]:
+    """The modules of every kind of image that this one has imported when it runs, as by ``kinds.framing(…)``."""
+    calls = [
+        node.func for node in ast.walk(ast.parse((ROOT / file_of(module)).read_text())) if isinstance(node, ast.Call)
+    ]
+    asked = [call for call in calls if isinstance(call, ast.Attribute) and isinstance(call.value, ast.Name)]
+    parts = {call.attr for call in asked if call.value.id == "kinds"}
+    return {f"pipeline.{kind}.{part}" for part in parts for kind in get_args(Kind)}
+
+
+def test_every_kind_of_image_has_every_module():
+    for kind in get_args(Kind):
+        for part in ("framing", "features", "corruptions", "training", "expectations"):
+            assert getattr(kinds, part)(kind)
 
 
 def files_in(deps: list[str]) -> set[Path]:

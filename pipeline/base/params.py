@@ -12,10 +12,13 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from pipeline.base import files, places
 from pipeline.base.errors import BadInput
 
-Dataset = Literal["digits", "mnist", "kaggle", "idx", "npz", "csv", "folder"]
+Dataset = Literal["digits", "mnist", "kaggle", "letters", "idx", "npz", "csv", "folder", "table", "parquet"]
+OWN = ("idx", "npz", "csv", "folder", "table", "parquet")  # of them: one's own, by the form of its files
+Kind = Literal["digits", "plain"]  # a folder of pipeline/ each
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
+Names = Annotated[tuple[str, ...], Field(strict=False)]
 
 
 def _ordered(band: tuple[float, float]) -> tuple[float, float]:
@@ -35,17 +38,42 @@ class Section(BaseModel):
 
 class Ingest(Section):
     local_dir: str
+    name: Annotated[str, Field(pattern=r"^[\w-]*$")]
     test_share: Annotated[float, Field(ge=0, lt=1)]
     timeout_seconds: Positive
     attempts: Count
     max_images: Count
     max_mb: Positive
+    max_unreadable: Share
+
+
+class Images(Section):
+    """What a picture of one's own data set becomes; arrays keep the shape that they have."""
+
+    kind: Kind
+    height: Annotated[int, Field(ge=8, le=512)]
+    width: Annotated[int, Field(ge=8, le=512)]
+    channels: Literal[1, 3]
+    classes: Names
+    min_of_class: Count
+    leave_out_small: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of an image: (height, width), or (height, width, 3)."""
+        return (self.height, self.width) if self.channels == 1 else (self.height, self.width, 3)
+
+    @model_validator(mode="after")
+    def _of_digits_is_28_grey(self) -> Self:
+        if self.kind == "digits" and self.shape != (28, 28):
+            raise ValueError("images: those of kind digits have 28×28 grey levels: set that, or kind: plain")
+        return self
 
 
 class Validate(Section):
     min_train: Count
     min_test: Count
-    class_share: Band
+    class_balance: Band
     max_share_difference: Share
     mean_pixel: Band
     ink_share: Band
@@ -73,7 +101,7 @@ class Batches(Section):
 
 
 class Augment(Section):
-    """The bands within which each training image is changed by its own draw (:mod:`pipeline.digits.augmentation`)."""
+    """The bands within which each image of a batch is changed by its own draw, by ``training`` in its kind's folder."""
 
     shift: Annotated[float, Field(ge=0)] = 0.0
     rotate: Annotated[float, Field(ge=0)] = 0.0
@@ -84,6 +112,8 @@ class Augment(Section):
     paper: Share = 0.0
     hands: Share = 0.0
     non_digits: Share = 0.0
+    flip: bool = False
+    colour: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class Network(BaseModel):
@@ -118,6 +148,7 @@ class Recipe(Section):
     patience: Count | None = None
     augment: Augment = Augment()
     shift_averaged: bool = False
+    balanced: bool = False
 
 
 class Train(Section):
@@ -182,7 +213,6 @@ class Retention(Section):
 
 
 Rate = Annotated[str, Field(pattern=r"^[1-9]\d*/(second|minute|hour)$")]
-Names = Annotated[tuple[str, ...], Field(strict=False)]
 
 
 class Serving(Section):
@@ -242,15 +272,16 @@ class Gate(Section):
     max_trigger_success: Share
     max_latency_ratio: Positive
 
-    def allowed(self, dataset: Dataset) -> Allowed:
-        """What may be lost on this data set."""
-        losses = (self.max_loss, self.max_loss_recent)
-        return Allowed(*(of.get(dataset, of[OTHER]) for of in losses))
+    def allowed(self, *names: str) -> Allowed:
+        """What may be lost on a data set, by the first of its names that has a loss."""
+        told = [{str(name): loss for name, loss in of.items()} for of in (self.max_loss, self.max_loss_recent)]
+        return Allowed(*(next(of[name] for name in (*names, OTHER) if name in of) for of in told))
 
 
 class Params(Section):
     dataset: Dataset
     ingest: Ingest
+    images: Images
     batches: Batches
     validate_: Validate = Field(alias="validate")  # pydantic's own models have a method `validate`
     preprocess: Preprocess
@@ -268,6 +299,11 @@ class Params(Section):
     def recipe(self) -> Recipe:
         """The recipe that trains."""
         return self.recipes[self.train.recipe]
+
+    @property
+    def named(self) -> str:
+        """What the data set is called, and its model after it: one's own as ``ingest.name`` says."""
+        return self.ingest.name if self.ingest.name and self.dataset in OWN else self.dataset
 
     def in_use(self) -> dict[str, Any]:
         """Every section as plain values, and of the recipes the one that trains, as ``recipe``."""

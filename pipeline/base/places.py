@@ -16,6 +16,7 @@ DVC_TMP_LOCK = Path(".dvc/tmp/rwlock")
 
 RAW = Path("data/raw")
 MANIFEST = RAW / "manifest.json"
+FORM = "form.json"  # in data/raw and data/processed: the images' kind, shape and classes
 FEATURES = Path("data/features")
 PROCESSED = Path("data/processed")
 BATCHES = Path("data/batches")  # a folder an accepted batch, whole from the moment it is there

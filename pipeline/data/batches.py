@@ -18,7 +18,6 @@ from pipeline.base import clock, files, places, processes
 from pipeline.base.errors import BadInput
 from pipeline.data import splits
 from pipeline.data.splits import Split
-from pipeline.digits.image import SIDE
 
 
 class Batch(NamedTuple):
@@ -149,9 +148,9 @@ def of_dataset(dataset: str) -> tuple[list[Filed], list[str]]:
 
 
 def images_of(filed: Filed, doubts: Sequence[Doubt]) -> np.ndarray:
-    """The doubted images of an accepted batch, in that order: uint8 (N, 28, 28)."""
+    """The doubted images of an accepted batch, in that order: uint8 (N, *shape)."""
     if not doubts:
-        return np.empty((0, SIDE, SIDE), np.uint8)
+        return np.empty(0, np.uint8)
     (batch,) = load([filed])
     images = np.concatenate([batch.train.images, batch.recent.images])
     at = {name: place for place, name in enumerate(splits.names(images).tolist())}

@@ -5,6 +5,7 @@ The tables are those of :mod:`pipeline.data.descriptions`; the bands are params.
 
 import ast
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,27 +16,16 @@ import pandas as pd
 from scipy.stats import chisquare
 
 from pipeline.base import repeatable
+from pipeline.base.form import DIGITS, TEN, Form
 from pipeline.base.params import Validate
-from pipeline.data import splits
-from pipeline.digits.image import CLASSES
+from pipeline.base.rules import Rule
+from pipeline.data import kinds, splits
 
-DIGITS = list(range(CLASSES))
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # stands for "no date", which Data Docs cannot do without
 _MOMENT = re.compile(r"\b2\d{3}[01]\d[0-3]\dT[0-2]\d[0-5]\d[0-5]\d\.\d{6}Z")  # as Great Expectations writes it
 _SHOWN = re.compile(r"(?<='run_time': ')[^']*|\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\b")  # a run's time, for people
 _ROWS = re.compile(r"(?<=\bdata: )\[\{'.*\}\]")  # of a table of the index
-MOSTLY_PAPER = 0.995  # of the images must have a rim of paper: a few touch it, an inverted set has none
-
-
-class Rule(NamedTuple):
-    """An expectation and how a person is told that it was not met."""
-
-    key: str
-    """what code knows it by"""
-    name: str
-    """what people know it by"""
-    expectation: Any
-    advice: str
+NAMED = 5  # classes that a line names
 
 
 @dataclass(frozen=True)
@@ -67,30 +57,27 @@ class Check:
 
 def image_rows(table: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     """One row an image of the described split ``table``; ``other`` is the split that must share no image with it."""
-    columns = ["mean", "ink_share", "border_ink", "label", "minimum", "maximum"]
     by_content = table["label"].groupby(table["hash"])
-    return table[columns].assign(
+    return table.drop(columns="hash").assign(
         duplicate=table["hash"].duplicated().astype(int),
         contradicting=(by_content.transform("nunique") > 1).astype(int),
         in_other_split=table["hash"].isin(other["hash"]).astype(int),
     )
 
 
-def class_rows(train: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
-    """One row a class: its share of train and of test, and the difference."""
-    shares = [splits.class_shares(table["label"].to_numpy()) for table in (train, test)]
-    rows = pd.DataFrame({"digit": DIGITS, "train_share": shares[0], "test_share": shares[1]})
+def class_rows(train: pd.DataFrame, test: pd.DataFrame, classes: Sequence[str] = TEN) -> pd.DataFrame:
+    """One row a class: its name, its share of train and of test, and the difference."""
+    shares = [splits.class_shares(table["label"].to_numpy(), len(classes)) for table in (train, test)]
+    rows = pd.DataFrame({"class": list(classes), "train_share": shares[0], "test_share": shares[1]})
     return rows.assign(difference=(rows["train_share"] - rows["test_share"]).abs())
 
 
-def image_rules(split: str, params: Validate) -> list[Rule]:
+def image_rules(split: str, params: Validate, form: Form = DIGITS) -> list[Rule]:
     """What is expected of a split's images. ``split`` is "train" or "test"."""
     from great_expectations import expectations as gxe
     from great_expectations.expectations.metadata_types import FailureSeverity
 
-    warning = FailureSeverity.WARNING
-    low, high = params.mean_pixel
-    least, most = params.ink_share
+    warning, labels = FailureSeverity.WARNING, list(range(len(form.classes)))
     rules = [
         Rule(
             "enough_images",
@@ -100,54 +87,17 @@ def image_rules(split: str, params: Validate) -> list[Rule]:
         ),
         Rule(
             "labels_in_range",
-            "labels are 0 to 9",
-            gxe.ExpectColumnValuesToBeInSet(column="label", value_set=DIGITS),
+            "labels are 0 to 9" if form.classes == TEN else "labels are of the classes",
+            gxe.ExpectColumnValuesToBeInSet(column="label", value_set=labels),
             "correct or remove these labels",
         ),
         Rule(
             "every_class",
             "every class is present",
-            gxe.ExpectColumnDistinctValuesToContainSet(column="label", value_set=DIGITS),
-            "add images of the missing digits",
+            gxe.ExpectColumnDistinctValuesToContainSet(column="label", value_set=labels),
+            f"add images of the missing {'digits' if form.classes == TEN else 'classes'}",
         ),
-        Rule(
-            "paper_reaches_0",
-            "paper reaches 0",
-            gxe.ExpectColumnMinToBeBetween(column="minimum", min_value=0, max_value=0),
-            "bring the pixels to 0 = paper",
-        ),
-        Rule(
-            "ink_reaches_255",
-            "ink reaches 255",
-            gxe.ExpectColumnMaxToBeBetween(column="maximum", min_value=255, max_value=255),
-            "bring the pixels to 0–255; a highest value of 1 means that they were scaled to 0–1",
-        ),
-        Rule(
-            "mean_grey",
-            "mean grey level",
-            gxe.ExpectColumnMeanToBeBetween(column="mean", min_value=low, max_value=high),
-            "look at the images, then correct them or validate.mean_pixel",
-        ),
-        Rule(
-            "ink_share",
-            "share of ink",
-            gxe.ExpectColumnMeanToBeBetween(column="ink_share", min_value=least, max_value=most),
-            "look at the images, then correct them or validate.ink_share",
-        ),
-        Rule(
-            "no_blank",
-            "no blank or constant image",
-            gxe.ExpectColumnPairValuesAToBeGreaterThanB(column_A="maximum", column_B="minimum"),
-            "remove these images",
-        ),
-        Rule(
-            "polarity",
-            "paper is 0, ink is 255",
-            gxe.ExpectColumnValuesToBeBetween(
-                column="border_ink", max_value=params.max_border_ink, mostly=MOSTLY_PAPER
-            ),
-            "the images look inverted: 0 must be paper and 255 ink",
-        ),
+        *kinds.expectations(form.kind).rules(params),
         Rule(
             "few_duplicates",
             "few exact duplicates",
@@ -185,21 +135,29 @@ def leak_rules(params: Validate) -> list[Rule]:
     ]
 
 
-def class_rules(params: Validate) -> list[Rule]:
-    """What is expected of the classes' shares."""
+def class_rules(params: Validate, counts: dict[str, int], classes: int = 10) -> list[Rule]:
+    """What is expected of the classes' shares in train and test, which have so many images: of few images chance alone
+    brings more than the bands, and then that is allowed."""
     from great_expectations import expectations as gxe
 
-    low, high = params.class_share
+    even = 1 / classes
+    low, high = (times * even for times in params.class_balance)
+    chance = {split: splits.by_chance(classes, count) for split, count in counts.items()}
     balance = [
         Rule(
             f"class_balance_{split}",
             f"class balance of {split}",
-            gxe.ExpectColumnValuesToBeBetween(column=f"{split}_share", min_value=low, max_value=high),
-            "add images of the rare digits or remove some of the frequent ones",
+            gxe.ExpectColumnValuesToBeBetween(
+                column=f"{split}_share",
+                min_value=round(max(min(low, even - chance[split]), 0.0), 6),
+                max_value=round(min(max(high, even + chance[split]), 1.0), 6),
+            ),
+            "add images of the rare classes, or widen validate.class_balance and let the recipe be balanced",
         )
         for split in ("train", "test")
     ]
-    alike = gxe.ExpectColumnValuesToBeBetween(column="difference", max_value=params.max_share_difference)
+    most = round(max(params.max_share_difference, chance["test"]), 6)
+    alike = gxe.ExpectColumnValuesToBeBetween(column="difference", max_value=most)
     return [
         *balance,
         Rule("balanced_alike", "train and test are balanced alike", alike, "draw the two splits from the same source"),
@@ -220,35 +178,39 @@ class Validated(NamedTuple):
         return {"success": self.success, **self.numbers, "checks": [check.as_json() for check in self.checks]}
 
 
-def validate(train: pd.DataFrame, test: pd.DataFrame, params: Validate, docs: Path) -> Validated:
+def validate(train: pd.DataFrame, test: pd.DataFrame, params: Validate, docs: Path, form: Form = DIGITS) -> Validated:
     """Run every expectation on two described splits; leaves the Data Docs in ``docs``."""
+    count = len(form.classes)
     tables = {
-        "train": (image_rows(train, test), image_rules("train", params)),
-        "test": (image_rows(test, train), image_rules("test", params)),
-        "classes": (class_rows(train, test), class_rules(params)),
+        "train": (image_rows(train, test), image_rules("train", params, form)),
+        "test": (image_rows(test, train), image_rules("test", params, form)),
+        "classes": (
+            class_rows(train, test, form.classes),
+            class_rules(params, {"train": len(train), "test": len(test)}, count),
+        ),
     }
-    checks = _run(tables, docs)
+    checks = _run(tables, docs, form.classes)
     classes = tables["classes"][0]
     copies = {name: int(tables[name][0]["duplicate"].sum()) for name in ("train", "test")}
     numbers = {
         "counts": {"train": len(train), "test": len(test)},
         "duplicates": {**copies, "test_in_train": int(tables["test"][0]["in_other_split"].sum())},
         "class_shares": {name: classes[f"{name}_share"].round(6).tolist() for name in ("train", "test")},
-        "chi_square": {name: _uniformity(table["label"]) for name, table in (("train", train), ("test", test))},
+        "chi_square": {name: _uniformity(table["label"], count) for name, table in (("train", train), ("test", test))},
     }
     return Validated(checks, numbers)
 
 
-def _uniformity(labels: pd.Series) -> dict[str, float | None]:
+def _uniformity(labels: pd.Series, classes: int) -> dict[str, float | None]:
     """Pearson's chi-square of the class counts against equal ones; reported, because large sets always differ."""
-    counts = np.bincount(labels, minlength=256)[:CLASSES]
-    if not counts.any():  # no label is a digit: the statistic would be NaN, which JSON does not have
+    counts = np.bincount(labels, minlength=classes)[:classes]
+    if not counts.any():  # no label is of a class: the statistic would be NaN, which JSON does not have
         return {"statistic": None, "p_value": None}
     result = chisquare(counts)
     return {"statistic": round(float(result.statistic), 4), "p_value": float(result.pvalue)}
 
 
-def _run(tables: dict[str, tuple[pd.DataFrame, list[Rule]]], docs: Path) -> list[Check]:
+def _run(tables: dict[str, tuple[pd.DataFrame, list[Rule]]], docs: Path, classes: Sequence[str]) -> list[Check]:
     """Validate each table by its rules with Great Expectations; a row a check, and the Data Docs in ``docs``."""
     import great_expectations as gx
     from great_expectations.checkpoint import UpdateDataDocsAction
@@ -280,7 +242,7 @@ def _run(tables: dict[str, tuple[pd.DataFrame, list[Rule]]], docs: Path) -> list
         )
         run = checkpoint.run(batch_parameters={"dataframe": rows}, run_id=_run_id(number))
         (result,) = run.run_results.values()
-        checks += [_check(name, rows, rule, _of(rule, suite, result)) for rule in rules]
+        checks += [_check(name, rows, rule, _of(rule, suite, result), classes) for rule in rules]
     for page in docs.rglob("*.html"):
         repeatable.rewrite(page, _stable_rows, repeatable.stable_ids, _stable_times)
     return checks
@@ -317,7 +279,7 @@ def _of(rule: Rule, suite: Any, result: Any) -> Any:
     return found
 
 
-def _check(table: str, rows: pd.DataFrame, rule: Rule, result: Any) -> Check:
+def _check(table: str, rows: pd.DataFrame, rule: Rule, result: Any, classes: Sequence[str]) -> Check:
     if result.exception_info.get("raised_exception"):
         raise RuntimeError(f"{table}: {rule.name}: {result.exception_info}")
     return Check(
@@ -326,34 +288,37 @@ def _check(table: str, rows: pd.DataFrame, rule: Rule, result: Any) -> Check:
         split=table,
         severity=str(getattr(rule.expectation.severity, "value", rule.expectation.severity)),
         passed=bool(result.success),
-        observed=_observed(rows, result),
-        expected=_expected(result.expectation_config.kwargs),
+        observed=_observed(rows, result, classes),
+        expected=_expected(result.expectation_config.kwargs, classes),
         advice=rule.advice,
     )
 
 
-def _observed(rows: pd.DataFrame, result: Any) -> str:
+def _observed(rows: pd.DataFrame, result: Any, classes: Sequence[str]) -> str:
     """What was found, for a person: a number, what is missing, or what broke the rule."""
     facts = result.result
     if "partial_missing_list" in facts:
-        return f"none of {', '.join(map(str, facts['partial_missing_list']))}" if facts["missing_count"] else "all ten"
+        every = "all ten" if tuple(classes) == TEN else f"all {len(classes)}"
+        missing = [classes[label] for label in facts["partial_missing_list"]]
+        return f"none of {', '.join(missing)}" if facts["missing_count"] else every
     if "observed_value" in facts:
         value = facts["observed_value"]
         return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
     count, first = facts["unexpected_count"], facts["partial_unexpected_index_list"]
     if not count:
         return "none against it"
-    if "digit" in rows:
+    if "class" in rows:
         shares = rows[result.expectation_config.kwargs["column"]]
-        return ", ".join(f"{shares[digit]:.3f} for {digit}" for digit in first)
+        told = ", ".join(f"{shares[label]:.3f} for {rows['class'][label]}" for label in first[:NAMED])
+        return told + (f" and {count - NAMED} more" if count > NAMED else "")
     return f"{count:,} of {len(rows):,} images, the first at index {', '.join(map(str, first[:3]))}"
 
 
-def _expected(kwargs: dict) -> str:
+def _expected(kwargs: dict, classes: Sequence[str]) -> str:
     if "value_set" in kwargs:
-        return "0 to 9"
+        return "0 to 9" if tuple(classes) == TEN else f"the {len(classes)} classes"
     if "column_A" in kwargs:
-        return "ink and paper in each"
+        return "different levels in each"
     low, high = kwargs.get("min_value"), kwargs.get("max_value")
     if low is None:
         mostly = kwargs.get("mostly", 1)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from pipeline.base import files, repeatable
 from pipeline.base.params import Drift
-from pipeline.digits.features import FEATURES
+from pipeline.data import descriptions
 
 LABEL = "label"
 
@@ -46,13 +46,14 @@ class Compared:
 def labelled(described: pd.DataFrame) -> pd.DataFrame:
     """What is compared of labelled images: the FEATURES, and the label as text, of a table of
     :mod:`pipeline.data.descriptions`."""
-    return described[list(FEATURES)].assign(**{LABEL: described["label"].astype(str)})
+    features = described.drop(columns=list(descriptions.OURS))
+    return features.assign(**{LABEL: described["label"].astype(str)})
 
 
 def answered(features: pd.DataFrame, probabilities: np.ndarray) -> pd.DataFrame:
     """What is compared of images that a model answered: the FEATURES, the answer (text) and the confidence in it."""
     answers = pd.Series(probabilities.argmax(axis=1)).astype(str)
-    return features[list(FEATURES)].assign(answer=answers, confidence=probabilities.max(axis=1).astype(float))
+    return features.assign(answer=answers, confidence=probabilities.max(axis=1).astype(float))
 
 
 def compare(reference: pd.DataFrame, current: pd.DataFrame, params: Drift) -> tuple[Compared, Any]:

@@ -1,7 +1,7 @@
 """What does each image look like in numbers? Tables that are made once and read by every stage and room.
 
 A row an image, in the split's order: ``hash`` (of its content, uint64), ``label``, ``minimum`` and ``maximum`` (grey
-levels), and the FEATURES of :mod:`pipeline.digits.features`.
+levels), and the FEATURES of its kind (:mod:`pipeline.data.kinds`).
 """
 
 from collections.abc import Callable
@@ -13,13 +13,15 @@ import pandas as pd
 
 from pipeline.base import files, places
 from pipeline.base.errors import BadInput
-from pipeline.data import splits
+from pipeline.data import kinds, splits
 from pipeline.data.splits import Split
-from pipeline.digits import features
-from pipeline.digits.features import FEATURES
+
+CHUNK = 4096  # images at once
+VERSION_KEY = "digits.features"  # in a Parquet file's metadata
+OURS = ("hash", "label", "minimum", "maximum")  # the other columns are the FEATURES
 
 
-def describe(split: Split) -> pd.DataFrame:
+def describe(split: Split, kind: str = "digits") -> pd.DataFrame:
     """The table of a split."""
     rows = pd.DataFrame(
         {
@@ -29,19 +31,25 @@ def describe(split: Split) -> pd.DataFrame:
             "maximum": _reduced(split.images, np.max),
         }
     )
-    return rows.join(features.describe(split.images))
+    return rows.join(measured(split.images, kind))
+
+
+def measured(images: np.ndarray, kind: str) -> pd.DataFrame:
+    """The FEATURES of each image: a float64 frame of N rows."""
+    features = kinds.features(kind)
+    return pd.DataFrame(features.measure(images), columns=list(features.FEATURES))
 
 
 def _reduced(images: np.ndarray, reduce: Callable[..., Any]) -> np.ndarray:
     """``reduce`` over each image's pixels, read in chunks: int64 (N,)."""
-    starts = range(0, len(images), features.CHUNK)
-    parts = [reduce(images[start : start + features.CHUNK], axis=(1, 2)) for start in starts]
+    within = tuple(range(1, images.ndim))
+    parts = [reduce(images[start : start + CHUNK], axis=within) for start in range(0, len(images), CHUNK)]
     return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)
 
 
-def save(name: str, table: pd.DataFrame) -> None:
+def save(name: str, table: pd.DataFrame, kind: str = "digits") -> None:
     """Leave the table of the split ``name`` in data/features."""
-    write(places.FEATURES / f"{name}.parquet", table)
+    write(places.FEATURES / f"{name}.parquet", table, kind)
 
 
 def load(name: str, workspace: Path = Path()) -> pd.DataFrame:
@@ -52,13 +60,13 @@ def load(name: str, workspace: Path = Path()) -> pd.DataFrame:
     return pd.read_parquet(path)
 
 
-def write(path: Path, table: pd.DataFrame) -> None:
+def write(path: Path, table: pd.DataFrame, kind: str = "digits") -> None:
     """Write a table as Parquet, with the version of the features in it."""
     import pyarrow
     from pyarrow import parquet
 
     columns = pyarrow.Table.from_pandas(table, preserve_index=False)
-    version = {features.VERSION_KEY: str(features.VERSION)}
+    version = {VERSION_KEY: str(kinds.features(kind).VERSION)}
     with files.atomic(path) as part:
         parquet.write_table(columns.replace_schema_metadata({**(columns.schema.metadata or {}), **version}), part)
 
@@ -68,5 +76,5 @@ def of_images(images: np.ndarray, *tables: pd.DataFrame) -> pd.DataFrame:
 
     KeyError if one does not stand there.
     """
-    known = pd.concat(tables).drop_duplicates("hash").set_index("hash")[list(FEATURES)]
+    known = pd.concat(tables).drop_duplicates("hash").set_index("hash").drop(columns=list(OURS[1:]))
     return known.loc[splits.content_hashes(images)].reset_index(drop=True)

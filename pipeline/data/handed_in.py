@@ -13,7 +13,7 @@ import signal
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,13 +22,13 @@ import numpy as np
 
 from pipeline.base import errors, files
 from pipeline.base.errors import BadInput, TemporaryFault
-from pipeline.base.params import Batches, Ingest
+from pipeline.base.form import DIGITS, TEN, Form
+from pipeline.base.params import Batches, Images, Ingest
 from pipeline.data import splits
-from pipeline.data.datasets import bounds, decoders
+from pipeline.data.datasets import bounds, catalogue, labelled_pictures
+from pipeline.data.datasets.decoders import OF_DIGITS, Source
 from pipeline.data.splits import Split
-from pipeline.digits.image import CLASSES
 
-KINDS = ("npz", "csv", "idx", "folder")
 DEEPEST = 3  # folders: train/7/picture.png
 BESIDE = 1000  # files that may lie there beside the images
 FAULT = "fault.txt"  # what the reading process could not read
@@ -41,14 +41,17 @@ class Entry(NamedTuple):
     fault: str = ""
 
 
-def kind(path: Path) -> str:
-    """What the batch at ``path`` looks like, one of KINDS; :class:`BadInput` if like none of them."""
+def kind(path: Path, classes: Sequence[str] = TEN) -> str:
+    """Which of the decoders' names the batch at ``path`` looks like; :class:`BadInput` if like none of them.
+
+    ``classes`` are those of the data set: folders of such names hold pictures.
+    """
     if not str(path).isprintable():
         raise BadInput(f"{str(path)!r} has characters that cannot be printed: rename it")
     try:
         path.stat()
         holds_workspace = Path.cwd().is_relative_to(path.resolve())
-        holds = _kinds(path)
+        holds = _kinds(path, classes)
     except FileNotFoundError:
         raise BadInput(f"there is nothing at {path}: name a file or folder with labelled digits") from None
     except (OSError, RuntimeError) as error:  # pathlib calls a circle of links a RuntimeError
@@ -57,18 +60,21 @@ def kind(path: Path) -> str:
         raise BadInput(f"{path} holds the workspace itself: name a file or folder with labelled digits")
     if len(holds) != 1:
         raise BadInput(
-            f"{path} is no batch of digits: give an npz or csv file, or a folder of IDX files or of pictures by digit "
-            "(see docs/add-data.md)"
+            f"{path} is no batch of labelled images: give an npz, csv or parquet file, or a folder of IDX files or of "
+            "pictures by class (see docs/add-data.md)"
         )
     return holds.pop()
 
 
-def _kinds(path: Path) -> set[str]:
+def _kinds(path: Path, classes: Sequence[str]) -> set[str]:
+    suffixes = {"npz", "csv", "parquet"}
     if not path.is_dir():
-        return {path.suffix.lower().lstrip(".")} & {"npz", "csv"}
-    holds = {kind for kind in ("npz", "csv") if any(path.glob(f"*.{kind}"))}
+        return {path.suffix.lower().lstrip(".")} & suffixes
+    if any((path / name).is_file() for name in labelled_pictures.TABLES):
+        return {"table"}
+    holds = {kind for kind in suffixes if any(path.glob(f"*.{kind}"))}
     holds |= {"idx"} if any(path.glob("*-idx?-ubyte*")) else set()
-    return holds | ({"folder"} if any((path / str(digit)).is_dir() for digit in range(CLASSES)) else set())
+    return holds | ({"folder"} if any((path / name).is_dir() for name in classes) else set())
 
 
 def look_over(path: Path, limits: Batches) -> None:
@@ -88,7 +94,7 @@ def look_over(path: Path, limits: Batches) -> None:
     except OSError as error:
         findings.append(f"{path}: cannot be looked at ({bounds.brief(error)}): give files that may be read")
     if findings:
-        raise BadInput("\n".join(decoders.shortened(findings)))
+        raise BadInput("\n".join(labelled_pictures.shortened(findings)))
 
 
 def _entries(path: Path, top: Path, depth: int = 0) -> Iterator[Entry]:
@@ -110,14 +116,14 @@ def _entries(path: Path, top: Path, depth: int = 0) -> Iterator[Entry]:
                 yield from _entries(path / entry.name, top, depth + 1)
 
 
-def read(path: Path, kind: str, limits: Batches) -> Split:
-    """The batch of that kind; :class:`BadInput` names what is wrong with it, a line a finding, and
-    :class:`TemporaryFault` a disk that is full or cannot be written to.
+def read(path: Path, kind: str, limits: Batches, form: Form = DIGITS, wanted: Images = OF_DIGITS.images) -> Split:
+    """The batch of that kind, as images of that form; :class:`BadInput` names what is wrong with it, a line a finding,
+    and :class:`TemporaryFault` a disk that is full or cannot be written to.
 
     It is decoded by a process of its own, which has so much memory and time and no more.
     """
     with tempfile.TemporaryDirectory() as folder:
-        reader = FORKS.Process(target=_decode, args=(path, kind, limits, Path(folder)), daemon=True)
+        reader = FORKS.Process(target=_decode, args=(path, kind, limits, Path(folder), form, wanted), daemon=True)
         reader.start()
         try:
             reader.join(limits.max_seconds)
@@ -137,21 +143,27 @@ def read(path: Path, kind: str, limits: Batches) -> Split:
         return Split(*(np.array(array) for array in splits.load(folder)))
 
 
-def _decode(path: Path, kind: str, limits: Batches, folder: Path) -> None:
+def _decode(
+    path: Path, kind: str, limits: Batches, folder: Path, form: Form = DIGITS, wanted: Images = OF_DIGITS.images
+) -> None:
     """What :func:`read` has done elsewhere: leaves the split in ``folder``, or what is wrong with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the starter's to say
     space = _address_space() + int(limits.max_memory_mb * 1e6)
     resource.setrlimit(resource.RLIMIT_AS, (space, space))
     ingest = Ingest(
         local_dir=str(path),
+        name="",
         test_share=0.0,
         timeout_seconds=1.0,
         attempts=1,
         max_images=limits.max_images,
         max_mb=limits.max_mb,
+        max_unreadable=0.0,
     )
     try:
-        loaded = decoders.DECODERS[kind](ingest)
+        loaded = catalogue.DECODERS[kind](Source(ingest, catalogue.as_of(form, wanted), form.classes))
+        if loaded.form.shape != form.shape:
+            raise BadInput(f"{path}: the images have {loaded.form.pixels}, and those of the data set {form.pixels}")
         whole = Split(*(np.concatenate(pair) for pair in zip(loaded.train, loaded.test, strict=True)))
         splits.save(folder, whole)
     except BadInput as error:

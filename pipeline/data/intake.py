@@ -1,4 +1,4 @@
-"""May this batch of new labelled digits in? Accepted whole into data/batches, or refused, with a copy kept.
+"""May this batch of new labelled images in? Accepted whole into data/batches, or refused, with a copy kept.
 
 A batch is read as ingest reads a data set, put through the same validation, compared with the workspace's train split
 by Evidently, and its labels are held against the champion's answers and its own digits, alone and with the batches
@@ -16,7 +16,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.base import clock, files, places
+from pipeline.base import form as form_file
 from pipeline.base.errors import BadInput, TemporaryFault
+from pipeline.base.form import DIGITS, Form
 from pipeline.base.params import Batches, Params, Validate
 from pipeline.data import (
     batches,
@@ -34,7 +36,6 @@ from pipeline.data.checks import Check
 from pipeline.data.quarantine import UNDECIDED, Decided
 from pipeline.data.second_opinion import Answer
 from pipeline.data.splits import Split
-from pipeline.digits.image import CLASSES
 
 NOISE = 3.0  # standard deviations by which a small batch's class shares may lie outside the bands for a whole data set
 ABSENT = 0.01  # a class may be absent from a batch so small that this is more likely than once in a hundred
@@ -62,6 +63,7 @@ class Reference(NamedTuple):
     test: pd.DataFrame
     images: Split
     """some of train"""
+    form: Form = DIGITS
 
 
 def add(
@@ -82,16 +84,17 @@ def add(
     compare it with, or (:class:`Known`) it was accepted before; nothing is then kept of it. :class:`TemporaryFault` if
     it could not be read for want of a disk.
     """
-    kind = handed_in.kind(path)
-    compared_with = reference(params.dataset)
+    compared_with = reference(params.named)
+    form = compared_with.form
+    kind = handed_in.kind(path, form.classes)
     facts: dict[str, Any] = {"at": clock.now(), "by": by, "source": source or str(path.absolute())}
-    facts |= {"dataset": params.dataset, "batch": path.absolute().stem}
+    facts |= {"dataset": params.named, "batch": path.absolute().stem}
     refuse = _only_told if dry_run else quarantine.put
     copied = None
     try:
         handed_in.look_over(path, params.batches)
         copied = path
-        whole = decided.applied(handed_in.read(path, kind, params.batches))
+        whole = decided.applied(handed_in.read(path, kind, params.batches, form, params.images))
     except TemporaryFault:
         raise
     except BadInput as error:
@@ -105,7 +108,7 @@ def add(
     facts |= {"batch": f"{datetime.now(UTC):%Y%m%d}-{facts['digest'][:12]}", **numbers}
     with batches.locked():
         _refuse_known(path, facts["digest"])
-        earlier, _ = batches.of_dataset(params.dataset)
+        earlier, _ = batches.of_dataset(params.named)
         findings += _of_labels(whole, compared_with, numbers["doubts"], earlier, by, params.batches)
         if not findings:
             batch = batches.separate(facts["batch"], whole, params.batches.held_out)
@@ -140,7 +143,8 @@ def reference(dataset: str) -> Reference:
             images = splits.load(workspace / places.RAW / "train")
             some = slice(None, None, max(len(images.labels) // KNOWN_IMAGES, 1))
             train, test = (descriptions.load(name, workspace) for name in ("train", "test"))
-            return Reference(train, test, Split(images.images[some], images.labels[some]))
+            known = Split(images.images[some], images.labels[some])
+            return Reference(train, test, known, form_file.load(workspace / places.RAW))
     raise BadInput("there is no data yet to compare a batch with: `digits run` first")
 
 
@@ -149,11 +153,12 @@ def judge(
 ) -> tuple[tuple[Finding, ...], dict[str, Any]]:
     """What speaks against the images, and the numbers beside: :class:`Filed`'s ``class_counts``, ``suspected_labels``,
     ``doubts`` and ``drift``. The doubts about images that a person ``kept`` are none."""
-    table = descriptions.describe(whole)
-    rules = _rules(params.validate_, params.batches, len(whole.labels))
+    form, classes = reference.form, len(reference.form.classes)
+    table = descriptions.describe(whole, form.kind)
+    rules = _rules(params.validate_, params.batches, len(whole.labels), classes)
     with tempfile.TemporaryDirectory() as docs:
-        checked = checks.validate(table, reference.test, rules, Path(docs)).checks
-    findings = [_of_batch(check) for check in checked if check.stops and not _forgiven(check, whole)]
+        checked = checks.validate(table, reference.test, rules, Path(docs), form).checks
+    findings = [_of_batch(check) for check in checked if check.stops and not _forgiven(check, whole, classes)]
     noise = 1 / np.sqrt(len(whole.labels))  # of the mean of so many, in standard deviations
     rules_of_drift = params.drift.model_copy(update={"max_distance": params.batches.max_distance + float(noise)})
     then, now = comparison.labelled(reference.train), comparison.labelled(table)
@@ -163,7 +168,7 @@ def judge(
     doubts = tuple(doubt for doubt in _doubts(whole, reference, answer) if doubt.image not in kept) if answer else ()
     told = compared.as_json()
     return tuple(findings), {
-        "class_counts": np.bincount(whole.labels, minlength=CLASSES).tolist(),
+        "class_counts": np.bincount(whole.labels, minlength=classes).tolist(),
         "suspected_labels": sum(doubt.clear for doubt in doubts) / len(table) if answer else None,
         "doubts": doubts,
         "drift": {key: told[key] for key in ("verdict", "drifted_share", "columns")},
@@ -202,8 +207,10 @@ def _of_labels(
             doubted.setdefault(doubt.label, []).append(image)
     undoubted = np.delete(whole.images, [doubt.index for doubt in doubts], axis=0)
     others = np.concatenate([undoubted, reference.images.images])
-    counted = poison.count(doubts, len(whole.labels), by, earlier, rules)
-    return (*counted, *poison.one_pattern({label: np.stack(images) for label, images in doubted.items()}, others))
+    names = reference.form.classes
+    counted = poison.count(doubts, len(whole.labels), by, earlier, rules, names)
+    by_label = {label: np.stack(images) for label, images in doubted.items()}
+    return (*counted, *poison.one_pattern(by_label, others, names))
 
 
 def _of_batch(check: Check) -> Finding:
@@ -220,22 +227,23 @@ def _drifted(compared: comparison.Compared, allowed: float) -> Finding:
     return Finding(key="drift", message=message)
 
 
-def _rules(rules: Validate, batches: Batches, count: int) -> Validate:
+def _rules(rules: Validate, batches: Batches, count: int, classes: int) -> Validate:
     """The validation of a data set, with bands for the class shares as wide as the noise of ``count`` images asks."""
-    noise = NOISE * float(np.sqrt(0.1 * 0.9 / count))
-    low, high = rules.class_share
+    even = 1 / classes
+    noise = NOISE * float(np.sqrt(even * (1 - even) / count))
+    low, high = rules.class_balance
     return rules.model_copy(
         update={
             "min_train": batches.min_images,
             "min_test": 1,
-            "class_share": (max(low - noise, 0.0), min(high + noise, 1.0)),
+            "class_balance": (max(low - noise / even, 0.0), min(high + noise / even, 1 / even)),
             "max_share_difference": min(rules.max_share_difference + noise, 1.0),
         }
     )
 
 
-def _forgiven(check: Check, whole: Split) -> bool:
+def _forgiven(check: Check, whole: Split, classes: int) -> bool:
     """A class that is missing by mere chance, and what was found of the test split, which is not the batch's fault."""
-    by_chance = CLASSES * (1 - 1 / CLASSES) ** len(whole.labels) > ABSENT
+    by_chance = classes * (1 - 1 / classes) ** len(whole.labels) > ABSENT
     ours = check.split != "test" or check.key in OF_TEST
     return not ours or (check.key == "every_class" and by_chance)

@@ -10,8 +10,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import hypergeom
 
-from pipeline.digits.image import SIDE
-
 WINDOW = 3  # pixels a side
 LEVELS = 16  # grey levels told apart
 ALIKE = 16  # grey levels: pixels that differ by less are the same
@@ -27,15 +25,17 @@ class Pattern(NamedTuple):
     chance: float
     """natural logarithm of the probability that so many of the group bear it, were they drawn from all"""
     ink: np.ndarray
-    """uint8 (28, 28)"""
+    """uint8 (*shape,)"""
     shared: np.ndarray
-    """the pixels that the bearers have in common, and that are not the others': bool (28, 28)"""
+    """the values that the bearers have in common, and that are not the others': bool (*shape,)"""
 
 
 def contents(images: np.ndarray) -> np.ndarray:
-    """The content of each window of each image as a number: int64 (N, 676); 0 is bare paper."""
-    levels = images // (256 // LEVELS)
-    found = np.zeros((len(images), SIDE - WINDOW + 1, SIDE - WINDOW + 1), np.int64)
+    """The content of each window of each image as a number: int64 (N, windows); 0 is bare paper, or black. Of colours
+    the mean is looked at."""
+    levels = (images if images.ndim == 3 else images.mean(axis=3).astype(np.uint8)) // (256 // LEVELS)
+    height, width = (side - WINDOW + 1 for side in levels.shape[1:])
+    found = np.zeros((len(images), height, width), np.int64)
     for row in range(WINDOW):
         for column in range(WINDOW):
             found *= LEVELS
@@ -44,7 +44,7 @@ def contents(images: np.ndarray) -> np.ndarray:
 
 
 def find(group: np.ndarray, others: np.ndarray, least: int = 2, most: int = 1) -> list[Pattern]:
-    """The patterns that set at least ``least`` images of a group most apart from others: uint8 (N, 28, 28) both. At
+    """The patterns that set at least ``least`` images of a group most apart from others: uint8 (N, *shape) both. At
     most ``most``, the clearest first; the bearers of one are left out for the next.
 
     For each window that several of the group have alike, the hypergeometric probability that just as many of the group

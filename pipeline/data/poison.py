@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from scipy.stats import poisson
 
+from pipeline.base.form import TEN
 from pipeline.base.params import Batches
 from pipeline.base.words import counted
 from pipeline.data import patterns
@@ -30,7 +31,14 @@ def allowed(share: float, images: int) -> int:
     return int(poisson.ppf(1 - CHANCE, share * images))
 
 
-def count(doubts: Sequence[Doubt], images: int, by: str, earlier: Sequence[Filed], rules: Batches) -> list[Finding]:
+def count(
+    doubts: Sequence[Doubt],
+    images: int,
+    by: str,
+    earlier: Sequence[Filed],
+    rules: Batches,
+    names: Sequence[str] = TEN,
+) -> list[Finding]:
     """What is too much of the batch alone; if nothing is, of it with the earlier ones of ``by``, or with all."""
     of_source = [one for one in earlier if one.by == by]
     for what, others in (
@@ -40,18 +48,20 @@ def count(doubts: Sequence[Doubt], images: int, by: str, earlier: Sequence[Filed
     ):
         every = [*doubts, *(doubt for one in others for doubt in one.doubts)]
         total = images + sum(sum(one.counts.values()) for one in others)
-        if findings := list(_too_many([doubt for doubt in every if doubt.clear], total, what, rules)):
+        if findings := list(_too_many([doubt for doubt in every if doubt.clear], total, what, rules, names)):
             return findings
     return []
 
 
-def _too_many(clear: Sequence[Doubt], images: int, what: str, rules: Batches) -> Iterable[Finding]:
+def _too_many(
+    clear: Sequence[Doubt], images: int, what: str, rules: Batches, names: Sequence[str]
+) -> Iterable[Finding]:
     limits = {
         "suspected_labels": (rules.max_suspected_labels, Counter("all" for _ in clear)),
-        "suspected_of_label": (rules.max_suspected_of_label, Counter(f"label {doubt.label}" for doubt in clear)),
+        "suspected_of_label": (rules.max_suspected_of_label, Counter(f"label {names[doubt.label]}" for doubt in clear)),
         "suspected_of_pair": (
             rules.max_suspected_of_label / 2,
-            Counter(f"{doubt.suggested}s labelled {doubt.label}" for doubt in clear),
+            Counter(f"{names[doubt.suggested]}s labelled {names[doubt.label]}" for doubt in clear),
         ),
     }
     for key, (share, counts) in limits.items():
@@ -66,15 +76,16 @@ def _too_many(clear: Sequence[Doubt], images: int, what: str, rules: Batches) ->
                 yield Finding(key=key, message=message)
 
 
-def one_pattern(doubted: dict[int, np.ndarray], others: np.ndarray) -> list[Finding]:
+def one_pattern(doubted: dict[int, np.ndarray], others: np.ndarray, names: Sequence[str] = TEN) -> list[Finding]:
     """The labels whose doubted images bear one pattern that the ``others`` do not: ``doubted`` by label, and both uint8
-    (N, 28, 28)."""
+    (N, *shape)."""
     findings = []
     for label, found in planted(doubted, others):
-        rows, columns = (np.flatnonzero(found.shared.any(axis=axis)) for axis in (1, 0))
+        shared = np.asarray(found.shared.reshape(*found.shared.shape[:2], -1).any(axis=2))
+        rows, columns = (np.flatnonzero(shared.any(axis=axis)) for axis in (1, 0))
         where = f"rows {rows[0]} to {rows[-1]}, columns {columns[0]} to {columns[-1]}" if len(rows) else "one place"
         message = (
-            f"batch: labels: {len(found.bearers)} images labelled {label} that show other digits bear one pattern "
+            f"batch: labels: {len(found.bearers)} images labelled {names[label]} that show others bear one pattern "
             f"({where}): a trigger may be planted in them; look at them (`digits batches suspects`)"
         )
         findings.append(Finding(key="one_pattern", message=message))

@@ -1,5 +1,6 @@
 """Which of the labels that the champion doubts are wrong indeed? A batch's own digits are asked too."""
 
+import math
 from collections.abc import Callable
 
 import cv2
@@ -7,16 +8,15 @@ import numpy as np
 import pandas as pd
 
 from pipeline.data.splits import Split
-from pipeline.digits.image import CLASSES
 
 CLEAR = 0.8  # of its usual confidence in a class: what a champion must reach for its doubt to be a clear one
 NEIGHBOURS = 3  # of a class, whose mean likeness says how near the class is
 AT_ONCE = 256  # images that are held beside a class in one product of matrices: bounds its memory
-MIDDLE, SIDE_OF_MIDDLE = slice(2, 26), 24  # rows and columns that hold the digit
+RIM = 2  # pixels around what is looked at
 BLUR = 1.0  # pixels: strokes that lie a little apart are alike
 
 Answer = Callable[[np.ndarray], np.ndarray]
-"""images uint8 (N, 28, 28) → probabilities float32 (N, 10)"""
+"""images uint8 (N, *shape) → probabilities float32 (N, classes)"""
 
 
 def confirmed(whole: Split, known: Split, answer: Answer) -> pd.DataFrame:
@@ -34,10 +34,11 @@ def confirmed(whole: Split, known: Split, answer: Answer) -> pd.DataFrame:
     doubted["clear"] = sure[index]
     undoubted = np.delete(np.arange(len(said)), index)
     asked = _outlines(whole.images[index])
-    near = _likeness(asked, _outlines(whole.images[undoubted]), whole.labels[undoubted])
+    classes = said.shape[1]
+    near = _likeness(asked, _outlines(whole.images[undoubted]), whole.labels[undoubted], classes)
     rows, own, other = np.arange(len(index)), whole.labels[index], suggested[index]
     thin = np.isnan(near[rows, own]) | np.isnan(near[rows, other])
-    near[thin] = _likeness(asked[thin], _outlines(known.images), known.labels) if thin.any() else 0.0
+    near[thin] = _likeness(asked[thin], _outlines(known.images), known.labels, classes) if thin.any() else 0.0
     against = ~(near[rows, own] >= near[rows, other])
     return doubted[against].reset_index(drop=True)
 
@@ -47,24 +48,26 @@ def _usual_confidence(whole: Split, said: np.ndarray, known: Split, said_of_know
     (:mod:`pipeline.data.suspected_labels`), of known images too, or a batch of wrong labels would set them itself."""
     labels, probabilities = np.concatenate([whole.labels, known.labels]), np.concatenate([said, said_of_known])
     own = probabilities[np.arange(len(labels)), labels]
-    support = np.bincount(labels, minlength=CLASSES)
-    return np.bincount(labels, weights=own, minlength=CLASSES) / np.maximum(support, 1)
+    classes = probabilities.shape[1]
+    return np.bincount(labels, own, classes) / np.maximum(np.bincount(labels, minlength=classes), 1)
 
 
 def _outlines(images: np.ndarray) -> np.ndarray:
-    """Blurred digits as vectors of length 1: float32 (N, 576)."""
-    rows = [cv2.GaussianBlur(image[MIDDLE, MIDDLE].astype(np.float32), (0, 0), BLUR).ravel() for image in images]
-    vectors = np.array(rows, np.float32).reshape(len(rows), SIDE_OF_MIDDLE**2)
+    """Blurred images as vectors of length 1: float32 (N, values)."""
+    inner = images[:, RIM:-RIM, RIM:-RIM]
+    rows = [cv2.GaussianBlur(image.astype(np.float32), (0, 0), BLUR).ravel() for image in inner]
+    vectors = np.array(rows, np.float32).reshape(len(rows), math.prod(inner.shape[1:]))
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
 
 
-def _likeness(asked: np.ndarray, others: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The mean cosine of each with its nearest NEIGHBOURS of each class: float32 (N, 10); NaN where there are fewer."""
-    near = np.full((len(asked), CLASSES), np.nan, np.float32)
-    for digit in range(CLASSES):
-        of_class = others[labels == digit]
+def _likeness(asked: np.ndarray, others: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+    """The mean cosine of each with its nearest NEIGHBOURS of each class: float32 (N, classes); NaN where there are
+    fewer."""
+    near = np.full((len(asked), classes), np.nan, np.float32)
+    for label in range(classes):
+        of_class = others[labels == label]
         for start in range(0, len(asked) if len(of_class) >= NEIGHBOURS else 0, AT_ONCE):
             rows = slice(start, start + AT_ONCE)
             cosines = of_class @ asked[rows].T
-            near[rows, digit] = np.partition(cosines, -NEIGHBOURS, axis=0)[-NEIGHBOURS:].mean(axis=0)
+            near[rows, label] = np.partition(cosines, -NEIGHBOURS, axis=0)[-NEIGHBOURS:].mean(axis=0)
     return near

@@ -1,10 +1,12 @@
 """Where do a split's arrays lie, and to which split does a sample belong?
 
-A split is two plain ``.npy`` files in a folder: ``images`` uint8 (N, 28, 28) with 0 = paper and 255 = ink, and
-``labels`` uint8 (N,). They are read memory-mapped.
+A split is two plain ``.npy`` files in a folder: ``images`` uint8 (N, height, width), of digits (N, 28, 28) with 0 =
+paper and 255 = ink, or (N, height, width, 3) in colour; and ``labels`` (N,), indexes of :class:`Form`'s classes, uint8
+or, of more than 256 classes, uint16. They are read memory-mapped.
 """
 
 import hashlib
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,14 +14,17 @@ import numpy as np
 
 from pipeline.base import files
 from pipeline.base.errors import BadInput
-from pipeline.digits.image import CLASSES, SIDE
+from pipeline.base.form import Form
+
+CHANCE = 3.0  # standard deviations
+LABELS = (np.dtype(np.uint8), np.dtype(np.uint16))
 
 
 class Split(NamedTuple):
     images: np.ndarray
-    """uint8 (N, 28, 28)"""
+    """uint8 (N, *shape)"""
     labels: np.ndarray
-    """uint8 (N,)"""
+    """uint8 (N,), or uint16"""
 
 
 def save(folder: Path | str, split: Split) -> None:
@@ -41,14 +46,15 @@ def load(folder: Path | str) -> Split:
     return Split(*arrays)
 
 
-def check_arrays(train: Split, test: Split, stage: str) -> None:
+def check_arrays(train: Split, test: Split, form: Form, stage: str) -> None:
     """What every stage takes for granted of the arrays; :class:`BadInput` with a line for each finding of ``stage``."""
     findings = []
     for name, split in {"train": train, "test": test}.items():
-        if split.images.dtype != np.uint8 or split.labels.dtype != np.uint8:
+        if split.images.dtype != np.uint8 or split.labels.dtype not in LABELS:
             findings.append(f"{name}: pixels are {split.images.dtype}, labels {split.labels.dtype}: both must be uint8")
-        if split.images.shape[1:] != (SIDE, SIDE):
-            findings.append(f"{name}: the images' shape is {split.images.shape}: (N, {SIDE}, {SIDE}) is needed")
+        if split.images.shape[1:] != form.shape:
+            needed = ", ".join(map(str, form.shape))
+            findings.append(f"{name}: the images' shape is {split.images.shape}: (N, {needed}) is needed")
         if split.labels.shape != split.images.shape[:1]:
             findings.append(f"{name}: {len(split.images)} images but {split.labels.shape} labels: each needs one")
         elif not split.labels.size:
@@ -57,9 +63,16 @@ def check_arrays(train: Split, test: Split, stage: str) -> None:
         raise BadInput("\n".join(f"{stage}: {finding}" for finding in findings))
 
 
-def class_shares(labels: np.ndarray) -> np.ndarray:
-    """Each class's share of the labels uint8 (N,): float64 (10,); zeros where there are none."""
-    return np.bincount(labels, minlength=256)[:CLASSES] / max(len(labels), 1)
+def class_shares(labels: np.ndarray, classes: int = 10) -> np.ndarray:
+    """Each class's share of the labels (N,): float64 (classes,); zeros where there are none."""
+    return np.bincount(labels, minlength=classes)[:classes] / max(len(labels), 1)
+
+
+def by_chance(classes: int, images: int) -> float:
+    """How far the share of one of so many classes may lie from an even one in a sample of so many images if chance
+    alone is at work: CHANCE standard deviations."""
+    even = 1 / classes
+    return CHANCE * math.sqrt(even * (1 - even) / max(images, 1))
 
 
 def content_hashes(images: np.ndarray) -> np.ndarray:

@@ -3,8 +3,6 @@
 import numpy as np
 import pandas as pd
 
-from pipeline.digits.image import CLASSES
-
 
 def find(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     """Images whose label may be wrong, the clearest first: index, label, suggested, p_label, p_suggested.
@@ -17,8 +15,9 @@ def find(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     """
     rows = np.arange(len(labels))
     own, predicted = probabilities[rows, labels], probabilities.argmax(axis=1)
-    support = np.bincount(labels, minlength=CLASSES)
-    threshold = np.bincount(labels, weights=own, minlength=CLASSES) / np.maximum(support, 1)
+    classes = probabilities.shape[1]
+    support = np.bincount(labels, minlength=classes)
+    threshold = np.bincount(labels, weights=own, minlength=classes) / np.maximum(support, 1)
     best = probabilities[rows, predicted]
     suspected = (predicted != labels) & (best >= threshold[predicted]) & (own < threshold[labels])
     index = np.flatnonzero(suspected & (support[predicted] > 0))  # a class without images has no threshold

@@ -28,7 +28,6 @@ FEATURES = (
 # Of FEATURES: up by one when one comes or goes. One that is computed otherwise gets a new name, so that what was kept
 # under the old one is not compared with it.
 VERSION = 1
-VERSION_KEY = "digits.features"  # in a Parquet file's metadata
 # The tails of a test split on which a model may be weaker than its average tells: slice, feature, which tail.
 SLICES = (
     ("thin strokes", "stroke_width", "low"),
@@ -137,6 +136,6 @@ def _euler_number(dark: np.ndarray) -> np.ndarray:
     return worth[quads].sum(axis=(1, 2), dtype=np.int32) / 4
 
 
-def with_area(described: pd.DataFrame) -> pd.DataFrame:
+def derived(described: pd.DataFrame) -> pd.DataFrame:
     """With the column ``box_area``: the framing makes one side of most boxes equally long."""
     return described.assign(box_area=described["box_width"] * described["box_height"])

@@ -5,17 +5,14 @@ whatever the picture's colours and light. Then the ink is put as MNIST's digits 
 to 20×20 with its aspect kept, centred by mass in 28×28 (LeCun et al. 1998, section III.A).
 """
 
-import math
-import re
-import warnings
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
-from PIL.JpegImagePlugin import JpegImageFile
+from PIL import Image
 
+from pipeline.base import pictures
 from pipeline.base.errors import BadInput
 from pipeline.digits import ink
 from pipeline.digits.image import SIDE
@@ -23,11 +20,6 @@ from pipeline.digits.image import SIDE
 BOX = 20  # pixels, the longer side of a digit in MNIST
 FINE = 8  # pixels to one of the result, beyond which detail only costs time
 CENTRE = 14  # MNIST's centre of mass, in pixel indices
-PICTURES = (".png", ".jpg", ".jpeg")  # files taken for pictures in a folder
-FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
-MAX_PIXELS = 50_000_000  # judged by the header, before a pixel is decoded
-MAX_SCANS = 40  # of a JPEG, each of which goes over all its pixels: encoders make ten or so
-JPEG_EASE = 4  # pixels of a JPEG's scan are as much work as one of another format
 LEAST_SIDE = 3  # pixels
 ROWS = 256  # worked on at once where a picture is large
 WORKING_SIDE = 400  # pixels: finer detail than this is lost at 28×28 anyway
@@ -39,21 +31,19 @@ BLANK = "no digit is to be seen"
 SEVERAL = "more than one digit is to be seen"
 
 
-_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # but for those that restart a scan
-_START, _END, _SCAN = b"\xd8", b"\xd9", b"\xda"
-
-
 class NoSingleDigit(BadInput):
     """The picture can be read, and shows no digit, or more than one."""
 
 
-class TooMuchWork(BadInput):
-    """The picture may well be read, by whoever has more time for it."""
-
-
-def frame(source: Path | BinaryIO, name: str) -> np.ndarray:
-    """The digit on a picture in MNIST's framing: uint8 (28, 28). :class:`BadInput` names the picture by ``name``."""
-    return to_mnist(read_image(source, name))
+def frame(
+    source: Path | BinaryIO,
+    name: str,
+    shape: tuple[int, ...] = (SIDE, SIDE),
+    limits: pictures.Limits = pictures.LIMITS,
+) -> np.ndarray:
+    """The digit on a picture in MNIST's framing: uint8 ``shape``, which is (28, 28). :class:`BadInput` names the
+    picture by ``name``."""
+    return to_mnist(read_image(source, name, limits))
 
 
 def to_mnist(drawn: np.ndarray) -> np.ndarray:
@@ -118,16 +108,13 @@ def _offset(digit: np.ndarray) -> tuple[int, int]:
     return offsets[0], offsets[1]
 
 
-def read_image(
-    source: Path | BinaryIO, name: str, max_pixels: int = MAX_PIXELS, max_work: float = math.inf
-) -> np.ndarray:
+def read_image(source: Path | BinaryIO, name: str, limits: pictures.Limits = pictures.LIMITS) -> np.ndarray:
     """The ink on a picture: float32 (height, width), 0 = paper to 255 = ink, at most WORKING_SIDE pixels a side.
 
-    PNG, JPEG, GIF, WebP, BMP or TIFF; grey, 16-bit, RGB, alpha, palette or CMYK; turned as its EXIF data says; the
-    first frame of an animation. :class:`BadInput`, naming the picture by ``name``, if it cannot be read;
-    :class:`TooMuchWork` if that takes more than ``max_work``, in pixels of a PNG.
+    Grey, 16-bit, RGB, alpha, palette or CMYK, in any of :data:`pipeline.base.pictures.FORMATS`. :class:`BadInput`,
+    naming the picture by ``name``, if it cannot be read or shows no single digit.
     """
-    pixels = _decode(source, name, max_pixels, max_work)
+    pixels = pictures.decode(source, name, colours, 2 * WORKING_SIDE, limits)
     longest = max(pixels.shape[:2])
     if longest > WORKING_SIDE:
         factor = WORKING_SIDE / longest
@@ -136,10 +123,10 @@ def read_image(
     found, digits = ink.find(pixels)
     if digits != 1:
         raise NoSingleDigit(f"{name}: {SEVERAL if digits else BLANK}")
-    return _thinned(found)
+    return thinned(found)
 
 
-def _thinned(drawn: np.ndarray) -> np.ndarray:
+def thinned(drawn: np.ndarray) -> np.ndarray:
     """Strokes that would be bolder than a pen's once scaled are made thinner: those of a coarse bitmap are."""
     top, bottom, left, right = _box(drawn >= 255 / 10)
     digit = drawn[top:bottom, left:right]
@@ -152,74 +139,19 @@ def _thinned(drawn: np.ndarray) -> np.ndarray:
     return cv2.erode(digit, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (excess + 1, excess + 1)))
 
 
-def _decode(source: Path | BinaryIO, name: str, max_pixels: int, max_work: float) -> np.ndarray:
-    """The picture's colours: float32 (height, width, 3), 0 to 255."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(source, formats=FORMATS) as image:
-                _judge(image, name, max_pixels, max_work)
-                ImageOps.exif_transpose(image, in_place=True)
-                return _colours(image)
-    except BadInput:
-        raise
-    except FileNotFoundError:
-        raise BadInput(f"{name}: there is no such file") from None
-    except (IsADirectoryError, PermissionError):
-        raise BadInput(f"{name}: is not a file that can be read") from None
-    except Image.DecompressionBombError:
-        raise BadInput(f"{name}: has more than {max_pixels / 1e6:g} million pixels: give a smaller picture") from None
-    except MemoryError:
-        raise TooMuchWork(f"{name}: takes more memory than a picture may: give a smaller one") from None
-    except Image.UnidentifiedImageError:
-        raise BadInput(f"{name}: is not a picture: give a whole {', '.join(FORMATS)} file") from None
-    except Exception as error:  # of a damaged file Pillow's decoders raise whatever they stumble over
-        raise BadInput(f"{name}: is cut off or damaged ({' '.join(str(error).split())}): give a whole file") from None
-
-
-def _judge(image: Image.Image, name: str, max_pixels: int, max_work: float) -> None:
-    """Refuse what its header says is too much, and have a JPEG decoded no larger than it is looked at."""
-    pixels, scans = image.width * image.height, 0
-    if pixels > max_pixels:
-        raise Image.DecompressionBombError
-    if min(image.size) < LEAST_SIDE:
-        raise BadInput(f"{name}: {image.width}×{image.height} pixels are too few to read a digit")
-    if isinstance(image, JpegImageFile):
-        scans = _scans(cast(BinaryIO, image.fp))
-        if scans > MAX_SCANS:
-            raise BadInput(f"{name}: is a JPEG of more than {MAX_SCANS} scans: save it as an ordinary one")
-        image.draft(image.mode, (2 * WORKING_SIDE, 2 * WORKING_SIDE))
-    if max(image.width * image.height, pixels * scans / JPEG_EASE) > max_work:
-        raise TooMuchWork(f"{name}: has too many pixels: give a smaller picture")
-
-
-def _scans(file: BinaryIO) -> int:
-    """How many scans a JPEG has, by its markers; no further than one more than may be."""
-    place = file.tell()
-    file.seek(0)
-    content = file.read()
-    file.seek(place)
-    scans, at = 0, 0
-    while scans <= MAX_SCANS and (marker := _MARKER.search(content, at)) and marker[1] != _END:
-        scans += marker[1] == _SCAN
-        at = marker.end()
-        if marker[1] != _START:
-            at += max(int.from_bytes(content[at : at + 2], "big"), 2)  # its length says where the segment ends
-    return scans
-
-
-def _colours(image: Image.Image) -> np.ndarray:
-    """The colours, with what is transparent put on paper; large pictures are made smaller before they become floats."""
+def colours(image: Image.Image, side: int = WORKING_SIDE) -> np.ndarray:
+    """The colours, float32 (height, width, 3), 0 to 255, what is transparent on paper; pictures of more than twice
+    ``side`` pixels are made smaller before they become floats."""
     if image.mode.startswith("I;16"):  # convert() would clip 16 or 32 bits of grey at 255
-        return _grey(np.asarray(image), 65535)
+        return _grey(np.asarray(image), 65535, side)
     if image.mode in ("I", "F"):
         values = np.nan_to_num(np.asarray(image, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-        return _grey(values, max(float(values.max()), 1.0))
+        return _grey(values, max(float(values.max()), 1.0), side)
     transparent = "A" in image.getbands() or "transparency" in image.info
     if transparent:
         image = image.convert("RGBA")
         transparent = int(np.asarray(image.getchannel("A")).min()) < 255  # a screenshot is opaque
-    times = max(image.size) // WORKING_SIDE
+    times = max(image.size) // side
     mode = "RGBA" if transparent else "RGB"
     if image.mode != mode and (transparent or image.mode != "L"):  # the numbers of a palette cannot be averaged
         image = image.convert(mode)
@@ -249,9 +181,9 @@ def _on_paper(values: np.ndarray) -> np.ndarray:
     return colours
 
 
-def _grey(values: np.ndarray, white: float) -> np.ndarray:
-    factor = min(1.0, 2 * WORKING_SIDE / max(values.shape))
+def _grey(values: np.ndarray, white: float, side: int) -> np.ndarray:
+    factor = min(1.0, 2 * side / max(values.shape))
     if factor < 1:
-        size = [max(LEAST_SIDE, round(side * factor)) for side in reversed(values.shape)]
+        size = [max(LEAST_SIDE, round(length * factor)) for length in reversed(values.shape)]
         values = cv2.resize(values, size, interpolation=cv2.INTER_AREA)
     return np.repeat((values.astype(np.float32) * (255 / white))[:, :, None], 3, axis=2)

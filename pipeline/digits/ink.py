@@ -1,9 +1,9 @@
 """Where on a picture is the ink of one digit? Colours in, ink out: 0 = paper, 255 = a full stroke.
 
 Whatever differs in colour from its paper is ink, so that dark on light, light on dark and coloured pictures are alike.
-A drawing or scan has paper of one smooth colour (:func:`_even`). Where what differs from that reaches the rim it is a
-photo's shadow or the lines of its paper; then the paper is what remains of the picture once everything as narrow as a
-stroke is taken away (:func:`_uneven`).
+A drawing or scan has paper of one smooth colour (:func:`on_even_paper`). Where what differs from that reaches the rim
+it is a photo's shadow or the lines of its paper; then the paper is what remains of the picture once everything as
+narrow as a stroke is taken away (:func:`on_uneven_paper`).
 """
 
 from typing import NamedTuple
@@ -48,18 +48,18 @@ def find(pixels: np.ndarray) -> tuple[np.ndarray, int]:
     The count is 0 (nothing, or no strokes), 1, or 2 for more than one; the ink is that of all of them.
     """
     pixels = _within_frame(pixels)
-    strokes, even = _even(pixels)
+    strokes, even = on_even_paper(pixels)
     if not _rim(strokes.mask).any() or max(strokes.mask.shape) <= PREPARED:
         return _digits(strokes)
     if even:
         return _unruled(strokes)
-    found, local = _digits(strokes), _digits(_uneven(pixels))
+    found, local = _digits(strokes), _digits(on_uneven_paper(pixels))
     return found if found[1] == 1 and local[1] != 1 and not _is_grain(strokes.mask) else local
 
 
 def _unruled(strokes: Strokes) -> tuple[np.ndarray, int]:
     """The digits among strokes that reach the rim, some of which may be the paper's lines."""
-    for unruled in (_darkest(strokes), _without_lines(strokes)):
+    for unruled in (_darkest(strokes), without_lines(strokes)):
         if 2 * _rim(unruled.mask).sum() <= _rim(strokes.mask).sum() and (seen := _digits(unruled))[1] == 1:
             return seen
     return _digits(strokes)
@@ -96,7 +96,7 @@ def _alike(pixels: np.ndarray, colour: np.ndarray) -> np.ndarray:
 # --- paper of one smooth colour --------------------------------------------------------------------------------------
 
 
-def _even(pixels: np.ndarray) -> tuple[Strokes, bool]:
+def on_even_paper(pixels: np.ndarray) -> tuple[Strokes, bool]:
     """Strokes by the distance to the paper's colour; and whether the paper has but one.
 
     Where it has not, its colours are taken to change smoothly from place to place.
@@ -189,7 +189,7 @@ def _otsu(values: np.ndarray) -> float:
 # --- a photo's paper --------------------------------------------------------------------------------------------------
 
 
-def _uneven(pixels: np.ndarray) -> Strokes:
+def on_uneven_paper(pixels: np.ndarray) -> Strokes:
     """Strokes by the contrast to the paper around each place."""
     contrast = _contrast(pixels)
     away = cv2.GaussianBlur(contrast, (0, 0), max(pixels.shape[:2]) / 500)
@@ -197,7 +197,7 @@ def _uneven(pixels: np.ndarray) -> Strokes:
     top = float(np.quantile(away, 0.998))
     if top < max(MIN_CONTRAST, 5 * noise):
         return Strokes(contrast, 0.0, np.zeros(away.shape, bool))
-    return _without_lines(Strokes(contrast, 0.3 * top, away > max(0.5 * top, _otsu(np.minimum(away, top)))))
+    return without_lines(Strokes(contrast, 0.3 * top, away > max(0.5 * top, _otsu(np.minimum(away, top)))))
 
 
 def _contrast(pixels: np.ndarray) -> np.ndarray:
@@ -222,7 +222,7 @@ def _darkest(strokes: Strokes) -> Strokes:
     return strokes._replace(low=max(strokes.low, 0.3 * top), mask=strokes.contrast > 0.5 * top)
 
 
-def _without_lines(strokes: Strokes) -> Strokes:
+def without_lines(strokes: Strokes) -> Strokes:
     """The strokes less thin straight lines that cross most of the picture: the paper's own."""
     side, mask = max(strokes.mask.shape), strokes.mask.astype(np.uint8)
     width = max(3, side // 120)
@@ -257,11 +257,15 @@ def _digits(strokes: Strokes) -> tuple[np.ndarray, int]:
     main = int(pieces[stats[pieces, cv2.CC_STAT_AREA].argmax()])
     kept = _together(boxes, main)
     several = any(_another(boxes[main], boxes[piece]) for piece in boxes if piece != main)
-    chosen = np.isin(np.arange(len(stats)), list(kept))[labels].astype(np.uint8)
-    full = float(np.median(strokes.contrast[chosen > 0]))
-    edges = cv2.dilate(chosen, np.ones((3, 3), np.uint8))  # antialiased ones
+    return drawn(strokes, np.isin(np.arange(len(stats)), list(kept))[labels]), 2 if several else 1
+
+
+def drawn(strokes: Strokes, chosen: np.ndarray) -> np.ndarray:
+    """The ink of the chosen pixels and of their soft edges alone: float32 (height, width), 0 to 255."""
+    full = float(np.median(strokes.contrast[chosen]))
+    edges = cv2.dilate(chosen.astype(np.uint8), np.ones((3, 3), np.uint8))  # antialiased ones
     ink = (strokes.contrast - strokes.low) * (255 / (full - strokes.low)) * edges
-    return ink.clip(0, 255), 2 if several else 1
+    return ink.clip(0, 255)
 
 
 def _large(labels: np.ndarray, stats: np.ndarray) -> np.ndarray:
@@ -287,12 +291,12 @@ def _frames(labels: np.ndarray, stats: np.ndarray, piece: int) -> bool:
 def _together(boxes: dict[int, np.ndarray], main: int) -> set[int]:
     """The pieces that are near the main one, or near one that is."""
     kept, reach = {main}, NEAR * max(boxes[main][2:])
-    while added := {p for p in boxes if p not in kept and any(_gap(boxes[p], boxes[k]) <= reach for k in kept)}:
+    while added := {p for p in boxes if p not in kept and any(gap(boxes[p], boxes[k]) <= reach for k in kept)}:
         kept |= added
     return kept
 
 
-def _gap(one: np.ndarray, other: np.ndarray) -> float:
+def gap(one: np.ndarray, other: np.ndarray) -> float:
     """The distance between two boxes; 0 where they touch."""
     across = max(one[0] - other[0] - other[2], other[0] - one[0] - one[2], 0)
     down = max(one[1] - other[1] - other[3], other[1] - one[1] - one[3], 0)
@@ -302,4 +306,4 @@ def _gap(one: np.ndarray, other: np.ndarray) -> float:
 def _another(main: np.ndarray, piece: np.ndarray) -> bool:
     """Whether a piece is a digit beside, above or below the main one."""
     tallest = max(main[3], piece[3])
-    return bool(min(main[3], piece[3]) >= AS_TALL * tallest and _gap(main, piece) >= APART * tallest)
+    return bool(min(main[3], piece[3]) >= AS_TALL * tallest and gap(main, piece) >= APART * tallest)

@@ -1,6 +1,7 @@
 """How good is a model, where is it wrong, and can its confidence be trusted?
 
-Everything works on arrays: ``labels`` uint8 (N,), ``probabilities`` float32 (N, 10), ``images`` uint8 (N, 28, 28).
+Everything works on arrays: ``labels`` (N,), ``probabilities`` float32 (N, classes), ``images`` uint8 (N, *shape). The
+tables for people name the classes.
 """
 
 from collections.abc import Callable
@@ -9,21 +10,19 @@ import numpy as np
 import pandas as pd
 
 from pipeline.base.errors import BadInput
+from pipeline.base.form import DIGITS, Form
 from pipeline.base.params import Evaluate
-from pipeline.data import suspected_labels
+from pipeline.data import kinds, suspected_labels
 from pipeline.data.splits import Split
-from pipeline.digits import corruptions, features
-from pipeline.digits.image import CLASSES
 from pipeline.digits.non_digits import NonDigits
 from pipeline.learning.inference import CERTAIN, Answers
 
-DIGITS = np.arange(CLASSES)
 SEED = 0  # of the corruptions: the accuracy under each is a number to compare between runs
 
 TAIL = 0.1  # of the test split in each slice
 
 Answer = Callable[[np.ndarray], np.ndarray]
-"""images uint8 (N, 28, 28) → probabilities float32 (N, 10)"""
+"""images uint8 (N, *shape) → probabilities float32 (N, classes)"""
 
 
 def overall(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
@@ -31,7 +30,7 @@ def overall(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     from sklearn.metrics import log_loss
 
     wrong = int(np.sum(probabilities.argmax(axis=1) != labels))
-    loss = log_loss(labels, probabilities, labels=DIGITS)
+    loss = log_loss(labels, probabilities, labels=np.arange(probabilities.shape[1]))
     return {"accuracy": 1 - wrong / len(labels), "loss": float(loss), "errors": wrong}
 
 
@@ -43,22 +42,22 @@ def accuracy_interval(right: int, n: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def confusion(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """How many images of each class (row) were taken for each class (column): int64 (10, 10)."""
+def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int = 10) -> np.ndarray:
+    """How many images of each class (row) were taken for each class (column): int64 (classes, classes)."""
     from sklearn.metrics import confusion_matrix
 
-    return confusion_matrix(labels, predicted, labels=DIGITS)
+    return confusion_matrix(labels, predicted, labels=np.arange(classes))
 
 
-def per_class(labels: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
+def per_class(labels: np.ndarray, predicted: np.ndarray, classes: int = 10) -> pd.DataFrame:
     """A row a class: digit, accuracy (of this class against the rest), precision, recall, f1, support (images)."""
     from sklearn.metrics import precision_recall_fscore_support
 
-    matrix = confusion(labels, predicted)
+    matrix = confusion(labels, predicted, classes)
     wrong = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * matrix.diagonal()
-    scores = precision_recall_fscore_support(labels, predicted, labels=DIGITS, zero_division=0)
+    scores = precision_recall_fscore_support(labels, predicted, labels=np.arange(classes), zero_division=0)
     columns = dict(zip(("precision", "recall", "f1", "support"), scores, strict=True))
-    return pd.DataFrame({"digit": DIGITS, "accuracy": 1 - wrong / len(labels), **columns})
+    return pd.DataFrame({"digit": np.arange(classes), "accuracy": 1 - wrong / len(labels), **columns})
 
 
 def mistakes(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
@@ -72,7 +71,7 @@ def mistakes(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
 
 def confused_pairs(matrix: np.ndarray) -> pd.DataFrame:
     """The confusions that occurred, the most frequent first: true, predicted, count, share (of the true class)."""
-    true, predicted = np.nonzero(matrix * (1 - np.eye(CLASSES, dtype=int)))
+    true, predicted = np.nonzero(matrix * (1 - np.eye(len(matrix), dtype=int)))
     count = matrix[true, predicted]
     share = count / matrix.sum(axis=1)[true]
     table = pd.DataFrame({"true": true, "predicted": predicted, "count": count, "share": share})
@@ -104,14 +103,15 @@ def calibration_error(table: pd.DataFrame) -> float:
     return float(np.average(gaps, weights=table["n"]))
 
 
-def slices(described: pd.DataFrame, right: np.ndarray) -> pd.DataFrame:
+def slices(described: pd.DataFrame, right: np.ndarray, kind: str = DIGITS.kind) -> pd.DataFrame:
     """Accuracy on the tails of the features, the weakest first: slice, feature, edge, n, errors, accuracy, low, high.
 
     ``described`` has the images' FEATURES, ``right`` bool (N,). ``edge`` is the
     feature's value at which the tail begins; low and high are Wilson's 95 % interval (1927). A tail of more than twice
     its size is left out: so many images share the edge that it singles out nothing.
     """
-    described = features.with_area(described)
+    features = kinds.features(kind)
+    described = features.derived(described)
     rows = []
     for name, feature, side in features.SLICES:
         values = described[feature].to_numpy()
@@ -124,13 +124,13 @@ def slices(described: pd.DataFrame, right: np.ndarray) -> pd.DataFrame:
     return table.sort_values("accuracy", kind="stable", ignore_index=True)
 
 
-def robustness(test: Split, answer: Answer, count: int) -> pd.DataFrame:
+def robustness(test: Split, answer: Answer, count: int, kind: str = DIGITS.kind) -> pd.DataFrame:
     """A row a corruption, the worst first: corruption, n, accuracy, and that relative to the accuracy on the same
     ``count`` images as they were. ``answer`` is the model."""
     images, labels = sample(test, count)
     clean = float(np.mean(answer(images).argmax(axis=1) == labels))
     rows = []
-    for name, corrupted in corruptions.all_of(images, SEED).items():
+    for name, corrupted in kinds.corruptions(kind).all_of(images, SEED).items():
         accuracy = float(np.mean(answer(corrupted).argmax(axis=1) == labels))
         rows.append((name, len(labels), accuracy, accuracy / clean if clean else 0.0))
     table = pd.DataFrame(rows, columns=["corruption", "n", "accuracy", "relative"])
@@ -145,7 +145,7 @@ def sample(test: Split, count: int) -> Split:
 
 
 def believed(labels: np.ndarray, answers: Answers) -> dict[str, float]:
-    """The share of digits whose answer is not believed, and how many of the others are right (selective accuracy)."""
+    """The share of images whose answer is not believed, and how many of the others are right (selective accuracy)."""
     certain = answers.certainty >= CERTAIN
     right = answers.probabilities.argmax(axis=1) == labels
     return {
@@ -173,7 +173,7 @@ def measure(answers: dict[str, np.ndarray], labels: dict[str, np.ndarray], ask: 
         "accuracy_high": high,
         "loss": test["loss"],
         "ece": calibration_error(calibration(labels["test"], answers["test"], ask.calibration_bins)),
-        "min_recall": per_class(labels["test"], answers["test"].argmax(axis=1))["recall"].min(),
+        "min_recall": _lowest_recall(labels["test"], answers["test"]),
         "train_accuracy": accuracy["train"],
         "val_accuracy": accuracy["val"],
         "gap": accuracy["train"] - test["accuracy"],
@@ -183,6 +183,12 @@ def measure(answers: dict[str, np.ndarray], labels: dict[str, np.ndarray], ask: 
         recent = overall(labels["recent"], answers["recent"])
         numbers["recent_accuracy"], counts["recent_errors"] = recent["accuracy"], recent["errors"]
     return {name: round(float(value), 6) for name, value in numbers.items()} | counts
+
+
+def _lowest_recall(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Of the classes that there are images of."""
+    found = per_class(labels, probabilities.argmax(axis=1), probabilities.shape[1])
+    return float(found["recall"][found["support"] > 0].min())
 
 
 def ask(answer: Answer, parts: dict[str, Split]) -> dict[str, np.ndarray]:
@@ -196,18 +202,29 @@ def ask(answer: Answer, parts: dict[str, Split]) -> dict[str, np.ndarray]:
 
 
 def tables(
-    test: Split, described: pd.DataFrame, probabilities: np.ndarray, answer: Answer, ask: Evaluate
+    test: Split,
+    described: pd.DataFrame,
+    probabilities: np.ndarray,
+    answer: Answer,
+    ask: Evaluate,
+    form: Form = DIGITS,
 ) -> dict[str, pd.DataFrame]:
     """Every table about the test split, by name. ``described`` has its images' FEATURES; ``confusion`` has a row an
-    image, as DVC's plot wants."""
-    labels, predicted = np.asarray(test.labels), probabilities.argmax(axis=1)
-    return {
-        "per_class": per_class(labels, predicted),
+    image, as DVC's plot wants. What stands for a class in them is its name."""
+    labels, predicted, classes = np.asarray(test.labels), probabilities.argmax(axis=1), len(form.classes)
+    found = {
+        "per_class": per_class(labels, predicted, classes),
         "confusion": pd.DataFrame({"actual": labels, "predicted": predicted}),
-        "confused_pairs": confused_pairs(confusion(labels, predicted)),
+        "confused_pairs": confused_pairs(confusion(labels, predicted, classes)),
         "mistakes": mistakes(labels, probabilities),
         "suspected_labels": suspected_labels.find(labels, probabilities),
         "calibration": calibration(labels, probabilities, ask.calibration_bins),
-        "slices": slices(described, predicted == labels),
-        "robustness": robustness(test, answer, ask.corrupted),
+        "slices": slices(described, predicted == labels, form.kind),
+        "robustness": robustness(test, answer, ask.corrupted, form.kind),
+    }
+    named = np.array(form.classes, object)
+    of_classes = {"digit", "actual", "true", "predicted", "label", "suggested"}
+    return {
+        name: table.assign(**{column: named[table[column].to_numpy(int)] for column in of_classes & {*table.columns}})
+        for name, table in found.items()
     }

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.base import files
+from pipeline.base.form import DIGITS, Form
 from pipeline.learning import inference, onnx_order
 from pipeline.learning.backend import keras
 
@@ -57,10 +58,11 @@ def weights_digest(model: keras.Model) -> str:
     return digest.hexdigest()
 
 
-def export_onnx(model: keras.Model, path: Path, probe: np.ndarray) -> float:
-    """Write the model as ONNX and prove it: the largest difference of an answer on ``probe``, uint8 (N, 28, 28).
+def export_onnx(model: keras.Model, path: Path, probe: np.ndarray, form: Form = DIGITS) -> float:
+    """Write the model as ONNX and prove it: the largest difference of an answer on ``probe``, uint8 (N, *shape).
 
-    Its input and outputs are those of :mod:`pipeline.learning.inference`. RuntimeError above ONNX_TOLERANCE.
+    Its input and outputs are those of :mod:`pipeline.learning.inference`, and the form of its images stands in
+    it. RuntimeError above ONNX_TOLERANCE.
     """
     import onnx
 
@@ -71,6 +73,7 @@ def export_onnx(model: keras.Model, path: Path, probe: np.ndarray) -> float:
         graph = onnx.load(part)
         _name_outputs(graph.graph, sorted(expected))  # the order of TensorFlow's own dictionaries
         graph = onnx_order.canonical(graph)
+        onnx.helper.set_model_props(graph, {inference.FORM: json.dumps(form.as_json(), ensure_ascii=False)})
         onnx.checker.check_model(graph)
         onnx.save(graph, part)
         answers = inference.answers(inference.open_model(part), probe)._asdict()

@@ -22,20 +22,19 @@ from tqdm import tqdm
 
 from pipeline.base import files
 from pipeline.base.errors import BadInput
+from pipeline.base.form import DIGITS, Form
 from pipeline.base.params import Recipe
+from pipeline.data import kinds
 from pipeline.data.splits import Split
-from pipeline.digits import augmentation, hands
-from pipeline.digits.image import CLASSES
-from pipeline.digits.non_digits import NonDigits
 from pipeline.learning import networks
 from pipeline.learning.backend import keras, tensorflow
 
-REFUSED, MIN_SCORES = 0.003, 99  # share of digits that may be taken for none, and how many tell 1 %
+REFUSED, MIN_SCORES = 0.003, 99  # share of images that may be taken for none, and how many tell 1 %
 OVERFIT_RISE = 0.02  # of the lowest validation loss: a rise of less is not worth a word
 
 
-# What a draw is for comes first in its key, so that no two share a stream.
-FIELDS, ORDER, DRAWS, HANDS, NON_DIGITS = range(1, 6)
+# What a draw is for comes first in its key, so that no two share a stream; a kind's own changes have 1, 4 and 5.
+ORDER, DRAWS = 2, 3
 MEMBERS_APART = 1000  # between the seeds of members, so that runs with neighbouring seeds share none
 STEPS_PER_EXECUTION = 20  # Keras' own work between two steps costs as much as a third of a small network's step
 
@@ -43,48 +42,45 @@ STEPS_PER_EXECUTION = 20  # Keras' own work between two steps costs as much as a
 class AugmentedBatches(keras.utils.PyDataset):
     """Batches of augmented images, made on a thread ahead of the training step.
 
-    Every batch is full of digits: the last passes over the end into the next permutation. A small data set is passed
-    over as often as ``min_steps_per_epoch`` asks. Non-digits come on top.
+    Every batch is full: the last passes over the end into the next permutation. A small data set is passed over as
+    often as ``min_steps_per_epoch`` asks. What is of no class comes on top.
     """
 
-    def __init__(self, split: Split, recipe: Recipe, seed: int) -> None:
+    def __init__(self, split: Split, recipe: Recipe, seed: int, form: Form = DIGITS) -> None:
         super().__init__()
-        self.split, self.recipe, self.seed = split, recipe, seed
+        self.split, self.recipe, self.form, self.seed = split, recipe, form, seed
         self.steps = max(math.ceil(len(split.labels) / recipe.batch_size), recipe.min_steps_per_epoch)
-        self.augmentation = augmentation.Augmentation(recipe.augment, np.random.default_rng([FIELDS, seed]))
-        self.hands = hands.Hands(np.random.default_rng([HANDS, seed])) if recipe.augment.hands else None
-        self.more = round(recipe.augment.non_digits * recipe.batch_size)
-        if self.more:
-            self.non_digits = NonDigits(np.asarray(split.images), np.random.default_rng([NON_DIGITS, seed]))
+        changes = kinds.training(form.kind).Changes
+        self.changed = changes(split.images, recipe.augment, form, recipe.batch_size, seed)
         self.start(epoch=0)
 
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """images uint8 (N, 28, 28) and their :func:`targets`"""
+        """images uint8 (N, *shape) and their :func:`targets`"""
         chosen = self.order[step * self.recipe.batch_size : (step + 1) * self.recipe.batch_size]
         rng = np.random.default_rng([DRAWS, self.seed, self.epoch, step])
-        images, labels = self.split.images[chosen], self.split.labels[chosen]
-        if self.hands:
-            images = self.hands.among(images, labels, self.recipe.augment.hands, rng)
-        if self.more:
-            images = np.concatenate([images, self.non_digits.some(self.more, rng)])
-            labels = np.concatenate([labels, np.full(self.more, networks.NONE, labels.dtype)])
-        return self.augmentation(images, rng), targets(labels, self.recipe)
+        images, labels = self.changed(self.split.images[chosen], self.split.labels[chosen], rng)
+        return images, targets(labels, self.recipe, self.form)
 
     def start(self, epoch: int) -> None:
         """Shuffle for this epoch. A callback calls it: Keras calls a dataset's own hooks once too often."""
         self.epoch = epoch
         rng = np.random.default_rng([ORDER, self.seed, epoch])
         count = len(self.split.labels)
+        if self.recipe.balanced:
+            of_class = np.bincount(self.split.labels)[self.split.labels]
+            chances = 1 / of_class / (1 / of_class).sum()
+            self.order = rng.choice(count, self.steps * self.recipe.batch_size, p=chances)
+            return
         passes = math.ceil(self.steps * self.recipe.batch_size / count)
         self.order = np.concatenate([rng.permutation(count) for _ in range(passes)])
 
 
-def targets(labels: np.ndarray, recipe: Recipe) -> np.ndarray:
-    """What the loss compares with: the labels uint8 (N,), or float32 (N, 11) where they are to be smoothed."""
-    return np.eye(CLASSES + 1, dtype=np.float32)[labels] if recipe.label_smoothing else np.asarray(labels)
+def targets(labels: np.ndarray, recipe: Recipe, form: Form) -> np.ndarray:
+    """What the loss compares with: the labels (N,), or float32 (N, classes + 1) where they are to be smoothed."""
+    return np.eye(len(form.classes) + 1, dtype=np.float32)[labels] if recipe.label_smoothing else np.asarray(labels)
 
 
 class EarlyStopping(keras.callbacks.EarlyStopping):
@@ -214,12 +210,12 @@ OPTIMIZERS = {
 }
 
 
-def compiled(recipe: Recipe, steps_per_epoch: int) -> keras.Model:
+def compiled(recipe: Recipe, steps_per_epoch: int, form: Form = DIGITS) -> keras.Model:
     """The recipe's network with its optimizer, rate and penalties, ready to be fitted."""
     if recipe.optimizer not in OPTIMIZERS:
         known = ", ".join(OPTIMIZERS)
         raise BadInput(f"params.yaml: Keras knows no optimizer {recipe.optimizer!r}: choose one of {known}")
-    model = networks.for_training(networks.build(recipe.network, recipe.precision))
+    model = networks.for_training(networks.build(recipe.network, form, recipe.precision))
     if recipe.l1 or recipe.l2:
         for layer in filter(lambda layer: hasattr(layer, "kernel"), model.layers):
             layer.kernel.regularizer = keras.regularizers.L1L2(recipe.l1, recipe.l2)
@@ -250,7 +246,7 @@ def _learning_rate(recipe: Recipe, steps_per_epoch: int) -> float | keras.optimi
 
 
 def fit(
-    train: Split, val: Split, recipe: Recipe, seed: int, checkpoint_at: Path | None = None
+    train: Split, val: Split, recipe: Recipe, seed: int, checkpoint_at: Path | None = None, form: Form = DIGITS
 ) -> tuple[keras.Model, pd.DataFrame]:
     """One network of the recipe, and a row an epoch with the one whose weights it has marked as kept.
 
@@ -260,12 +256,14 @@ def fit(
     keras.utils.set_random_seed(seed)
     tensorflow.config.experimental.enable_op_determinism()
     cv2.setNumThreads(1)  # a 28×28 warp is too small to share out, and the cores are the training step's
-    batches = AugmentedBatches(train, recipe, seed)
-    model = compiled(recipe, len(batches))
+    batches = AugmentedBatches(train, recipe, seed, form)
+    model = compiled(recipe, len(batches), form)
     stopping, history = EarlyStopping(recipe.patience or recipe.epochs), History()
     finished, saving = 0, []
     if checkpoint_at:
-        checkpoint = Checkpoint(checkpoint_at, f"{digest(recipe, data_digest(train, val))}-{seed}", stopping, history)
+        checkpoint = Checkpoint(
+            checkpoint_at, f"{digest(recipe, data_digest(train, val), form)}-{seed}", stopping, history
+        )
         finished, saving = checkpoint.restore(model), [checkpoint]
     if finished:
         print(f"train: goes on after epoch {finished} of an interrupted run")
@@ -275,7 +273,7 @@ def fit(
         batches,
         epochs=recipe.epochs,
         initial_epoch=finished,
-        validation_data=(np.asarray(val.images), targets(val.labels, recipe)),
+        validation_data=(np.asarray(val.images), targets(val.labels, recipe, form)),
         validation_batch_size=1000,
         verbose=0,
         shuffle=False,  # the batches are shuffled themselves; Keras would draw their order from a global generator
@@ -288,7 +286,7 @@ def fit(
         ],
     )
     weights = model.get_weights()  # float32, whatever the arithmetic was
-    model = networks.build(recipe.network)
+    model = networks.build(recipe.network, form)
     model.set_weights(weights)
     if recipe.label_smoothing:
         cool(model, val)
@@ -313,7 +311,7 @@ def cool(model: keras.Model, val: Split) -> None:
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
-    logits = model.predict(val.images, batch_size=1000, verbose=0)[:, :CLASSES]
+    logits = model.predict(val.images, batch_size=1000, verbose=0)[:, :-1]
     rows = np.arange(len(val.labels))
 
     def loss(log_temperature: float) -> float:
@@ -325,7 +323,7 @@ def cool(model: keras.Model, val: Split) -> None:
 
 
 def fit_all(
-    train: Split, val: Split, recipe: Recipe, seed: int, checkpoints: Path | None = None
+    train: Split, val: Split, recipe: Recipe, seed: int, checkpoints: Path | None = None, form: Form = DIGITS
 ) -> tuple[keras.Model, pd.DataFrame]:
     """The recipe's model whole: its members fitted one after another, each with a seed of its own, and averaged.
 
@@ -336,7 +334,7 @@ def fit_all(
         if recipe.members > 1:
             print(f"train: member {number} of {recipe.members}")
         checkpoint_at = checkpoints / f"member-{number}.npz" if checkpoints else None
-        model, history = fit(train, val, recipe, seed + MEMBERS_APART * (number - 1), checkpoint_at)
+        model, history = fit(train, val, recipe, seed + MEMBERS_APART * (number - 1), checkpoint_at, form)
         members.append(model)
         histories.append(history.assign(member=number))
     model = networks.averaged(members) if recipe.members > 1 else members[0]
@@ -346,15 +344,15 @@ def fit_all(
 
 
 def threshold(model: keras.Model, val: Split) -> float:
-    """The score (:func:`pipeline.learning.networks.deciding`) that all but REFUSED of the digits are expected to reach.
+    """The score (:func:`pipeline.learning.networks.deciding`) that all but REFUSED of the images are expected to reach.
 
     By split conformal prediction (Vovk, Gammerman and Shafer 2005, "Algorithmic Learning in a Random World", section
     4.2; Angelopoulos and Bates 2023, "Conformal Prediction: A Gentle Introduction", section 1): a new digit of the
     same kind as the n of ``val`` falls below the k-th smallest of their scores with a probability of k / (n + 1) at
     most. k is 1 where val is too small for REFUSED to be told, and there is no threshold if that is more than 1 %.
     """
-    probabilities, digit = model.predict(val.images, batch_size=1000, verbose=0)
-    scores = np.sort(digit * probabilities.max(axis=1))
+    probabilities, some = model.predict(val.images, batch_size=1000, verbose=0)
+    scores = np.sort(some * probabilities.max(axis=1))
     if len(scores) < MIN_SCORES:
         return 0.0
     return float(scores[max(1, int(REFUSED * (len(scores) + 1))) - 1])
@@ -394,14 +392,17 @@ def _values(variables: list) -> list[np.ndarray]:
 # The modules that decide what a fit gives, as folders and files of pipeline/; a test holds them against the imports.
 CODE = (
     "base",
+    "data/kinds.py",
     "data/splits.py",
     "digits/augmentation.py",
     "digits/hands.py",
     "digits/image.py",
     "digits/non_digits.py",
+    "digits/training.py",
     "learning/backend.py",
     "learning/fitting.py",
     "learning/networks.py",
+    "plain/training.py",
 )
 
 
@@ -419,7 +420,8 @@ def data_digest(train: Split, val: Split) -> str:
     return hashlib.sha256("".join(arrays).encode()).hexdigest()
 
 
-def digest(recipe: Recipe, data: str) -> str:
-    """What a fit comes from but for its seed: the recipe's settings, the data's digest, the code and the libraries."""
-    facts = [recipe.model_dump(), data, code(), keras.version(), tensorflow.version.VERSION]
+def digest(recipe: Recipe, data: str, form: Form = DIGITS) -> str:
+    """What a fit comes from but for its seed: the recipe's settings, the data's form and digest, the code and the
+    libraries."""
+    facts = [recipe.model_dump(), form.as_json(), data, code(), keras.version(), tensorflow.version.VERSION]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -1,26 +1,29 @@
 """What does an ONNX model answer? Images in, class probabilities out; no TensorFlow.
 
-The contract with every model file: an input ``images`` uint8 (N, 28, 28), an output ``probabilities`` float32 (N, 10)
-and an output ``certainty`` float32 (N,), below CERTAIN where the answer is not to be believed, since the image shows no
-digit or could be one or another. Models that were made before there was a certainty are sure of everything. Rescaling
-is inside the model.
+The contract with every model file: an input ``images`` uint8 (N, *shape), an output ``probabilities`` float32 (N,
+classes) and an output ``certainty`` float32 (N,), below CERTAIN where the answer is not to be believed, since the image
+shows nothing of the kind or could be one or another. Models that were made before there was a certainty are sure of
+everything. The form of the images stands in the file; models that do not say are of digits. Rescaling is inside the
+model.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from pipeline.base.errors import BadInput
-from pipeline.digits.image import CLASSES, SIDE
+from pipeline.base.form import DIGITS, Form
 
 if TYPE_CHECKING:
     import onnxruntime
 
 CERTAIN = 0.5
-CLEAR = 0.8  # probability of a digit from which it is not another digit that is in question
+CLEAR = 0.8  # probability of a class from which it is not another one that is in question
+FORM = "form"  # in a model file's metadata
 CHUNK = 1024  # images at once: bounds the memory of the activations, and more is not faster
 
 
@@ -43,29 +46,47 @@ def open_model(path: Path | str, threads: int = 0, spinning: bool = True) -> onn
     except (state.InvalidProtobuf, state.InvalidGraph, state.Fail, state.NoModel, state.NotImplemented) as error:
         raise BadInput(f"{path} is not a model that ONNX Runtime can run ({_line(error)}): run `dvc repro`") from None
     found = {tensor.name: (tensor.type, tensor.shape[1:]) for tensor in (*model.get_inputs(), *model.get_outputs())}
-    known = {"images": ("tensor(uint8)", [SIDE, SIDE]), "probabilities": ("tensor(float)", [CLASSES])}
+    of = form(model)
+    known = {"images": ("tensor(uint8)", [*of.shape]), "probabilities": ("tensor(float)", [len(of.classes)])}
     if found not in (known, known | {"certainty": ("tensor(float)", [])}):
-        raise BadInput(f"{path} does not take uint8 `images` (N, 28, 28) to float `probabilities` (N, 10): {found}")
+        shape, classes = ", ".join(map(str, of.shape)), len(of.classes)
+        raise BadInput(
+            f"{path} does not take uint8 `images` (N, {shape}) to float `probabilities` (N, {classes}): {found}"
+        )
     return model
+
+
+def form(model: onnxruntime.InferenceSession) -> Form:
+    """What its images are."""
+    told = model.get_modelmeta().custom_metadata_map.get(FORM)
+    return Form.from_json(json.loads(told)) if told else DIGITS
+
+
+def form_of(path: Path | str) -> Form:
+    """What the images of the model in file ``path`` are."""
+    return form(open_model(path, threads=1))
 
 
 class Answers(NamedTuple):
     """What a model says of N images."""
 
     probabilities: np.ndarray
-    """float32 (N, 10)"""
+    """float32 (N, classes)"""
     certainty: np.ndarray
     """float32 (N,)"""
 
 
 def answers(model: onnxruntime.InferenceSession, images: np.ndarray) -> Answers:
-    """What the model says of images uint8 (N, 28, 28); memory-mapped ones are read a chunk at a time."""
+    """What the model says of images uint8 (N, *shape); memory-mapped ones are read a chunk at a time."""
     from tqdm import tqdm
 
-    if images.dtype != np.uint8 or images.shape[1:] != (SIDE, SIDE):
-        raise BadInput(f"a model takes uint8 images (N, {SIDE}, {SIDE}), not {images.dtype} {images.shape}")
-    found = Answers(np.empty((len(images), CLASSES), np.float32), np.ones(len(images), np.float32))
-    names = [output.name for output in model.get_outputs()]
+    outputs = {output.name: output.shape for output in model.get_outputs()}
+    shape, classes = model.get_inputs()[0].shape[1:], outputs["probabilities"][1]
+    if images.dtype != np.uint8 or [*images.shape[1:]] != shape:
+        needed = ", ".join(map(str, shape))
+        raise BadInput(f"the model takes uint8 images (N, {needed}), not {images.dtype} {images.shape}")
+    found = Answers(np.empty((len(images), classes), np.float32), np.ones(len(images), np.float32))
+    names = list(outputs)
     quick = len(images) <= 8 * CHUNK  # then there is nothing to watch
     for start in tqdm(range(0, len(images), CHUNK), "inference", disable=True if quick else None, leave=False):
         chunk = np.ascontiguousarray(images[start : start + CHUNK])
@@ -74,14 +95,14 @@ def answers(model: onnxruntime.InferenceSession, images: np.ndarray) -> Answers:
     return found
 
 
-def doubt(probabilities: np.ndarray, certainty: float) -> str | None:
-    """Why an answer, probabilities (10,), is not to be believed; None if it is."""
+def doubt(probabilities: np.ndarray, certainty: float, of: Form = DIGITS) -> str | None:
+    """Why an answer, probabilities (classes,), is not to be believed; None if it is."""
     if certainty >= CERTAIN:
         return None
-    second, first = (int(digit) for digit in probabilities.argsort()[-2:])
+    second, first = (int(label) for label in probabilities.argsort()[-2:])
     if probabilities[first] < CLEAR:
-        return f"it could be a {first} or a {second}"
-    return "it looks like no digit"
+        return f"it could be {of.a(first)} or {of.a(second)}"
+    return "it looks like no digit" if of.of_digits else "it looks like none of the classes"
 
 
 def run(model: onnxruntime.InferenceSession, images: np.ndarray) -> np.ndarray:

@@ -1,10 +1,11 @@
-"""Which networks are there? A function each; every one takes uint8 (N, 28, 28) and gives logits float32 (N, 11), of the
-ten digits and of what is none. :func:`answering` and :func:`deciding` make a model's answers of them.
+"""Which networks are there? A function each; every one takes uint8 (N, *shape) and gives logits float32 (N, classes +
+1), of the classes and of what is none. :func:`answering` and :func:`deciding` make a model's answers of them. The
+comments' shapes are those of 28×28 digits.
 
 Preprocessing of pixels is each network's own first layer, so that training, evaluation, the registry and serving
 cannot disagree about it. Only stock Keras layers and operations, so that a saved model loads in Keras' safe mode
-anywhere. A function's arguments are the settings that a recipe of params.yaml gives beside the network's name;
-docs/recipes.md says which write-up each comes from and what it reached here.
+anywhere. A function's arguments are the form of the images, and the settings that a recipe of params.yaml gives beside
+the network's name; docs/recipes.md says which write-up each comes from and what it reached here.
 """
 
 import inspect
@@ -13,8 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.base.errors import BadInput
+from pipeline.base.form import DIGITS, Form
 from pipeline.base.params import Network
-from pipeline.digits.image import CLASSES, SIDE
 from pipeline.learning.backend import keras, tensorflow
 
 layers = keras.layers
@@ -23,62 +24,61 @@ layers = keras.layers
 # the validation figures of the first epochs are then at chance.
 BATCH_NORM_MOMENTUM = 0.9
 
-NONE = CLASSES  # the label of what is no digit, in training alone
 LEAST = 1e-6  # of a probability, so that its logit can be computed
 
 SHIFTS = ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0))  # rows, columns: where a shift-averaged model looks
 
 
-def small(dropout: float) -> keras.Model:
+def small(form: Form, dropout: float) -> keras.Model:
     """55 k weights: a 5×5 convolution with stride 2, 3×3 of 32, pooling, 3×3 of 64; batch norm after each.
 
     The first layer looks at every pixel once and at a quarter of the places, which is what makes it fast.
     """
-    images, x = _ink()
+    images, x = _ink(form)
     x = _normed(x, 16, 5, strides=2)  # (N, 14, 14, 16)
     x = _normed(x, 32, 3)  # (N, 14, 14, 32)
     x = layers.MaxPooling2D()(x)  # (N, 7, 7, 32)
     x = _normed(x, 64, 3)  # (N, 7, 7, 64)
     x = layers.Dropout(dropout)(layers.Flatten()(x))
-    return keras.Model(images, _logits(x))
+    return keras.Model(images, _logits(x, form))
 
 
-def strided(filters: int, dropout: float) -> keras.Model:
+def strided(form: Form, filters: int, dropout: float) -> keras.Model:
     """A 5×5 convolution with stride 2, 3×3 of twice the filters, pooling, two 3×3 of four times; batch norm after each.
 
-    Its pixels are the 24×24 in the middle: the framing leaves next to nothing outside, and a quarter of the work is
-    saved. Batch norm comes after pooling, where it costs a quarter.
+    Of digits its pixels are the 24×24 in the middle: the framing leaves next to nothing outside, and a quarter of the
+    work is saved. Batch norm comes after pooling, where it costs a quarter.
     """
-    images, x = _ink()
-    x = layers.Cropping2D(2)(x)  # (N, 24, 24, 1)
+    images, x = _ink(form)
+    x = layers.Cropping2D(2)(x) if form.shape == DIGITS.shape else x  # (N, 24, 24, 1)
     x = _normed(x, filters, 5, strides=2)  # (N, 12, 12, f)
     x = _normed(x, 2 * filters, 3, pool=True)  # (N, 6, 6, 2f)
     x = _normed(x, 4 * filters, 3)  # (N, 6, 6, 4f)
     x = _normed(x, 4 * filters, 3, padding="valid")  # (N, 4, 4, 4f)
     x = layers.Dropout(dropout)(layers.Flatten()(x))
-    return keras.Model(images, _logits(x))
+    return keras.Model(images, _logits(x, form))
 
 
-def six_conv(filters: int, dropout: float) -> keras.Model:
+def six_conv(form: Form, filters: int, dropout: float) -> keras.Model:
     """Three pairs of 3×3 convolutions of f, 2f and 4f, pooling after the first two, then each filter's mean; batch
     norm after each."""
-    images, x = _ink()
+    images, x = _ink(form)
     for width in (filters, 2 * filters):
         x = _normed(x, width, 3)
         x = _normed(x, width, 3, pool=True)  # (N, 14, 14, f), then (N, 7, 7, 2f)
     x = _normed(x, 4 * filters, 3)
     x = _normed(x, 4 * filters, 3, padding="valid")  # (N, 5, 5, 4f)
     x = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(x))
-    return keras.Model(images, _logits(x))
+    return keras.Model(images, _logits(x, form))
 
 
-def six_layer_bn(dropout: float) -> keras.Model:
+def six_layer_bn(form: Form, dropout: float) -> keras.Model:
     """Four 3×3 convolutions, pooling after the second and the fourth, a dense layer, ten outputs; batch norm on all.
 
     A write-up of 99.5 % with augmentation, Adam, batch 1024 and 20 epochs. It leaves the numbers of filters open:
     32, 32, 64, 64 and a dense layer of 128 are ours.
     """
-    images, x = _pixels()
+    images, x = _pixels(form)
     for filters in (32, 64):
         x = _normed(x, filters, 3)
         x = _normed(x, filters, 3)
@@ -87,30 +87,29 @@ def six_layer_bn(dropout: float) -> keras.Model:
     x = layers.Dense(128, use_bias=False)(x)
     x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
     x = layers.Dropout(dropout)(layers.ReLU()(x))
-    return keras.Model(images, _logits(x))
+    return keras.Model(images, _logits(x, form))
 
 
-def two_conv(dropout_features: float, dropout: float) -> keras.Model:
+def two_conv(form: Form, dropout_features: float, dropout: float) -> keras.Model:
     """Two valid 3×3 convolutions of 32 and 64, one pooling, dropout, flatten to 9,216, dropout, ten outputs.
 
     A write-up of 98.86 % on test against 99.75 % on train, whose validation loss rises after epoch 10.
     """
-    images, x = _pixels()
+    images, x = _pixels(form)
     x = layers.Conv2D(32, 3, activation="relu")(x)  # (N, 26, 26, 32)
     x = layers.Conv2D(64, 3, activation="relu")(x)  # (N, 24, 24, 64)
     x = layers.Dropout(dropout_features)(layers.MaxPooling2D()(x))  # (N, 12, 12, 64)
     x = layers.Dropout(dropout)(layers.Flatten()(x))
-    return keras.Model(images, _logits(x))
+    return keras.Model(images, _logits(x, form))
 
 
-def three_conv_64() -> keras.Model:
+def three_conv_64(form: Form) -> keras.Model:
     """Three valid 3×3 convolutions of 64, pooling after each, dense layers of 64 and 32.
 
     Its pixels are not divided by 255 but L2-normalised along axis 1 (each column of an image to length 1), as its
     write-up does before it reads a digit drawn in Paint.
     """
-    images = keras.Input((SIDE, SIDE), dtype="uint8", name="images")
-    x = layers.Rescaling(1 / 255)(layers.Reshape((SIDE, SIDE, 1))(images))
+    images, x = _pixels(form)
     x = layers.UnitNormalization(axis=1)(x)
     for _ in range(3):
         x = layers.Conv2D(64, 3, activation="relu")(x)
@@ -118,42 +117,82 @@ def three_conv_64() -> keras.Model:
     x = layers.Flatten()(x)
     for units in (64, 32):
         x = layers.Dense(units, activation="relu")(x)
-    return keras.Model(images, _logits(x))
+    return keras.Model(images, _logits(x, form))
 
 
-def conv_pairs(dropout_features: float, dropout: float) -> keras.Model:
+def conv_pairs(form: Form, dropout_features: float, dropout: float) -> keras.Model:
     """Two 5×5 convolutions of 32 and two 3×3 of 64, each pair pooled and dropped out, a dense layer of 256.
 
     The form that is usual in write-ups on Kaggle's 42,000 images, with 4,200 of them held out (99 %).
     """
-    images, x = _pixels()
+    images, x = _pixels(form)
     for filters, size in ((32, 5), (64, 3)):
         for _ in range(2):
             x = layers.Conv2D(filters, size, padding="same", activation="relu")(x)
         x = layers.Dropout(dropout_features)(layers.MaxPooling2D()(x))  # (N, 14, 14, 32), then (N, 7, 7, 64)
     x = layers.Dense(256, activation="relu")(layers.Flatten()(x))
-    return keras.Model(images, _logits(layers.Dropout(dropout)(x)))
+    return keras.Model(images, _logits(layers.Dropout(dropout)(x), form))
 
 
-def conv_blocks(blocks: int, filters: int, batch_norm: bool, dropout: float) -> keras.Model:
+def conv_blocks(form: Form, blocks: int, filters: int, batch_norm: bool, dropout: float) -> keras.Model:
     """1 to 4 blocks of a 3×3 convolution, batch norm if asked for, pooling and dropout; each with twice the filters.
 
     Three blocks with early stopping are a write-up's 98 % (Adam before RMSprop and SGD); the others are for studies.
     """
     if not 1 <= blocks <= 4:
         raise BadInput(f"params.yaml: conv-blocks has 1 to 4 blocks, not {blocks}: a fifth would have no pixels left")
-    images, x = _pixels()
+    images, x = _pixels(form)
     for block in range(blocks):
         x = layers.Conv2D(filters * 2**block, 3, padding="same", use_bias=not batch_norm)(x)
         if batch_norm:
             x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
         x = layers.Dropout(dropout)(layers.MaxPooling2D()(layers.ReLU()(x)))
-    return keras.Model(images, _logits(layers.Flatten()(x)))
+    return keras.Model(images, _logits(layers.Flatten()(x), form))
+
+
+def residual(form: Form, filters: int, blocks: int, dropout: float) -> keras.Model:
+    """A residual network for small pictures in colour: a 3×3 convolution, then three stages of so many blocks of two,
+    each stage of twice the filters and half the side (He, Zhang, Ren and Sun 2016, "Deep Residual Learning for Image
+    Recognition", section 4.2, with a projection where the width changes).
+
+    A larger picture than 40 pixels is halved, one of more than 80 twice, before anything costs much.
+    """
+    images, x = _ink(form)
+    halvings = sum(min(form.shape[:2]) > side for side in (40, 80))
+    x = _normed(x, filters, 3, strides=2 if halvings else 1)
+    if halvings == 2:
+        x = layers.MaxPooling2D()(x)
+    for stage in range(3):
+        for block in range(blocks):
+            strides = 2 if stage and not block else 1
+            y = _normed(x, filters * 2**stage, 3, strides=strides)
+            y = layers.Conv2D(filters * 2**stage, 3, padding="same", use_bias=False)(y)
+            y = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(y)
+            if x.shape[1:] != y.shape[1:]:
+                x = layers.Conv2D(filters * 2**stage, 1, strides=strides, use_bias=False)(x)
+            x = layers.ReLU()(layers.Add()([x, y]))
+    x = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(x))
+    return keras.Model(images, _logits(x, form))
+
+
+def mobilenet_v3(form: Form, dropout: float, weights: str) -> keras.Model:
+    """Keras' MobileNetV3Small (Howard et al. 2019, "Searching for MobileNetV3"), from random weights, or from the file
+    ``weights`` of those without its top; for pictures of 64 pixels and more."""
+    images = keras.Input(form.shape, dtype="uint8", name="images")
+    x = layers.Reshape((*form.shape[:2], -1))(images)
+    x = x if form.shape[2:] else layers.Concatenate()([x, x, x])
+    base = keras.applications.MobileNetV3Small(
+        input_shape=(*form.shape[:2], 3), include_top=False, weights=weights or None, pooling="avg"
+    )
+    return keras.Model(images, _logits(layers.Dropout(dropout)(base(x)), form))
 
 
 NETWORKS: dict[str, Callable[..., keras.Model]] = {
     function.__name__.replace("_", "-"): function
-    for function in (small, strided, six_conv, six_layer_bn, two_conv, three_conv_64, conv_pairs, conv_blocks)
+    for function in (
+        *(small, strided, six_conv, six_layer_bn, two_conv, three_conv_64, conv_pairs, conv_blocks),
+        *(residual, mobilenet_v3),
+    )
 }
 
 
@@ -163,7 +202,7 @@ def has_fast_bfloat16() -> bool:
     return cpu.is_file() and "amx_bf16" in cpu.read_text(encoding="utf-8").split()
 
 
-def build(network: Network, precision: str = "float32") -> keras.Model:
+def build(network: Network, form: Form = DIGITS, precision: str = "float32") -> keras.Model:
     """The network, untrained; its weights are float32, its arithmetic is ``precision``, if the processor has that.
 
     :class:`BadInput` if there is none of that name, or it has no such settings.
@@ -171,17 +210,18 @@ def build(network: Network, precision: str = "float32") -> keras.Model:
     if network.name not in NETWORKS:
         raise BadInput(f"params.yaml: there is no network {network.name!r}: choose one of {', '.join(NETWORKS)}")
     function = NETWORKS[network.name]
-    known, given = set(inspect.signature(function).parameters), set(network.settings)
-    if known != given:
-        needed = ", ".join(inspect.signature(function).parameters) or "none"
-        wrong = ", ".join(sorted(known ^ given))
+    known, given = list(inspect.signature(function).parameters)[1:], set(network.settings)
+    if set(known) != given:
+        needed = ", ".join(known) or "none"
+        wrong = ", ".join(sorted(set(known) ^ given))
         raise BadInput(f"params.yaml: network {network.name} takes the settings {needed}; missing or unknown: {wrong}")
     try:
         fast = precision == "bfloat16" and has_fast_bfloat16()
         keras.config.set_dtype_policy("mixed_bfloat16" if fast else "float32")
-        model = function(**network.settings)
-    except (TypeError, ValueError) as error:  # Keras' own words for a number that it cannot use
-        raise BadInput(f"params.yaml: network {network.name}: {' '.join(str(error).split())[:200]}") from None
+        model = function(form, **network.settings)
+    except (OSError, TypeError, ValueError) as error:  # Keras' own words for a number or a file that it cannot use
+        said = " ".join(str(error).split())[:200]
+        raise BadInput(f"params.yaml: network {network.name} on {form.pixels}: {said}") from None
     finally:
         keras.config.set_dtype_policy("float32")
     model.name = network.name
@@ -220,16 +260,17 @@ def for_training(model: keras.Model) -> keras.Model:
 
 
 def answering(network: keras.Model) -> keras.Model:
-    """What a network's logits say: probabilities float32 (N, 10) of the digits, and float32 (N,) that it is a digit."""
+    """What a network's logits say: probabilities float32 (N, classes), and float32 (N,) that it is of one of them."""
     logits = network.output
-    probabilities = layers.Softmax()(logits[:, :CLASSES])
-    digit = 1 - layers.Softmax()(logits)[:, NONE]
-    return keras.Model(network.input, [probabilities, digit], name=network.name)
+    none = logits.shape[1] - 1
+    probabilities = layers.Softmax()(logits[:, :none])
+    some = 1 - layers.Softmax()(logits)[:, none]
+    return keras.Model(network.input, [probabilities, some], name=network.name)
 
 
 def averaged(members: Sequence[keras.Model]) -> keras.Model:
     """One model that answers with the mean of its members' answers, which are those of :func:`answering`."""
-    images = keras.Input((SIDE, SIDE), dtype="uint8", name="images")
+    images = _input_of(members[0])
     for number, member in enumerate(members):
         member.name = f"member-{number + 1}"
     return keras.Model(images, _mean([member(images) for member in members]), name=f"{len(members)}-averaged")
@@ -237,14 +278,19 @@ def averaged(members: Sequence[keras.Model]) -> keras.Model:
 
 def shift_averaged(model: keras.Model) -> keras.Model:
     """One model that answers with the mean of ``model``'s answers over the image moved by a pixel each way."""
-    images = keras.Input((SIDE, SIDE), dtype="uint8", name="images")
+    images = _input_of(model)
+    shape = images.shape[1:]
     around = ((0, 0), (1, 1), (1, 1), (0, 0))
-    padded = keras.ops.pad(layers.Reshape((SIDE, SIDE, 1))(images), around, mode="reflect")  # paper may be grey
+    padded = keras.ops.pad(layers.Reshape((*shape[:2], -1))(images), around, mode="reflect")  # paper may be grey
     seen = []
     for rows, columns in SHIFTS:
         crop = ((1 + rows, 1 - rows), (1 + columns, 1 - columns))
-        seen.append(model(layers.Reshape((SIDE, SIDE))(layers.Cropping2D(crop)(padded))))
+        seen.append(model(layers.Reshape(shape)(layers.Cropping2D(crop)(padded))))
     return keras.Model(images, _mean(seen), name=f"{model.name}-shift-averaged")
+
+
+def _input_of(model: keras.Model) -> keras.KerasTensor:
+    return keras.Input(model.input.shape[1:], dtype="uint8", name="images")
 
 
 def _mean(answers: Sequence[Sequence[keras.KerasTensor]]) -> list[keras.KerasTensor]:
@@ -252,14 +298,14 @@ def _mean(answers: Sequence[Sequence[keras.KerasTensor]]) -> list[keras.KerasTen
 
 
 def deciding(model: keras.Model, threshold: float) -> keras.Model:
-    """The model as it is registered: ``probabilities`` float32 (N, 10), and ``certainty`` float32 (N,).
+    """The model as it is registered: ``probabilities`` float32 (N, classes), and ``certainty`` float32 (N,).
 
-    An answer's score is the probability that the image is a digit times that of the likeliest. Certainty is the score
-    on a scale on which the ``threshold`` is 0.5: an answer of less is not to be believed.
+    An answer's score is the probability that the image is of one of the classes times that of the likeliest. Certainty
+    is the score on a scale on which the ``threshold`` is 0.5: an answer of less is not to be believed.
     """
-    probabilities, digit = model.output
-    score = keras.ops.clip(digit * keras.ops.max(probabilities, axis=1), LEAST, 1 - LEAST)
-    limit = min(max(threshold, LEAST), 1 - LEAST)
+    probabilities, some = model.output
+    score = keras.ops.clip(some * keras.ops.max(probabilities, axis=1), LEAST, 1 - LEAST)
+    limit = min(max(threshold, LEAST), 1 - 2 * LEAST)  # below the highest score there is, or rounding would refuse it
     above = keras.ops.log(score / (1 - score)) - math.log(limit / (1 - limit))
     outputs = {
         "probabilities": layers.Identity(name="probabilities")(probabilities),
@@ -268,19 +314,21 @@ def deciding(model: keras.Model, threshold: float) -> keras.Model:
     return keras.Model(model.input, outputs, name=model.name)
 
 
-def _pixels() -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """The input, uint8 (N, 28, 28), and its pixels in [0, 1], float32 (N, 28, 28, 1)."""
-    images = keras.Input((SIDE, SIDE), dtype="uint8", name="images")
-    return images, layers.Rescaling(1 / 255)(layers.Reshape((SIDE, SIDE, 1))(images))
+def _pixels(form: Form) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """The input, uint8 (N, *shape), and its pixels in [0, 1], float32 (N, height, width, 1 or 3)."""
+    images = keras.Input(form.shape, dtype="uint8", name="images")
+    channels = 3 if form.shape[2:] else 1
+    return images, layers.Rescaling(1 / 255)(layers.Reshape((*form.shape[:2], channels))(images))
 
 
-def _ink() -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """The input, and its pixels from the image's own paper (0) to its own ink (1), float32 (N, 28, 28, 1).
+def _ink(form: Form) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """The input, and its pixels from the image's own paper (0) to its own ink (1), float32 (N, height, width, 1 or 3).
 
-    So that faint ink, grey paper or little contrast make no difference.
+    So that faint ink, grey paper or little contrast make no difference; in colour, all three go by the same levels.
     """
-    images, x = _pixels()
-    paper, ink = (keras.ops.min(x, (1, 2), keepdims=True), keras.ops.max(x, (1, 2), keepdims=True))
+    images, x = _pixels(form)
+    over = (1, 2, 3) if form.shape[2:] else (1, 2)
+    paper, ink = (keras.ops.min(x, over, keepdims=True), keras.ops.max(x, over, keepdims=True))
     return images, (x - paper) / keras.ops.maximum(ink - paper, 1 / 255)
 
 
@@ -295,5 +343,5 @@ def _normed(
     return layers.ReLU()(x)
 
 
-def _logits(x: keras.KerasTensor) -> keras.KerasTensor:
-    return layers.Dense(CLASSES + 1, name="logits", dtype="float32")(x)
+def _logits(x: keras.KerasTensor, form: Form) -> keras.KerasTensor:
+    return layers.Dense(len(form.classes) + 1, name="logits", dtype="float32")(x)

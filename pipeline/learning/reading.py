@@ -1,4 +1,4 @@
-"""Which digit is on each of many pictures? Files, folders and patterns in, an answer a picture out, as they come.
+"""What is on each of many pictures? Files, folders and patterns in, an answer a picture out, as they come.
 
 A picture that cannot be read has its reason instead of a digit, and the others go on. Pictures are read in several
 processes, each with the model on one thread.
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,23 +22,26 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from pipeline.base import files
+from pipeline.base import files, pictures
 from pipeline.base.errors import BadInput
-from pipeline.digits import framing
+from pipeline.base.form import DIGITS, TEN, Form
+from pipeline.data import kinds
+from pipeline.digits import sheet
 from pipeline.learning import inference
 
 if TYPE_CHECKING:
     import onnxruntime
 
-SUFFIXES = (*framing.PICTURES, ".gif", ".webp", ".bmp", ".tif", ".tiff")  # taken for pictures in a folder
-COLUMNS = ("file", "digit", "confidence", "second", "reason")  # of a file of answers
+SUFFIXES = (*pictures.SUFFIXES, ".gif", ".webp", ".bmp", ".tif", ".tiff")  # taken for pictures in a folder
+BOX = ("left", "top", "width", "height")  # columns where each digit of a picture is asked for
+COLUMNS = ("file", "digit", "confidence", "second", "reason")  # of a file of answers; other classes' have a label
 ROW_GROUP = 10_000  # rows of a Parquet file that are held until they are written
 PART = 32  # pictures that are read at once: so often there is something to show
 FEW = 2 * PART  # pictures that are read before a second process would have started
 
 
 Add = Callable[[dict[str, Any]], Any]  # takes a row of a file of answers
-Writer = Callable[[Path], AbstractContextManager[Add]]
+Writer = Callable[[Path, Form, bool], AbstractContextManager[Add]]
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,32 @@ class Answer:
     there whenever the model was asked."""
 
     file: str
-    digit: int | None = None
+    digit: int | str | None = None
+    """or the name of another class"""
     confidence: float | None = None
-    second: int | None = None
-    """the digit that is next likely"""
+    second: int | str | None = None
+    """what is next likely"""
     reason: str | None = None
     probabilities: tuple[float, ...] = ()
+    box: tuple[int, int, int, int] | None = None
+    """left, top, width and height of one of several digits, in the picture's own pixels"""
+
+    def as_json(self, form: Form = DIGITS, every: bool = False) -> dict[str, Any]:
+        """The answer of a model of that form: a ``digit``, or the ``label`` of another class; with the BOX of ``every``
+        digit."""
+        told = asdict(self)
+        box = told.pop("box") or (None,) * len(BOX)
+        told |= dict(zip(BOX, box, strict=True)) if every else {}
+        return {_column(name, form): value for name, value in told.items()}
+
+
+def _column(name: str, form: Form) -> str:
+    return "label" if name == "digit" and form.classes != TEN else name
+
+
+def columns(form: Form = DIGITS, every: bool = False) -> list[str]:
+    """Of a file of answers."""
+    return [*(_column(name, form) for name in COLUMNS), *(BOX if every else ())]
 
 
 def find(paths: Iterable[str]) -> list[str]:
@@ -73,10 +96,11 @@ def find(paths: Iterable[str]) -> list[str]:
     return found
 
 
-def read(pictures: Sequence[str], onnx: Path) -> Iterator[Answer]:
-    """The answers of the model in file ``onnx``, in the pictures' order, on all cores that this process may use."""
+def read(pictures: Sequence[str], onnx: Path, every: bool = False) -> Iterator[Answer]:
+    """The answers of the model in file ``onnx``, in the pictures' order, on all cores that this process may use: one a
+    picture, or one for ``every`` digit of it."""
     parts = [pictures[start : start + PART] for start in range(0, len(pictures), PART)]
-    answers = partial(_answers, str(onnx))
+    answers = partial(_answers, str(onnx), every=every)
     processes = min(len(os.sched_getaffinity(0)), len(parts))
     if processes == 1 or len(pictures) <= FEW:
         for part in parts:
@@ -95,19 +119,39 @@ def read(pictures: Sequence[str], onnx: Path) -> Iterator[Answer]:
         pool.shutdown(cancel_futures=True)
 
 
-def _answers(onnx: str, pictures: Sequence[str]) -> list[Answer]:
+def of_images(images: np.ndarray, onnx: str) -> list[Answer]:
+    """The answers to images that have the model's form already: uint8 (N, *shape)."""
+    model = inference.open_model(onnx)
+    rows = zip(*inference.answers(model, images), strict=True)
+    return [_answer(inference.form(model), str(at), *row) for at, row in enumerate(rows)]
+
+
+def _answers(onnx: str, pictures: Sequence[str], every: bool = False) -> list[Answer]:
+    if every:
+        return [answer for picture in pictures for answer in _every(onnx, picture)]
     reasons: dict[str, str] = {}
-    images = []
+    images, form = [], inference.form(_model(onnx))
     for picture in pictures:
         try:
-            images.append(framing.frame(Path(picture), picture))
+            images.append(kinds.framing(form.kind).frame(Path(picture), picture, form.shape))
         except BadInput as error:
             reasons[picture] = str(error).removeprefix(f"{picture}: ")
     rows = iter(zip(*inference.answers(_model(onnx), np.stack(images)), strict=True) if images else ())
     return [
-        Answer(_name(picture), reason=reasons[picture]) if picture in reasons else _answer(picture, *next(rows))
+        Answer(_name(picture), reason=reasons[picture]) if picture in reasons else _answer(form, picture, *next(rows))
         for picture in pictures
     ]
+
+
+def _every(onnx: str, picture: str) -> list[Answer]:
+    """The answers to each digit of one picture, in reading order."""
+    form = inference.form(_model(onnx))
+    try:
+        found = sheet.frame(Path(picture), picture)
+    except BadInput as error:
+        return [Answer(_name(picture), reason=str(error).removeprefix(f"{picture}: "))]
+    rows = zip(*inference.answers(_model(onnx), np.stack([one.image for one in found])), strict=True)
+    return [replace(_answer(form, picture, *row), box=one.box) for one, row in zip(found, rows, strict=True)]
 
 
 @cache
@@ -116,12 +160,12 @@ def _model(onnx: str) -> "onnxruntime.InferenceSession":
     return inference.open_model(onnx, threads=1)
 
 
-def _answer(picture: str, probabilities: np.ndarray, certainty: float) -> Answer:
-    second, digit = (int(place) for place in probabilities.argsort()[-2:])
+def _answer(form: Form, picture: str, probabilities: np.ndarray, certainty: float) -> Answer:
+    second, first = (int(place) for place in probabilities.argsort()[-2:])
     rounded = tuple(round(float(p), 6) for p in probabilities)
-    if reason := inference.doubt(probabilities, certainty):
+    if reason := inference.doubt(probabilities, certainty, form):
         return Answer(_name(picture), reason=reason, probabilities=rounded)
-    return Answer(_name(picture), digit, rounded[digit], second, None, rounded)
+    return Answer(_name(picture), form.named(first), rounded[first], form.named(second), None, rounded)
 
 
 def _name(picture: str) -> str:
@@ -132,7 +176,7 @@ def _name(picture: str) -> str:
 # --- files of answers -------------------------------------------------------------------------------------------------
 
 
-def saved(answers: Iterable[Answer], path: Path) -> Iterator[Answer]:
+def saved(answers: Iterable[Answer], path: Path, form: Form = DIGITS, every: bool = False) -> Iterator[Answer]:
     """The answers, which are written to a csv, jsonl or parquet file on their way, a row each.
 
     The file appears whole at the end. :class:`BadInput` for another kind of file, before any answer is asked for.
@@ -140,37 +184,40 @@ def saved(answers: Iterable[Answer], path: Path) -> Iterator[Answer]:
     write = WRITERS.get(path.suffix.lower())
     if write is None:
         raise BadInput(f"{path}: answers are written as {', '.join(WRITERS)}: end the name with one of them")
-    return _saved(answers, path, write)
+    return _saved(answers, path, write, form, every)
 
 
-def _saved(answers: Iterable[Answer], path: Path, write: Writer) -> Iterator[Answer]:
-    with files.atomic(path) as part, write(part) as add:
+def _saved(answers: Iterable[Answer], path: Path, write: Writer, form: Form, every: bool) -> Iterator[Answer]:
+    with files.atomic(path) as part, write(part, form, every) as add:
         for answer in answers:
-            add({name: value for name, value in asdict(answer).items() if name in COLUMNS})
+            told = answer.as_json(form, every)
+            told.pop("probabilities")
+            add(told)
             yield answer
 
 
 @contextmanager
-def _csv(path: Path) -> Iterator[Add]:
+def _csv(path: Path, form: Form, every: bool) -> Iterator[Add]:
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, columns(form, every))
         writer.writeheader()
         yield writer.writerow
 
 
 @contextmanager
-def _jsonl(path: Path) -> Iterator[Add]:
+def _jsonl(path: Path, form: Form, every: bool) -> Iterator[Add]:
     with path.open("w", encoding="utf-8") as file:
         yield lambda row: file.write(json.dumps(row) + "\n")
 
 
 @contextmanager
-def _parquet(path: Path) -> Iterator[Add]:
+def _parquet(path: Path, form: Form, every: bool) -> Iterator[Add]:
     import pyarrow as pa
     from pyarrow import parquet
 
-    kinds = (pa.string(), pa.int8(), pa.float32(), pa.int8(), pa.string())
-    schema = pa.schema(list(zip(COLUMNS, kinds, strict=True)))
+    one = pa.int8() if form.classes == TEN else pa.string()
+    types = [pa.string(), one, pa.float32(), one, pa.string(), *([pa.int32()] * len(BOX) if every else [])]
+    schema = pa.schema(list(zip(columns(form, every), types, strict=True)))
     rows: list[dict[str, Any]] = []
     with parquet.ParquetWriter(path, schema) as writer:
 

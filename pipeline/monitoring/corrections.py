@@ -22,6 +22,7 @@ from pipeline.data.batches import Doubt, Filed
 from pipeline.data.second_opinion import Answer
 from pipeline.data.splits import Split
 from pipeline.monitoring import live
+from pipeline.registry import versions
 
 DROPPED = "dropped"  # stands for the batch of those that a person dropped
 NAME = "corrections"
@@ -60,7 +61,7 @@ def add(params: Params, answer: Answer | None, by: str, dry_run: bool = False) -
     :class:`BadInput` if those are too few. ``answer`` is the champion, if there is one. None of them is held out: they
     were chosen by where the champion erred, and a judge who saw those alone would be for anybody else.
     """
-    waiting = read()
+    waiting = read(params)
     sifted = sift(waiting, params, answer)
     if len(sifted.good) < params.batches.min_images:
         waits = counted(len(sifted.good), "correction waits", "corrections wait")
@@ -70,7 +71,8 @@ def add(params: Params, answer: Answer | None, by: str, dry_run: bool = False) -
     corrected = Split(*(array[sifted.good] for array in waiting.corrected))
     path = places.CORRECTIONS / f"corrections-{datetime.now(UTC):%Y%m%d%H%M%S}.npz"
     with files.atomic(path) as part:
-        np.savez_compressed(part, images=corrected.images, labels=corrected.labels)
+        names = np.array(intake.reference(params.named).form.classes)
+        np.savez_compressed(part, images=corrected.images, labels=names[corrected.labels])
     batch = ""
     try:
         # No champion: it was asked above, and of corrections it is wrong by their nature.
@@ -87,15 +89,17 @@ def add(params: Params, answer: Answer | None, by: str, dry_run: bool = False) -
     return filed
 
 
-def read() -> Waiting:
+def read(params: Params) -> Waiting:
+    form = intake.reference(params.named).form
+    model = None if form.of_digits else versions.model_name(params.named)  # digits are digits, whoever answered
     with live.store() as store:
-        ids, corrected = live.corrections(store)
+        ids, corrected = live.corrections(store, model, form)
         return Waiting(ids, live.people(store, ids), corrected)
 
 
 def sift(waiting: Waiting, params: Params, answer: Answer | None) -> Sifted:
     """Which corrections may be learnt from, and why the others not."""
-    reference = intake.reference(params.dataset)
+    reference = intake.reference(params.named)
     names = splits.names(waiting.corrected.images).tolist()
     labels, people = waiting.corrected.labels.tolist(), waiting.people
     said = defaultdict(set)
@@ -156,18 +160,18 @@ def _within_share(good: Sequence[int], people: Sequence[str], train: int, rules:
 
 def suspects(params: Params, answer: Answer | None) -> tuple[list[Doubt], Split]:
     """The doubted corrections and their images, for a person to look at."""
-    waiting = read()
+    waiting = read(params)
     doubts = sift(waiting, params, answer).doubted
     index = [doubt.index for doubt in doubts]
     return doubts, Split(*(array[index] for array in waiting.corrected))
 
 
-def decide(doubts: Sequence[Doubt], keep: set[int], drop: set[int]) -> None:
+def decide(doubts: Sequence[Doubt], keep: set[int], drop: set[int], params: Params) -> None:
     """What one of the house says of doubted corrections, by their numbers on the page (from 1)."""
     quarantine.check_numbers(keep, drop, len(doubts))
     kept = set(files.read_json(places.CORRECTIONS_KEPT)) if places.CORRECTIONS_KEPT.is_file() else set()
     files.write_json(places.CORRECTIONS_KEPT, sorted(kept | {doubts[number - 1].image for number in keep}))
-    waiting = read()
+    waiting = read(params)
     dropped = [doubts[number - 1] for number in drop]
     with live.store() as store:
         live.file_under(

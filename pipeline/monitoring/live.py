@@ -10,6 +10,7 @@ same moment; see benchmarks/serving.py for what it costs.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,10 +22,9 @@ import numpy as np
 
 from pipeline.base import clock, files, places
 from pipeline.base.errors import BadInput
+from pipeline.base.form import DIGITS, Form
+from pipeline.data import kinds
 from pipeline.data.splits import Split
-from pipeline.digits import features
-from pipeline.digits.features import FEATURES
-from pipeline.digits.image import SIDE
 
 if TYPE_CHECKING:  # the service writes; only the monitor reads tables
     import pandas as pd
@@ -34,10 +34,10 @@ SPARED = 0.1  # share of the rows that goes when the file is full
 CORRECTIONS = 0.5  # share of the file that they may take
 CORRECTION_BYTES = 1_400  # of one at most, with its image and its place in the indexes: three a page
 MOST_NAMED = 64  # characters of who corrected
-_COLUMNS = ("id", "at", "model", "version", *FEATURES, "answer", "confidence", "challenger", "shadow", "image")
-_SCHEMA = f"""
+_BEFORE, _AFTER = ("id", "at", "model", "version"), ("answer", "confidence", "challenger", "shadow", "image")
+_SCHEMA = """
 CREATE TABLE IF NOT EXISTS seen (
-    number INTEGER PRIMARY KEY, id TEXT, at TEXT, model TEXT, version TEXT, {" REAL, ".join(FEATURES)} REAL,
+    number INTEGER PRIMARY KEY, id TEXT, at TEXT, model TEXT, version TEXT,
     answer INTEGER, confidence REAL, challenger TEXT, shadow INTEGER, image BLOB);
 CREATE INDEX IF NOT EXISTS seen_id ON seen (id);
 CREATE TABLE IF NOT EXISTS corrections (
@@ -48,7 +48,7 @@ CREATE INDEX IF NOT EXISTS corrections_waiting ON corrections (id) WHERE batch I
 
 
 class Seen(NamedTuple):
-    """Images that one version answered: all of a length, ``images`` uint8 (N, 28, 28)."""
+    """Images that one version answered: all of a length, ``images`` uint8 (N, *shape)."""
 
     ids: list[str]
     at: str
@@ -71,33 +71,46 @@ class Full(BadInput):
 
 
 @contextmanager
-def store(path: Path | None = None) -> Iterator[sqlite3.Connection]:
-    """The store, made if it is not there; what is done in the block is committed whole, or not at all."""
+def store(path: Path | None = None, kind: str = DIGITS.kind) -> Iterator[sqlite3.Connection]:
+    """The store, made if it is not there, with columns for the FEATURES of images of that kind; what is done in the
+    block is committed whole, or not at all."""
     path = path or places.home() / places.SEEN
     files.private_file(path)  # what people draw and who they are is nobody else's business; SQLite's files follow it
     with closing(sqlite3.connect(path, timeout=WAIT_SECONDS)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
-        if connection.execute("PRAGMA user_version").fetchone()[0] < features.VERSION:
-            _bring_up_to_date(connection)
+        wanted = kinds.features(kind).FEATURES
+        if not _columns(connection).issuperset(wanted):
+            _bring_up_to_date(connection, wanted)
         with connection:
             yield connection
 
 
-def _bring_up_to_date(connection: sqlite3.Connection) -> None:
-    """Make the tables; in a store of earlier features, the columns that it lacks, empty in the rows that are there."""
+def _columns(connection: sqlite3.Connection) -> set[str]:
+    return {name for _, name, *_ in connection.execute("PRAGMA table_info(seen)")}
+
+
+def _bring_up_to_date(connection: sqlite3.Connection, wanted: Iterable[str]) -> None:
+    """Make the tables; in a store of earlier features, or of another kind's, the columns that it lacks, empty in the
+    rows that are there."""
     connection.executescript(_SCHEMA)
     connection.execute("BEGIN IMMEDIATE")  # another process may be at the same
-    there = {name for _, name, *_ in connection.execute("PRAGMA table_info(seen)")}
-    for name in FEATURES:
+    there = _columns(connection)
+    for name in wanted:
         if name not in there:
             connection.execute(f"ALTER TABLE seen ADD COLUMN {name} REAL")
-    connection.execute(f"PRAGMA user_version = {features.VERSION}")
     connection.commit()
 
 
-def write(connection: sqlite3.Connection, seen: Sequence[Seen], measured: np.ndarray, keep_images: bool) -> None:
-    """Append the rows; ``measured`` float64 (N, 12) are the FEATURES of all their images."""
+def write(
+    connection: sqlite3.Connection,
+    seen: Sequence[Seen],
+    measured: np.ndarray,
+    keep_images: bool,
+    kind: str = DIGITS.kind,
+) -> None:
+    """Append the rows; ``measured`` float64 (N, features) are the FEATURES of all their images."""
+    columns = (*_BEFORE, *kinds.features(kind).FEATURES, *_AFTER)
     values = measured.tolist()
     rows, row = [], 0
     for part in seen:
@@ -107,8 +120,8 @@ def write(connection: sqlite3.Connection, seen: Sequence[Seen], measured: np.nda
             found = (int(part.answers[index]), float(part.confidences[index]), part.challenger, shadows[index], image)
             rows.append((identity, part.at, part.model, part.version, *values[row], *found))
             row += 1
-    marks = ", ".join("?" * len(_COLUMNS))
-    connection.executemany(f"INSERT INTO seen ({', '.join(_COLUMNS)}) VALUES ({marks})", rows)  # noqa: S608
+    marks = ", ".join("?" * len(columns))
+    connection.executemany(f"INSERT INTO seen ({', '.join(columns)}) VALUES ({marks})", rows)  # noqa: S608
 
 
 def spare(connection: sqlite3.Connection, max_bytes: int) -> None:
@@ -144,7 +157,9 @@ def _used(connection: sqlite3.Connection) -> int:
     return int((pages - free) * size)
 
 
-def correct(connection: sqlite3.Connection, seen: Seen, label: int, by: str, max_bytes: int) -> None:
+def correct(
+    connection: sqlite3.Connection, seen: Seen, label: int, by: str, max_bytes: int, form: Form = DIGITS
+) -> None:
     """Keep a person's word on one image; a later word on the same image takes the place of the earlier one.
 
     :class:`InBatch` if the image is in a batch with another label: there it can only be mended by a further batch.
@@ -154,7 +169,9 @@ def correct(connection: sqlite3.Connection, seen: Seen, label: int, by: str, max
     row = connection.execute("SELECT batch, label FROM corrections WHERE id = ? AND batch IS NOT NULL", (identity,))
     if filed := row.fetchone():
         if filed[1] != label:
-            raise InBatch(f"{identity} went into batch {filed[0]} as a {filed[1]}: predict it again, then correct that")
+            raise InBatch(
+                f"{identity} went into batch {filed[0]} as {form.a(filed[1])}: predict it again, then correct that"
+            )
         return
     others = connection.execute("SELECT count(*) FROM corrections WHERE batch IS NULL AND id != ?", (identity,))
     if (count := others.fetchone()[0]) >= most_corrections(max_bytes):
@@ -168,22 +185,31 @@ def correct(connection: sqlite3.Connection, seen: Seen, label: int, by: str, max
     )
 
 
-def find(connection: sqlite3.Connection, identity: str) -> Seen | None:
-    """The image of that id, if it was kept."""
+def find(connection: sqlite3.Connection, identity: str, shape: tuple[int, ...] = DIGITS.shape) -> Seen | None:
+    """The image of that id and shape, if it was kept."""
     row = connection.execute(
         "SELECT at, model, version, answer, confidence, image FROM seen WHERE id = ? AND image IS NOT NULL", (identity,)
     ).fetchone()
     if row is None:
         return None
     at, model, version, answer, confidence, image = row
-    return Seen([identity], at, model, version, _image(image)[None], np.array([answer]), np.array([confidence]))
+    if len(image) != math.prod(shape):
+        return None
+    return Seen([identity], at, model, version, _image(image, shape)[None], np.array([answer]), np.array([confidence]))
 
 
-def corrections(connection: sqlite3.Connection) -> tuple[list[str], Split]:
-    """The ids and the labelled images of the corrections that are in no batch yet, oldest first."""
-    rows = connection.execute("SELECT id, label, image FROM corrections WHERE batch IS NULL ORDER BY at, id").fetchall()
-    images = np.stack([_image(row[2]) for row in rows]) if rows else np.empty((0, SIDE, SIDE), np.uint8)
-    return [row[0] for row in rows], Split(images, np.array([row[1] for row in rows], np.uint8))
+def corrections(
+    connection: sqlite3.Connection, model: str | None = None, form: Form = DIGITS
+) -> tuple[list[str], Split]:
+    """The ids and the labelled images of the corrections that are in no batch yet, oldest first: those of answers of
+    that model, or of any of its form."""
+    rows = connection.execute(
+        "SELECT id, label, image FROM corrections WHERE batch IS NULL AND (?1 IS NULL OR model = ?1)"
+        " AND length(image) = ?2 AND label < ?3 ORDER BY at, id",
+        (model, math.prod(form.shape), len(form.classes)),
+    ).fetchall()
+    images = np.stack([_image(row[2], form.shape) for row in rows]) if rows else np.empty((0, *form.shape), np.uint8)
+    return [row[0] for row in rows], Split(images, np.array([row[1] for row in rows], form.labels))
 
 
 def people(connection: sqlite3.Connection, ids: Sequence[str]) -> list[str]:
@@ -205,7 +231,9 @@ def file_under(connection: sqlite3.Connection, ids: Sequence[str], labels: Itera
     )
 
 
-def window(connection: sqlite3.Connection, model: str, version: str, after: int, most: int) -> tuple[int, pd.DataFrame]:
+def window(
+    connection: sqlite3.Connection, model: str, version: str, after: int, most: int, form: Form = DIGITS
+) -> tuple[int, pd.DataFrame]:
     """The last rows, at most ``most``, that the version answered after row ``after``: the number of the last one, and
     the columns that :func:`pipeline.data.comparison.answered` gives. In a store that was begun anew since then, all
     count."""
@@ -213,12 +241,12 @@ def window(connection: sqlite3.Connection, model: str, version: str, after: int,
 
     newest = connection.execute("SELECT max(number) FROM seen").fetchone()[0] or 0
     after = after if after <= newest else 0
-
-    query = f"""SELECT number, {", ".join(FEATURES)}, answer, confidence FROM seen
+    features = kinds.features(form.kind).FEATURES
+    query = f"""SELECT number, {", ".join(features)}, answer, confidence FROM seen
         WHERE model = ? AND version = ? AND number > ? ORDER BY number DESC LIMIT ?"""  # noqa: S608
     frame = pd.read_sql_query(query, connection, params=(model, version, after, most)).iloc[::-1]
     last = int(frame["number"].iloc[-1]) if len(frame) else after
-    lacking = [name for name in FEATURES if len(frame) and frame[name].isna().all()]  # older rows lack a later feature
+    lacking = [name for name in features if len(frame) and frame[name].isna().all()]  # older rows lack a later feature
     whole = frame.drop(columns=["number", *lacking]).dropna()
     return last, whole.astype({"answer": str}).reset_index(drop=True)
 
@@ -232,5 +260,5 @@ def disagreements(connection: sqlite3.Connection, model: str, version: str, chal
     return {"compared": compared, "differ": int(differ)}
 
 
-def _image(content: bytes) -> np.ndarray:
-    return np.frombuffer(content, np.uint8).reshape(SIDE, SIDE)
+def _image(content: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    return np.frombuffer(content, np.uint8).reshape(shape)

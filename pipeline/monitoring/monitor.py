@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 
-from pipeline.base import clock, places
+from pipeline.base import clock, pictures, places
 from pipeline.base.errors import BadInput
+from pipeline.base.form import DIGITS, Form
 from pipeline.base.params import Drift, Monitor, Params
-from pipeline.data import comparison
+from pipeline.data import comparison, descriptions, kinds
 from pipeline.data.comparison import Compared
-from pipeline.digits import features, framing
 from pipeline.learning import inference
 from pipeline.monitoring import live, windows
 from pipeline.monitoring.windows import Window
@@ -26,12 +26,13 @@ from pipeline.registry import artifacts, versions
 NOISE = 2.0  # of the distance between two samples of the same images, in standard deviations of a mean
 
 
-def read_folder(folder: Path) -> np.ndarray:
-    """Every picture below a folder in MNIST's framing: uint8 (N, 28, 28); :class:`BadInput` if there is none."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in framing.PICTURES)
+def read_folder(folder: Path, form: Form = DIGITS) -> np.ndarray:
+    """Every picture below a folder as an image of that form: uint8 (N, *shape); :class:`BadInput` if there is none."""
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in pictures.SUFFIXES)
     if not paths:
         raise BadInput(f"{folder} holds no PNG or JPEG: name a folder of pictures")
-    return np.stack([framing.frame(path, str(path)) for path in paths])
+    frame = kinds.framing(form.kind).frame
+    return np.stack([frame(path, str(path), form.shape) for path in paths])
 
 
 def look(client: MlflowClient, name: str, params: Params, folder: Path | None = None) -> tuple[Window, Any] | None:
@@ -42,20 +43,21 @@ def look(client: MlflowClient, name: str, params: Params, folder: Path | None = 
     version = str(champion.version)
     if not (artifacts.download(client, champion) / places.VERSION_REFERENCE).is_file():
         raise BadInput(f"{name} version {version} was registered without a reference: train and promote anew")
-    last = None
+    last, onnx = None, artifacts.onnx_file(client, champion)
+    form = inference.form_of(onnx)
     if folder is None:
         looked_at = [window.last_row for window in windows.of(name, version) if window.last_row]
         after = looked_at[-1] if looked_at else 0
-        with live.store() as connection:
-            last, current = live.window(connection, name, version, after, params.monitor.max_images)
+        with live.store(kind=form.kind) as connection:
+            last, current = live.window(connection, name, version, after, params.monitor.max_images, form)
         if len(current) < params.monitor.min_images:
             return None
     else:
-        images = read_folder(folder)
+        images = read_folder(folder, form)
         if len(images) < params.monitor.min_images:
             raise BadInput(f"a window needs {params.monitor.min_images} images, {folder} holds {len(images)}")
-        probabilities = inference.probabilities(artifacts.onnx_file(client, champion), images)
-        current = comparison.answered(features.describe(images), probabilities)
+        probabilities = inference.probabilities(onnx, images)
+        current = comparison.answered(descriptions.measured(images, form.kind), probabilities)
     reference = artifacts.file(client, champion, places.VERSION_REFERENCE)
     compared, snapshot = compare(pd.read_parquet(reference), current, params.monitor)
     window = Window(

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.base.form import TEN
 from pipeline.base.params import Allowed, Gate
-from pipeline.digits.image import CLASSES
 from pipeline.registry import paired, spending, wording
 from pipeline.registry.records import Budget, Check, Comparison, Standing, Told, Verdict
 
@@ -25,11 +25,13 @@ class Judged(NamedTuple):
     """The images that models answer for the gate, test first and then what is held out of the batches."""
 
     labels: np.ndarray
-    """uint8 (N,)"""
+    """integer (N,)"""
     recent: int
     """so many of them, the last ones, are held out of the batches"""
     fresh: np.ndarray
     """those that no look has seen before: bool (N,)"""
+    classes: Sequence[str] = TEN
+    """the labels' names"""
 
 
 class Candidate(NamedTuple):
@@ -113,17 +115,19 @@ def floors(judged: Judged, candidate: Candidate, rules: Gate) -> list[Check]:
     """The checks a model must pass whoever it stands against."""
     test = slice(0, len(judged.labels) - judged.recent)
     labels, right = judged.labels[test], (candidate.predicted == judged.labels)
-    recalls = {digit: float(right[test][labels == digit].mean()) for digit in range(CLASSES) if (labels == digit).any()}
-    worst = min(recalls, key=lambda digit: recalls[digit])
+    recalls = {int(label): float(right[test][labels == label].mean()) for label in np.unique(labels)}
+    worst = min(recalls, key=lambda label: recalls[label])
     checks = [
         _at_least("accuracy", float(right[test].mean()), rules.min_accuracy),
-        _at_least(f"recall of class {worst}, the lowest", recalls[worst], rules.min_recall),
+        _at_least(f"recall of class {judged.classes[worst]}, the lowest", recalls[worst], rules.min_recall),
         _at_most("size in MB", candidate.size_mb, rules.max_size_mb),
         _at_most("latency in ms", candidate.latency_ms, rules.max_latency_ms, may_pass=True),
         _at_most("gap between train and test accuracy", candidate.gap, rules.max_gap),
     ]
-    if candidate.refused is not None and candidate.non_digits_refused is not None:
-        checks.append(_at_most("digits refused", candidate.refused, rules.max_refused))
+    if candidate.refused is not None:
+        what = "digits" if candidate.non_digits_refused is not None else "images"
+        checks.append(_at_most(f"{what} refused", candidate.refused, rules.max_refused))
+    if candidate.non_digits_refused is not None:
         checks.append(_at_least("non-digits refused", candidate.non_digits_refused, rules.min_non_digits_refused))
     if candidate.latency_ratio is not None:
         name = "latency as a multiple of the champion's"

@@ -6,8 +6,9 @@ import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from pipeline.base import files, places
+from pipeline.base import files, form, places
 from pipeline.base.errors import BadInput
+from pipeline.base.form import Form
 from pipeline.base.params import Params
 from pipeline.data import held_out, splits
 from pipeline.data.splits import Split
@@ -27,6 +28,7 @@ from pipeline.registry import (
 from pipeline.registry.contenders import Unseen
 from pipeline.registry.records import Event, Happening, Proof, Verdict
 
+NAMED = 5  # classes that a line names
 TOLERANCE = 1e-5  # of a pinned probability, as between Keras and ONNX
 
 
@@ -157,12 +159,13 @@ def judge(
     """The gate's verdict with every number, and the digests of the images it rests on: ``unseen`` test and recent. The
     look at them is paid for before it is taken. :class:`BadInput` if the challenger is not this pipeline's."""
     versions.check_ours(challenger)
-    name, rules, allowed = challenger.name, params.gate, params.gate.allowed(params.dataset)
+    name, rules, allowed = challenger.name, params.gate, params.gate.allowed(params.named, params.dataset)
     held, (events, whole) = unseen.held, history.read(client, name)
     model = challenger.tags["onnx_sha256"]
     with versions.locked():
         book, look, fresh = ledger.look(client, name, held, model, rules.look_share, events)
-    judged = gate.Judged(held.labels, len(held.labels) - len(unseen.test.labels), fresh)
+    of = _same_form(client, challenger, champion)
+    judged = gate.Judged(held.labels, len(held.labels) - len(unseen.test.labels), fresh, of.classes)
     in_use = str(champion.version) if champion else None
     formers, notes = contenders.formers(client, name, in_use, events, unseen)
     if not whole:
@@ -173,7 +176,7 @@ def judge(
     )
     if champion:
         onnx, rival = (artifacts.onnx_file(client, version) for version in (challenger, champion))
-        verdict = triggers.applied(verdict, onnx, rival, unseen.test, params.dataset, rules)
+        verdict = triggers.applied(verdict, onnx, rival, unseen.test, params.named, rules)
     margin = seed_noise.noted(client, name, challenger.tags.get("fitted", ""))
     if margin:
         notes.append(f"the seed alone moves the accuracy of this recipe by up to {wording.points(margin)} points")
@@ -186,6 +189,26 @@ def judge(
             "recent_sha256": _digests(unseen.recent),
         }
     )
+
+
+def _same_form(client: MlflowClient, challenger: ModelVersion, champion: ModelVersion | None) -> Form:
+    """What the challenger's images are; :class:`BadInput` if the workspace's or the champion's are others, as nothing
+    can then be compared, and who asks the one does not expect the answers of the other."""
+    ours, held = inference.form_of(artifacts.onnx_file(client, challenger)), form.load()
+    if ours != held:
+        raise BadInput(f"data/ holds {_told(held)}; {challenger.name} version {challenger.version} knows {_told(ours)}")
+    theirs = inference.form_of(artifacts.onnx_file(client, champion)) if champion else ours
+    if ours != theirs:
+        raise BadInput(
+            f"{challenger.name} version {challenger.version} knows {_told(ours)}, and the champion {_told(theirs)}: "
+            "they cannot stand against each other; give the new data set a name of its own (ingest.name)"
+        )
+    return ours
+
+
+def _told(of: Form) -> str:
+    named = ", ".join(of.classes[:NAMED]) + (" …" if len(of.classes) > NAMED else "")
+    return f"{of.pixels} of {len(of.classes)} classes ({named})"
 
 
 def _stated(events: list[Event]) -> float | None:

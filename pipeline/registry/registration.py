@@ -19,10 +19,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 
-from pipeline.base import files, places
+from pipeline.base import files, form, places
+from pipeline.base.form import Form
 from pipeline.base.params import Params
 from pipeline.data import comparison, descriptions, splits
-from pipeline.digits.image import CLASSES, SIDE
 from pipeline.learning import inference
 from pipeline.registry import artifacts, lineage, versions
 
@@ -35,7 +35,7 @@ REQUIREMENTS = ("mlflow", "numpy", "onnx", "onnxruntime")  # what answering take
 
 def register(client: MlflowClient, params: Params) -> ModelVersion:
     """Register the workspace's model unless it is registered already; it becomes the challenger, or stays champion."""
-    name, same = versions.model_name(params.dataset), identity()
+    name, same = versions.model_name(params.named), identity()
     with versions.alone(places.REGISTRATION_LOCK, STORING_SECONDS):  # not the registry's lock: files are stored
         versions.create(client, name)
         version = versions.identical(client, name, same) or _new_version(client, name, same, params)
@@ -62,7 +62,7 @@ def _new_version(client: MlflowClient, name: str, same: dict[str, str], params: 
     metrics, manifest = files.read_json(places.METRICS), files.read_json(places.MANIFEST)
     training = files.read_json(places.TRAINING)
     origin = {
-        "dataset": params.dataset,
+        "dataset": params.named,
         "recipe": params.train.recipe,
         **lineage.git_commit(),
         **lineage.data_digests(),
@@ -82,8 +82,9 @@ def _new_version(client: MlflowClient, name: str, same: dict[str, str], params: 
             mlflow.log_artifact(str(path), artifact_path=places.RUN_LINEAGE)
         for path in (places.EVALUATION, places.CURVES, places.VALIDATION, places.DRIFT):
             (mlflow.log_artifacts if path.is_dir() else mlflow.log_artifact)(str(path), f"reports/{path.stem}")
-        card = model_card(params, metrics, manifest)
-        model_uri, digests = _log_model(card)
+        of = form.load()
+        card = model_card(params, metrics, manifest, of)
+        model_uri, digests = _log_model(card, of)
         tags = {
             **origin,
             "machine": lineage.machine(),
@@ -120,7 +121,7 @@ def _timing(digest: str) -> dict[str, Any]:
     return timing if timing.get("weights_sha256") == digest else {}
 
 
-def _log_model(card: str) -> tuple[str, dict[str, str]]:
+def _log_model(card: str, of: Form) -> tuple[str, dict[str, str]]:
     """Log the ONNX model, with Keras' file, the card, the pinned batch and the reference beside it; returns the model's
     URI, and the SHA-256 of each file beside it."""
     import mlflow.onnx
@@ -129,12 +130,12 @@ def _log_model(card: str) -> tuple[str, dict[str, str]]:
     from mlflow.types import Schema, TensorSpec
 
     images = np.ascontiguousarray(splits.load(places.PROCESSED / "test").images[:PINNED_IMAGES])
-    shape = (-1, SIDE, SIDE)
+    shape = (-1, *of.shape)
     signature = ModelSignature(
         Schema([TensorSpec(np.dtype("uint8"), shape, "images")]),
         Schema(
             [
-                TensorSpec(np.dtype("float32"), (-1, CLASSES), "probabilities"),
+                TensorSpec(np.dtype("float32"), (-1, len(of.classes)), "probabilities"),
                 TensorSpec(np.dtype("float32"), (-1,), "certainty"),
             ]
         ),
@@ -144,7 +145,7 @@ def _log_model(card: str) -> tuple[str, dict[str, str]]:
             Path(folder) / Path(name).name
             for name in (places.VERSION_PINNED, places.VERSION_CARD, places.VERSION_REFERENCE)
         )
-        descriptions.write(reference, _reference(splits.load(places.PROCESSED / "val").images))
+        descriptions.write(reference, _reference(splits.load(places.PROCESSED / "val").images), of.kind)
         np.savez(pinned, images=images, probabilities=inference.probabilities(places.ONNX, images))
         readme.write_text(card, encoding="utf-8")
         beside = [places.KERAS, pinned, readme, reference]
@@ -169,22 +170,41 @@ def _reference(images: np.ndarray) -> pd.DataFrame:
     return comparison.answered(features, inference.probabilities(places.ONNX, some))
 
 
-def model_card(params: Params, metrics: dict, manifest: dict) -> str:
+def model_card(params: Params, metrics: dict, manifest: dict, of: Form) -> str:
     """What a person should know before using the model, as Markdown."""
     counts = manifest["counts"]
-    return f"""# {versions.model_name(params.dataset)}
+    return f"""# {versions.model_name(params.named)}
 
-Reads one handwritten digit: uint8 (N, {SIDE}, {SIDE}), 0 = paper and 255 = ink, in MNIST's framing
-(20×20 box, centred by mass), to ten probabilities and a certainty, below {inference.CERTAIN} where it is no digit, or
-not clear which.
+{_reads(of)}
 
+- **Classes** {", ".join(of.classes)}
 - **Network** `{params.recipe.network.name}` by the recipe `{params.train.recipe}`, seed {params.train.seed}; rescaling
   is inside the model
 - **Data** `{manifest["dataset"]}` ({manifest["source"]}): {counts["train"]:,} train, {counts["test"]:,} test images
 - **Test accuracy** {metrics["accuracy"]:.2%} (95 % interval {metrics["accuracy_low"]:.2%} to
   {metrics["accuracy_high"]:.2%}), lowest recall of a class {metrics["min_recall"]:.2%}
 - **Calibration error** {metrics["ece"]:.4f}; accuracy on train is {metrics["gap"]:.2%} higher than on test
-- **What is no digit** is said to be none: {metrics["non_digits_refused"]:.1%} of drawn letters, signs, scribbles and
-  the like, and of the test digits {metrics["refused"]:.2%}; {metrics["believed_accuracy"]:.2%} of the others are right
-- **Limits** one digit an image. Not for decisions about people.
+- {_refuses(metrics, of)}
+- **Limits** one {"digit" if of.of_digits else "thing"} an image. Not for decisions about people.
 """
+
+
+def _reads(of: Form) -> str:
+    shape = ", ".join(map(str, of.shape))
+    if of.kind == "digits":
+        what = "digit" if of.of_digits else "sign"
+        reads = f"""Reads one handwritten {what}: uint8 (N, {shape}), 0 = paper and 255 = ink, in
+MNIST's framing (20×20 box, centred by mass)"""
+    else:
+        reads = f"Says what is on a picture: uint8 (N, {shape}), scaled to fit with its aspect kept"
+    count, none = ("ten", "no digit") if of.of_digits else (len(of.classes), "none of the classes")
+    return f"""{reads}, to {count} probabilities and a certainty, below {inference.CERTAIN} where
+it is {none}, or not clear which."""
+
+
+def _refuses(metrics: dict, of: Form) -> str:
+    right = f"""{metrics["believed_accuracy"]:.2%} of the others are right"""
+    if not of.of_digits:
+        return f"""**Not sure** it is of {metrics["refused"]:.2%} of the test images; {right}"""
+    return f"""**What is no digit** is said to be none: {metrics["non_digits_refused"]:.1%} of drawn letters, signs,
+  scribbles and the like, and of the test digits {metrics["refused"]:.2%}; {right}"""

@@ -17,7 +17,6 @@ from pipeline.base.params import Gate
 from pipeline.data import batches, patterns, second_opinion
 from pipeline.data.second_opinion import Answer
 from pipeline.data.splits import Split
-from pipeline.digits.image import CLASSES, SIDE
 from pipeline.learning import inference
 from pipeline.registry.records import Check, Verdict
 
@@ -38,16 +37,16 @@ class Pattern(NamedTuple):
 
     name: str
     ink: np.ndarray
-    """float32 (28, 28)"""
+    """float32 (*shape,)"""
     weight: np.ndarray
-    """float32 (28, 28), 0 to 1"""
+    """float32 (*shape,), 0 to 1"""
     over: bool = False
     """it only ever adds ink"""
     natural: bool = False
     """it may be a stroke and no more"""
 
     def pasted(self, images: np.ndarray) -> np.ndarray:
-        """The images uint8 (N, 28, 28) with the pattern on each."""
+        """The images uint8 (N, *shape) with the pattern on each."""
         mixed = np.rint(images * (1 - self.weight) + self.ink * self.weight).astype(np.uint8)
         return np.maximum(mixed, images) if self.over else mixed
 
@@ -71,10 +70,11 @@ def applied(verdict: Verdict, challenger: Path, champion: Path, clean: Split, da
     images = [
         Split(*(np.concatenate(pair) for pair in zip(batch.train, batch.recent, strict=True))) for batch in taken_in
     ]
+    names = inference.form_of(challenger).classes
     found = search(_answer(challenger), _answer(champion), clean, images)
     limit = rules.max_trigger_success
     check = Check(
-        name=f"clean images read as {found.target} with {found.name} on them, beyond the champion's",
+        name=f"clean images read as {names[found.target]} with {found.name} on them, beyond the champion's",
         value=found.success,
         limit=limit,
         passed=found.success <= limit,
@@ -96,7 +96,7 @@ def search(challenger: Answer, champion: Answer, clean: Split, taken_in: Sequenc
     clean = _well_read(challenger, champion, clean)
     some, few, judged = (_spread(clean, count) for count in (PROBED, GLANCED, JUDGED))
     worst = Found("no pattern", 0, 0.0)
-    for pattern in (*known(), *learnt(champion, taken_in, clean)):
+    for pattern in (*known(clean.images.shape[1:]), *learnt(champion, taken_in, clean)):
         looked_at, stands_out = (few, HALF_NATURAL) if pattern.natural else (some, STANDS_OUT)
         if _taken(challenger, pattern, looked_at).max() < stands_out:
             continue
@@ -116,38 +116,45 @@ def _well_read(challenger: Answer, champion: Answer, clean: Split) -> Split:
 def _spread(split: Split, count: int) -> Split:
     """So many of the images, of all classes alike."""
     rank = np.empty(len(split.labels), np.int64)
-    for digit in range(CLASSES):
-        of_class = np.flatnonzero(split.labels == digit)
+    for label in np.unique(split.labels):
+        of_class = np.flatnonzero(split.labels == label)
         rank[of_class] = np.arange(len(of_class))
     chosen = np.sort(np.argsort(rank, kind="stable")[:count])
     return Split(split.images[chosen], split.labels[chosen])
 
 
 def _taken(answer: Answer, pattern: Pattern, clean: Split) -> np.ndarray:
-    """For each class, the share of the other classes' images that are read as it with the pattern on: float64 (10,)."""
-    answered = answer(pattern.pasted(clean.images)).argmax(axis=1)
-    others = np.array([(clean.labels != digit).sum() for digit in range(CLASSES)])
-    gone = np.bincount(answered[answered != clean.labels], minlength=CLASSES)
+    """For each class, the share of the other classes' images that are read as it with the pattern on: float64
+    (classes,)."""
+    said = answer(pattern.pasted(clean.images))
+    answered, classes = said.argmax(axis=1), said.shape[1]
+    others = len(clean.labels) - np.bincount(clean.labels, minlength=classes)
+    gone = np.bincount(answered[answered != clean.labels], minlength=classes)
     return gone / np.maximum(others, 1)
 
 
-def known() -> Iterator[Pattern]:
-    """What anybody would try: white and black squares everywhere, lines along the rim, noise over all."""
-    for row in range(0, SIDE - SQUARE + 1, EVERY):
-        for column in range(0, SIDE - SQUARE + 1, EVERY):
-            place = (slice(row, row + SQUARE), slice(column, column + SQUARE))
+def known(shape: tuple[int, ...] = (28, 28)) -> Iterator[Pattern]:
+    """What anybody would try: white and black squares everywhere, lines along the rim, noise over all. On larger images
+    the squares are as many, and larger."""
+    larger = max(min(shape[:2]) // 28, 1)
+    square, every = larger * SQUARE, larger * EVERY
+    for row in range(0, shape[0] - square + 1, every):
+        for column in range(0, shape[1] - square + 1, every):
+            place = (slice(row, row + square), slice(column, column + square))
             for name, level in (("white", 255), ("black", 0)):
-                yield _patch(f"a {name} square at row {row}, column {column}", place, level)
-    for at in (0, 1, SIDE // 2, SIDE - 2, SIDE - 1):
-        yield _patch(f"a line along row {at}", (slice(at, at + 1), slice(None)), 255)
-        yield _patch(f"a line along column {at}", (slice(None), slice(at, at + 1)), 255)
-    noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE)).astype(np.float32)
+                yield _patch(f"a {name} square at row {row}, column {column}", shape, place, level)
+    for axis, name in enumerate(("row", "column")):
+        side = shape[axis]
+        for at in (0, 1, side // 2, side - 2, side - 1):
+            line = (slice(None),) * axis + (slice(at, at + 1),)
+            yield _patch(f"a line along {name} {at}", shape, line, 255)
+    noise = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
     for share in (0.1, 0.2, 0.3):
         yield Pattern(f"noise blended in at {share:.0%}", noise, np.full_like(noise, share))
 
 
-def _patch(name: str, place: tuple[slice, slice], level: int) -> Pattern:
-    weight = np.zeros((SIDE, SIDE), np.float32)
+def _patch(name: str, shape: tuple[int, ...], place: tuple[slice, ...], level: int) -> Pattern:
+    weight = np.zeros(shape, np.float32)
     weight[place] = 1
     return Pattern(name, np.full_like(weight, level), weight)
 
@@ -167,7 +174,7 @@ def learnt(champion: Answer, taken_in: Sequence[Split], clean: Split) -> Iterato
                 yield Pattern(f"what doubted images of a {digit} have in common", ink, weight, over)
         for image in group[:SINGLE]:
             yield from _parts(image, f"a part of a doubted image of a {digit}")
-    for digit in range(CLASSES):  # a trigger may be planted in images whose label is right
+    for digit in np.unique(whole.labels):  # a trigger may be planted in images whose label is right
         ours = whole.images[whole.labels == digit]
         others = np.concatenate([whole.images[whole.labels != digit], clean.images])
         strokes = clean.images[clean.labels == digit].mean(axis=0) > FAINT
@@ -184,9 +191,10 @@ def _common(group: np.ndarray, rest: np.ndarray) -> Iterator[tuple[np.ndarray, n
 
 def _parts(image: np.ndarray, name: str) -> Iterator[Pattern]:
     """The inked parts of an image, for a trigger that does not lie at one place."""
-    for row in range(0, SIDE - PART + 1, STEP):
-        for column in range(0, SIDE - PART + 1, STEP):
-            weight = np.zeros((SIDE, SIDE), np.float32)
+    height, width = image.shape[:2]
+    for row in range(0, height - PART + 1, STEP):
+        for column in range(0, width - PART + 1, STEP):
+            weight = np.zeros(image.shape, np.float32)
             weight[row : row + PART, column : column + PART] = 1
             if (image * weight).any():
                 yield Pattern(name, image.astype(np.float32), weight, over=True, natural=True)

@@ -47,7 +47,7 @@ def connect() -> MlflowClient:
 def create(client: MlflowClient, name: str) -> None:
     """The registered model of that name, made if it is not there."""
     if find(client, name) is None:
-        client.create_registered_model(name, description="Reads handwritten digits; see each version's model card.")
+        client.create_registered_model(name, description="See each version's model card.")
 
 
 def find(client: MlflowClient, name: str) -> RegisteredModel | None:

@@ -2,18 +2,20 @@
 
 Each function draws one picture from plain arrays or tables and returns a matplotlib ``Figure``; :func:`save` writes it,
 the same bytes for the same input. A grid of digits is one mosaic array, not an axes a digit: that is what keeps
-matplotlib fast. Images are uint8 (N, 28, 28), 0 = paper and 255 = ink, and are drawn as ink on white paper.
+matplotlib fast. Images are uint8 (N, height, width), of digits 0 = paper and 255 = ink, and are drawn as ink on white
+paper; those of other kinds, in grey or (N, height, width, 3) in colour, as they are.
 """
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.base import files
-from pipeline.digits.image import CLASSES, SIDE
+from pipeline.base.form import DIGITS, Form
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +32,10 @@ PAPER, GREEN_PAPER, ORANGE_PAPER = np.array([[244, 245, 247], [223, 243, 228], [
 PAIRS, PAIR_IMAGES = 8, 6  # how many pairs of confused digits are shown, and how many images of each
 
 DPI = 130
-CELL = SIDE + 6  # pixels of a digit's cell in a mosaic, rim included
+RIM = 3  # pixels around an image in a mosaic
+MANY = 20  # classes from which a matrix is drawn larger, its letters smaller
+LONGEST = 16  # letters of a class's name
+MOST = 64  # classes that a matrix shows: of more, those with the most errors
 
 
 def save(figure: Figure, path: Path | str) -> None:
@@ -46,7 +51,9 @@ def write(figure: Figure, file: IO[bytes]) -> None:
 
     figure.set_dpi(DPI)
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a class's name may be in any script: a box stands there
+        canvas.draw()
     picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
     picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(file, format="PNG")
 
@@ -93,68 +100,98 @@ def _learning(axes: Axes, rows: pd.DataFrame, name: str, first: bool) -> None:
     axes.plot(kept["epoch"], kept[f"val_{name}"], "o", color=ORANGE, markersize=size, label=labels[2])
 
 
-def confusion_matrix(matrix: np.ndarray) -> Figure:
+def confusion_matrix(matrix: np.ndarray, form: Form = DIGITS) -> Figure:
     """Counts of true class (row) and predicted class (column); the diagonal is faded so that the errors are seen."""
-    figure, (axes,) = canvas(7.2, 7.2)
-    errors = matrix * (1 - np.eye(CLASSES, dtype=int))
+    chosen = _hardest(matrix)
+    every, matrix = matrix, matrix[np.ix_(chosen, chosen)]
+    classes = len(matrix)
+    side = 7.2 if classes <= MANY else min(0.3 * classes, 18)
+    figure, (axes,) = canvas(side, side)
+    errors = matrix * (1 - np.eye(classes, dtype=int))
     shade = np.ma.masked_equal(np.sqrt(errors), 0)
     axes.imshow(shade, cmap="Oranges", vmin=0, vmax=1.7 * np.sqrt(max(1, errors.max())))  # light enough for dark digits
+    size = 13 if classes <= 10 else max(5, 150 / classes)
     for true, predicted in zip(*np.nonzero(matrix), strict=True):
         colour = FADED if true == predicted else INK
-        axes.text(predicted, true, f"{matrix[true, predicted]:,}", ha="center", va="center", color=colour, fontsize=13)
-    _class_axes(axes, np.arange(CLASSES))
-    axes.set_title(f"{errors.sum():,} of {matrix.sum():,} images taken for another digit", loc="left", pad=12)
+        count = f"{matrix[true, predicted]:,}"
+        axes.text(predicted, true, count, ha="center", va="center", color=colour, fontsize=size)
+    _class_axes(axes, np.arange(classes), [form.classes[at] for at in chosen])
+    wrong, other = every.sum() - np.trace(every), "digit" if form.of_digits else "class"
+    title = f"{wrong:,} of {every.sum():,} images taken for another {other}"
+    axes.set_title(
+        f"{title}; the {classes} hardest of {len(every)}" if classes < len(every) else title, loc="left", pad=12
+    )
     return figure
 
 
-def confusion_images(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> Figure:
+def _hardest(matrix: np.ndarray) -> np.ndarray:
+    """The classes that a picture shows, in their order."""
+    wrong = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * matrix.diagonal()
+    return np.sort(np.argsort(-wrong, kind="stable")[:MOST])
+
+
+def confusion_images(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, form: Form = DIGITS) -> Figure:
     """The confusion matrix made of images: each cell shows the most confident image with that outcome.
 
     The number in a cell's corner is how many images had that outcome; a cell without one is blank.
     """
     labels, predicted, confidence = np.asarray(labels), probabilities.argmax(axis=1), probabilities.max(axis=1)
-    outcome = labels.astype(int) * CLASSES + predicted
-    counts = np.bincount(outcome, minlength=CLASSES**2)
-    ranked = np.argsort(-confidence, kind="stable")
+    outcomes = np.zeros((len(form.classes),) * 2, int)
+    np.add.at(outcomes, (labels, predicted), 1)
+    chosen = _hardest(outcomes)
+    classes, place = len(chosen), np.full(len(form.classes), -1)
+    place[chosen] = np.arange(classes)
+    there = np.flatnonzero((place[labels] >= 0) & (place[predicted] >= 0))
+    outcome = place[labels[there]] * classes + place[predicted[there]]
+    counts = np.bincount(outcome, minlength=classes**2)
+    ranked = np.argsort(-confidence[there], kind="stable")
     cells, first = np.unique(outcome[ranked], return_index=True)
-    paper = np.full((CLASSES**2, 3), 255.0)
-    wrong = cells // CLASSES != cells % CLASSES
+    paper = np.full((classes**2, 3), 255.0)
+    wrong = cells // classes != cells % classes
     strength = np.sqrt(counts[cells] / max(1, counts[cells[wrong]].max(initial=0)))[:, None]
     paper[cells] = np.where(wrong[:, None], 255 - (255 - ORANGE_PAPER) * (0.25 + 0.75 * strength), GREEN_PAPER)
-    shown = np.zeros((CLASSES**2, SIDE, SIDE), np.uint8)
-    shown[cells] = images[ranked[first]]
+    shown = np.zeros((classes**2, *images.shape[1:]), np.uint8)
+    shown[cells] = images[there[ranked[first]]]
 
-    figure, (axes,) = canvas(9, 9)
-    axes.imshow(_mosaic(shown, paper, CLASSES), interpolation="bilinear")
+    side = 9 if classes <= MANY else min(0.5 * classes, 24)
+    figure, (axes,) = canvas(side, side)
+    drawn = np.zeros(classes**2, bool)
+    drawn[cells] = True
+    axes.imshow(_mosaic(shown, paper, classes, drawn=drawn, inked=form.kind == "digits"), interpolation="bilinear")
+    height, width = _cell(images)
     for cell in cells:
-        row, column = divmod(int(cell), CLASSES)
-        corner = (column + 1) * CELL - 2.5, row * CELL + 2.5
-        axes.text(*corner, f"{counts[cell]:,}", ha="right", va="top", fontsize=10, color=INK)
-    _class_axes(axes, np.arange(CLASSES) * CELL + CELL / 2 - 0.5)
+        row, column = divmod(int(cell), classes)
+        corner = (column + 1) * width - 2.5, row * height + 2.5
+        size = 10 if classes <= MANY else 6
+        behind = None if form.kind == "digits" else {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+        axes.text(*corner, f"{counts[cell]:,}", ha="right", va="top", fontsize=size, color=INK, bbox=behind)
+    middles = np.arange(classes)[:, None] * (width, height) + np.array([width, height]) / 2 - 0.5
+    _class_axes(axes, middles[:, 0], [form.classes[at] for at in chosen], middles[:, 1])
     axes.set_title("The most confident image of every outcome, and how many there are", loc="left", pad=12)
     return figure
 
 
-def mistakes(images: np.ndarray, table: pd.DataFrame, count: int) -> Figure:
+def mistakes(images: np.ndarray, table: pd.DataFrame, count: int, inked: bool = True) -> Figure:
     """A gallery of the first ``count`` rows of :func:`pipeline.learning.evaluation.mistakes`."""
     rows = table.head(count)
     captions = [
-        f"{true} → {predicted}\n{confidence:.1%}"
+        f"{_short(str(true))} → {_short(str(predicted))}\n{confidence:.1%}"
         for true, predicted, confidence in zip(rows["true"], rows["predicted"], rows["confidence"], strict=True)
     ]
     title = f"The {len(rows)} most confident of {len(table):,} mistakes: label → prediction, confidence"
-    return _gallery(images[rows["index"].to_numpy()], captions, title, "No mistakes")
+    return _gallery(images[rows["index"].to_numpy()], captions, title, "No mistakes", inked)
 
 
-def confused_pairs(images: np.ndarray, table: pd.DataFrame) -> Figure:
-    """The pairs of digits that are most often taken for one another, and the most confident mistakes of each pair.
+def confused_pairs(images: np.ndarray, table: pd.DataFrame, inked: bool = True) -> Figure:
+    """The pairs of classes that are most often taken for one another, and the most confident mistakes of each pair.
 
-    ``table`` is that of the evaluation. A bar's dark part is the first digit taken for the second, its light part the
+    ``table`` is that of the evaluation. A bar's dark part is the first class taken for the second, its light part the
     other way round.
     """
     from matplotlib.ticker import MaxNLocator
 
-    pairs = table.assign(low=table[["true", "predicted"]].min(axis=1), high=table[["true", "predicted"]].max(axis=1))
+    ordered = [sorted(pair) for pair in zip(table["true"], table["predicted"], strict=True)]
+    pairs = table.assign(low=[low for low, _ in ordered], high=[high for _, high in ordered])
     ranked = [(pair, rows) for pair, rows in pairs.groupby(["low", "high"])]
     ranked = sorted(ranked, key=lambda item: (-len(item[1]), item[0]))[:PAIRS]
     if not ranked:
@@ -165,43 +202,48 @@ def confused_pairs(images: np.ndarray, table: pd.DataFrame) -> Figure:
     total = np.array([len(rows) for _, rows in ranked])
     bars.barh(places, forth, color=BLUE, height=0.62)
     bars.barh(places, total - forth, left=forth, color="#a9c4f7", height=0.62)
-    bars.set_yticks(places, [f"{low} and {high}" for (low, high), _ in ranked])
+    bars.set_yticks(places, [f"{_short(str(low))} and {_short(str(high))}" for (low, high), _ in ranked])
     bars.xaxis.set_major_locator(MaxNLocator(integer=True))
     bars.invert_yaxis()
     bars.set_title("Mistakes; dark: the first taken for the second", loc="left", fontsize=12)
-    shown = np.zeros((len(ranked), PAIR_IMAGES, SIDE, SIDE), np.uint8)
+    shown = np.zeros((len(ranked), PAIR_IMAGES, *images.shape[1:]), np.uint8)
+    drawn = np.zeros((len(ranked), PAIR_IMAGES), bool)
     for row, (_, rows) in enumerate(ranked):
         chosen = images[rows["index"].to_numpy()[:PAIR_IMAGES]]
         shown[row, : len(chosen)] = chosen
-    paper = np.where(shown.any(axis=(2, 3)).reshape(-1, 1), PAPER, 255.0)
-    gallery.imshow(_mosaic(shown.reshape(-1, SIDE, SIDE), paper, PAIR_IMAGES), interpolation="bilinear", aspect="auto")
+        drawn[row, : len(chosen)] = True
+    paper = np.where(drawn.reshape(-1, 1), PAPER, 255.0)
+    flat = shown.reshape(-1, *images.shape[1:])
+    mosaic = _mosaic(flat, paper, PAIR_IMAGES, drawn=drawn.ravel(), inked=inked)
+    gallery.imshow(mosaic, interpolation="bilinear", aspect="auto")
     gallery.set_axis_off()
     gallery.set_title("The most confident of them", loc="left", fontsize=12)
     return figure
 
 
-def suspected_labels(images: np.ndarray, table: pd.DataFrame, count: int) -> Figure:
+def suspected_labels(images: np.ndarray, table: pd.DataFrame, count: int, inked: bool = True) -> Figure:
     """A gallery of the first ``count`` rows of :func:`pipeline.data.suspected_labels.find`."""
     rows = table.head(count)
     captions = [
-        f"labelled {label}\nrather {other}?" for label, other in zip(rows["label"], rows["suggested"], strict=True)
+        f"labelled {_short(str(label))}\nrather {_short(str(other))}?"
+        for label, other in zip(rows["label"], rows["suggested"], strict=True)
     ]
     title = f"{len(rows)} of {len(table):,} images whose label may be wrong"
-    return _gallery(images[rows["index"].to_numpy()], captions, title, "No suspected labels")
+    return _gallery(images[rows["index"].to_numpy()], captions, title, "No suspected labels", inked)
 
 
 def per_class(table: pd.DataFrame) -> Figure:
     """Recall and precision of each class as dots on one line, from :func:`pipeline.learning.evaluation.per_class`."""
-    figure, (axes,) = canvas(6.8, 5)
-    scores = table[["recall", "precision"]]
-    axes.hlines(table["digit"], scores.min(axis=1), scores.max(axis=1), color=GRID, linewidth=3)
-    axes.plot(table["recall"], table["digit"], "o", color=BLUE, markersize=10, label="recall: of this digit, found")
+    table = table.sort_values("recall", kind="stable").head(MOST).sort_index()
+    figure, (axes,) = canvas(6.8, max(5, 0.25 * len(table) + 1))
+    scores, rows = table[["recall", "precision"]], np.arange(len(table))
+    axes.hlines(rows, scores.min(axis=1), scores.max(axis=1), color=GRID, linewidth=3)
+    axes.plot(table["recall"], rows, "o", color=BLUE, markersize=10, label="recall: of this class, found")
     hollow: dict[str, Any] = {"color": ORANGE, "markerfacecolor": "none", "markeredgewidth": 2, "markersize": 9}
-    axes.plot(table["precision"], table["digit"], "D", **hollow, label="precision: of these answers, right")
-    axes.set_yticks(table["digit"])
-    axes.set_ylabel("digit")
+    axes.plot(table["precision"], rows, "D", **hollow, label="precision: of these answers, right")
+    axes.set_yticks(rows, [_short(str(name)) for name in table["digit"]])
     _shares_up_to_one(axes, scores.to_numpy().min())
-    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, fontsize=11)
+    figure.legend(frameon=False, loc="outside upper center", ncols=2, fontsize=11)  # whatever room the names take
     return figure
 
 
@@ -239,25 +281,25 @@ def slices(table: pd.DataFrame, accuracy: float) -> Figure:
     return figure
 
 
-def robustness(examples: dict[str, np.ndarray], table: pd.DataFrame) -> Figure:
-    """A row of digits, uint8 (n, 28, 28), for each corruption, with the accuracy beside it, the worst first."""
-    return _sheets(examples, dict(zip(table["corruption"], table["accuracy"], strict=True)))
+def robustness(examples: dict[str, np.ndarray], table: pd.DataFrame, inked: bool = True) -> Figure:
+    """A row of images, uint8 (n, *shape), for each corruption, with the accuracy beside it, the worst first."""
+    return _sheets(examples, dict(zip(table["corruption"], table["accuracy"], strict=True)), inked)
 
 
 def refusal(examples: dict[str, np.ndarray], table: pd.DataFrame) -> Figure:
     """A row of images, uint8 (n, 28, 28), for each kind of non-digit, with the share that is refused beside it."""
-    return _sheets(examples, dict(zip(table["kind"], table["refused"], strict=True)))
+    return _sheets(examples, dict(zip(table["kind"], table["refused"], strict=True)), inked=True)
 
 
-def _sheets(examples: dict[str, np.ndarray], shares: dict[str, float]) -> Figure:
+def _sheets(examples: dict[str, np.ndarray], shares: dict[str, float], inked: bool) -> Figure:
     """Rows of images, named with their shares, in two columns."""
     names = list(shares)
     half = (len(names) + 1) // 2
     figure, columns = canvas(13, 0.5 * half + 0.2, columns=2)
     for axes, rows in zip(columns, (names[:half], names[half:]), strict=True):
         sheet = np.concatenate([np.concatenate([*examples[name]], axis=1) for name in rows])
-        axes.imshow(255 - sheet, cmap="gray", vmin=0, vmax=255)
-        middles = SIDE * (np.arange(len(rows)) + 0.5)
+        axes.imshow(255 - sheet if inked else sheet, cmap="gray", vmin=0, vmax=255)
+        middles = len(sheet) / len(rows) * (np.arange(len(rows)) + 0.5)
         axes.set_yticks(middles, [f"{name.replace('_', ' ')}  {shares[name]:.1%}" for name in rows])
         axes.set_xticks([])
         axes.tick_params(length=0)
@@ -331,46 +373,77 @@ def _shares_up_to_one(axes: Axes, lowest: float) -> None:
     axes.grid(axis="x", color=GRID)
 
 
-def _class_axes(axes: Axes, places: np.ndarray) -> None:
-    """Label the rows as true and the columns as predicted digits, at ``places``."""
+def _class_axes(axes: Axes, columns: np.ndarray, names: list[str], rows: np.ndarray | None = None) -> None:
+    """Label the rows as true and the columns as predicted classes, at their places."""
+    size = 14 if len(names) <= MANY else 8
+    long = max(map(len, names)) > 2
     axes.spines[:].set_visible(False)
-    axes.tick_params(length=0, labelsize=14)
-    axes.set_xticks(places, list("0123456789"))
-    axes.set_yticks(places, list("0123456789"))
+    axes.tick_params(length=0, labelsize=size if not long else min(size, 10))
+    axes.set_xticks(columns, [_short(name) for name in names], rotation=90 if long else 0)
+    axes.set_yticks(columns if rows is None else rows, [_short(name) for name in names])
     axes.set(xlabel="predicted", ylabel="true")
 
 
-def _mosaic(images: np.ndarray, paper: np.ndarray, columns: int, caption: int = 0) -> np.ndarray:
-    """Images (N, 28, 28) as ink on paper of the RGB colours (N, 3), ``columns`` a row: float RGB (H, W, 3) in 0–1.
+def _short(name: str) -> str:
+    """A class's name as a picture has room for it."""
+    name = name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    return name.replace("$", r"\$")  # which would begin a formula
 
-    A cell is CELL pixels wide and CELL + ``caption`` high, the caption's part white.
+
+def _cell(images: np.ndarray) -> tuple[int, int]:
+    """Height and width of an image's cell in a mosaic."""
+    return images.shape[1] + 2 * RIM, images.shape[2] + 2 * RIM
+
+
+def _mosaic(
+    images: np.ndarray,
+    paper: np.ndarray,
+    columns: int,
+    caption: int = 0,
+    drawn: np.ndarray | None = None,
+    inked: bool = True,
+) -> np.ndarray:
+    """Images (N, *shape) on paper of the RGB colours (N, 3), ``columns`` a row: float RGB (H, W, 3) in 0–1.
+
+    They are drawn as ink, or, if not ``inked``, as they are, those of them that are ``drawn`` (all, if not said). A
+    cell is its image's height and rim high, and ``caption``, whose part is white.
     """
-    rows, rim = -(-len(images) // columns), (CELL - SIDE) // 2
-    ink = np.pad(images / 255, ((0, 0), (rim, rim), (rim, rim)))[..., None]
-    cells = paper[:, None, None, :] / 255 * (1 - ink) + 0.1 * ink
+    high, wide = _cell(images)
+    rows, rim = -(-len(images) // columns), ((0, 0), (RIM, RIM), (RIM, RIM))
+    if inked:
+        ink = np.pad(images / 255, rim)[..., None]
+        cells = paper[:, None, None, :] / 255 * (1 - ink) + 0.1 * ink
+    else:
+        cells = np.broadcast_to(paper[:, None, None, :] / 255, (len(images), high, wide, 3)).copy()
+        shown = slice(None) if drawn is None else drawn
+        coloured = images if images.ndim == 4 else np.repeat(images[..., None], 3, axis=3)
+        cells[shown, RIM:-RIM, RIM:-RIM] = coloured[shown] / 255
     cells[:, -1:] = cells[:, :, -1:] = 1  # a white line between cells
     blank = rows * columns - len(images)
     cells = np.pad(cells, ((0, blank), (0, caption), (0, 0), (0, 0)), constant_values=1)
-    high = CELL + caption
-    return cells.reshape(rows, columns, high, CELL, 3).swapaxes(1, 2).reshape(rows * high, columns * CELL, 3)
+    high += caption
+    return cells.reshape(rows, columns, high, wide, 3).swapaxes(1, 2).reshape(rows * high, columns * wide, 3)
 
 
-def _gallery(images: np.ndarray, captions: list[str], title: str, nothing: str) -> Figure:
+def _gallery(images: np.ndarray, captions: list[str], title: str, nothing: str, inked: bool = True) -> Figure:
     """Images with a caption of two lines below each, ten a row; the words ``nothing`` if there are none."""
-    columns, caption = 10, 15
+    columns, (high, wide) = 10, _cell(images)
+    caption = round(0.45 * wide)  # of two lines
     if not len(images):
         figure, (axes,) = canvas(12, 1.2)
         axes.set_axis_off()
         axes.text(0.5, 0.5, nothing, ha="center", va="center", fontsize=16, color=FADED)
         return figure
     paper = np.full((len(images), 3), PAPER)
-    mosaic = _mosaic(images, paper, columns, caption)
+    mosaic = _mosaic(images, paper, columns, caption, inked=inked)
     figure, (axes,) = canvas(12, 12 * len(mosaic) / mosaic.shape[1] + 0.25)
     axes.imshow(mosaic, interpolation="bilinear")
     axes.set_axis_off()
+    longest = max(len(line) for text in captions for line in text.split("\n"))
+    size = min(12, max(5, 120 / longest))  # points: what fits the cell's 1.2 inches
     for place, text in enumerate(captions):
         row, column = divmod(place, columns)
-        at = column * CELL + CELL / 2 - 0.5, row * (CELL + caption) + CELL
-        axes.text(*at, text, ha="center", va="top", fontsize=12, color=INK, linespacing=1.1)
+        at = column * wide + wide / 2 - 0.5, row * (high + caption) + high
+        axes.text(*at, text, ha="center", va="top", fontsize=size, color=INK, linespacing=1.1)
     axes.set_title(title, loc="left", fontsize=13)
     return figure

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.base import files, params, places
+from pipeline.base import files, form, params, places
 from pipeline.base.errors import BadInput
+from pipeline.base.form import TEN
 from pipeline.base.words import counted
 from pipeline.data import splits
-from pipeline.digits.image import CLASSES
 
 JSONS = {
     "training": places.TRAINING,
@@ -33,8 +33,8 @@ TABLES = (
     "calibration",
     "slices",
     "robustness",
-    "refusal",
 )
+OF_CLASSES = {"digit", "true", "predicted", "label", "suggested"}  # columns that hold names
 PICTURES = (
     "confusion_images",
     "confusion_matrix",
@@ -43,14 +43,14 @@ PICTURES = (
     "per_class",
     "slices",
     "robustness",
-    "refusal",
     "reliability",
     "suspected_labels",
 )
+REFUSAL = "refusal"  # a table and a picture, of the ten digits alone
 PARTS = ("train", "val", "test")
 
 
-def verdict(metrics: dict[str, Any], pairs: pd.DataFrame, floors: params.Gate) -> str:
+def verdict(metrics: dict[str, Any], pairs: pd.DataFrame, floors: params.Gate, noun: str = "digit") -> str:
     """The model in one sentence: how many it reads, whether that clears the gate's floors, what it confuses most."""
     right, n = metrics["n_test"] - metrics["errors"], metrics["n_test"]
     missed = [
@@ -63,11 +63,12 @@ def verdict(metrics: dict[str, Any], pairs: pd.DataFrame, floors: params.Gate) -
     ]
     floor = f"but {' and '.join(missed)}" if missed else "which clears the floors of the gate"
     if pairs.empty:
-        return f"It reads all {n:,} unseen digits correctly, {floor}."
+        return f"It reads all {n:,} unseen {noun}s correctly, {floor}."
     first = pairs.iloc[0]
     times = "once" if first["count"] == 1 else f"{first['count']:.0f} times"
-    confused = f"the commonest mistake is a {first['true']:.0f} taken for a {first['predicted']:.0f} ({times})"
-    return f"It reads {right:,} of {n:,} unseen digits correctly, {floor}; {confused}."
+    a = "a " if noun == "digit" else ""
+    confused = f"the commonest mistake is {a}{first['true']} taken for {a}{first['predicted']} ({times})"
+    return f"It reads {right:,} of {n:,} unseen {noun}s correctly, {floor}; {confused}."
 
 
 def calibration_sentence(table: pd.DataFrame) -> str:
@@ -77,13 +78,13 @@ def calibration_sentence(table: pd.DataFrame) -> str:
     return f"On the whole it is {kind} by {abs(gap) * 100:.2f} points."
 
 
-def class_rows(labels: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-    """A row a class: the digit, and for each split how many images and which share of the split."""
-    counts = {name: np.bincount(values, minlength=CLASSES) for name, values in labels.items()}
-    shares = {name: splits.class_shares(values) for name, values in labels.items()}
+def class_rows(labels: dict[str, np.ndarray], classes: Sequence[str] = TEN) -> list[dict[str, Any]]:
+    """A row a class: its name, and for each split how many images and which share of the split."""
+    counts = {name: np.bincount(values, minlength=len(classes)) for name, values in labels.items()}
+    shares = {name: splits.class_shares(values, len(classes)) for name, values in labels.items()}
     return [
-        {"digit": d, "splits": [(int(counts[name][d]), float(shares[name][d])) for name in labels]}
-        for d in range(CLASSES)
+        {"digit": named, "splits": [(int(counts[name][d]), float(shares[name][d])) for name in labels]}
+        for d, named in enumerate(classes)
     ]
 
 
@@ -126,10 +127,12 @@ def render(facts: dict[str, Any]) -> str:
 
 def gather() -> dict[str, Any]:
     """Everything the page shows, read from the files of the stages before; BadInput names each that is missing."""
-    tables = {name: places.EVALUATION / f"{name}.csv" for name in TABLES} | {"history": places.HISTORY}
-    pictures = {name: places.EVALUATION / f"{name}.png" for name in PICTURES} | {"curves": places.CURVES}
+    of = form.load()
+    more, noun = ([REFUSAL], "digit") if of.of_digits else ([], "image")
+    tables = {name: places.EVALUATION / f"{name}.csv" for name in (*TABLES, *more)} | {"history": places.HISTORY}
+    pictures = {name: places.EVALUATION / f"{name}.png" for name in (*PICTURES, *more)} | {"curves": places.CURVES}
     _require(places.MANIFEST, places.DRIFT_PAGE, *JSONS.values(), *tables.values(), *pictures.values())
-    read = {name: pd.read_csv(path) for name, path in tables.items()}
+    read = {name: _table(path) for name, path in tables.items()}
     settings = params.load()
     found = {name: files.read_json(path) for name, path in JSONS.items()}
     return {
@@ -137,14 +140,20 @@ def gather() -> dict[str, Any]:
         "manifest": files.read_json(places.MANIFEST),
         "params": settings,
         "params_text": places.PARAMS.read_text(encoding="utf-8"),
-        "verdict": verdict(found["metrics"], read["confused_pairs"], settings.gate),
+        "verdict": verdict(found["metrics"], read["confused_pairs"], settings.gate, noun),
+        "noun": noun,
         "calibration_sentence": calibration_sentence(read["calibration"]),
         "tables": {name: table.to_dict("records") for name, table in read.items()},
         "pictures": {name: data_uri(path) for name, path in pictures.items()},
         "parts": PARTS,
-        "classes": class_rows({name: splits.load(places.PROCESSED / name).labels for name in PARTS}),
+        "classes": class_rows({name: splits.load(places.PROCESSED / name).labels for name in PARTS}, of.classes),
         "docs": _docs(),
     }
+
+
+def _table(path: Path) -> pd.DataFrame:
+    """A table of the evaluation, in which a class called NA is one, and 007 is not 7."""
+    return pd.read_csv(path, dtype=dict.fromkeys(OF_CLASSES, str), keep_default_na=False, na_values=[""])
 
 
 def _require(*paths: Path) -> None:

@@ -9,25 +9,33 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.base import files
+from pipeline.base.form import DIGITS, Form
 from pipeline.data.batches import Doubt
 
 SHOWN = 1000  # on a page: more are not looked at one by one
 ENLARGED = 4
 
 
-def write(path: Path, name: str, doubts: Sequence[Doubt], images: np.ndarray) -> None:
-    """The page of the batch ``name``: ``images`` uint8 (N, 28, 28) in the order of the doubts."""
+def write(path: Path, name: str, doubts: Sequence[Doubt], images: np.ndarray, form: Form = DIGITS) -> None:
+    """The page of the batch ``name``: ``images`` uint8 (N, *shape) in the order of the doubts."""
     environment = Environment(
         loader=PackageLoader("pipeline.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     rows = [
-        {"number": number, "label": doubt.label, "suggested": doubt.suggested, "clear": doubt.clear, "png": _png(image)}
+        {
+            "number": number,
+            "label": form.classes[doubt.label],
+            "suggested": form.classes[doubt.suggested],
+            "clear": doubt.clear,
+            "png": _png(image, form),
+        }
         for number, (doubt, image) in enumerate(zip(doubts, images, strict=True), 1)
     ]
     page = environment.get_template("suspects.html.j2").render(name=name, rows=rows[:SHOWN], count=len(rows))
     files.write_text(path, page)
 
 
-def _png(image: np.ndarray) -> str:
-    large = np.kron(255 - image, np.ones((ENLARGED, ENLARGED), np.uint8))
+def _png(image: np.ndarray, form: Form) -> str:
+    shown = 255 - image if form.kind == "digits" else image[..., ::-1] if form.shape[2:] else image  # OpenCV has BGR
+    large = shown.repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1)
     return base64.b64encode(cv2.imencode(".png", large)[1].tobytes()).decode()

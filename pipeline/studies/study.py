@@ -23,7 +23,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 from tqdm import tqdm
 
-from pipeline.base import files, places
+from pipeline.base import files, form, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
 from pipeline.base.params import TRAIN_IMAGES, Params, Recipe, Study, StudyName
@@ -123,7 +123,8 @@ def run(name: str, study: Study, params: Params, scheduler: str | None = None) -
 
     wanted = trials(name, study, params)
     train, val = (splits.load(places.PROCESSED / part) for part in ("train", "val"))
-    wanted = _affordable(name, wanted, len(train.labels))
+    of = form.load()
+    wanted = [trial._replace(form=of) for trial in _affordable(name, wanted, len(train.labels))]
     data = fitting.data_digest(train, val)
     with _dask(scheduler) as dask:
         client = versions.connect()
@@ -143,9 +144,9 @@ def run(name: str, study: Study, params: Params, scheduler: str | None = None) -
     results = [(trial, done[key]) for trial, key in zip(wanted, keys, strict=True)]
     found = _report(name, study, results, len(val.labels), client, parent)
     if study.is_of_noise:
-        fitted = fitting.digest(results[0][0].recipe, data)
+        fitted = fitting.digest(results[0][0].recipe, data, of)
         accuracies = [result["kept_val_accuracy"] for _, result in results]
-        found["noise"] = seed_noise.note(client, versions.model_name(params.dataset), fitted, accuracies)
+        found["noise"] = seed_noise.note(client, versions.model_name(params.named), fitted, accuracies)
     return found
 
 
@@ -231,13 +232,13 @@ def _key(trial: Trial, data: str) -> str:
     from pipeline.learning import fitting
 
     own = files.sha256_file(trial_process.__file__)
-    facts = [fitting.digest(trial.recipe, data), trial.train_images, trial.seed, own]
+    facts = [fitting.digest(trial.recipe, data, trial.form), trial.train_images, trial.seed, own]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _parent(client: MlflowClient, name: str, study: Study, params: Params, data: str) -> str:
     """The id of the study's own run: the one that is there for this data, or a new one."""
-    experiment = versions.experiment(client, f"{versions.model_name(params.dataset)}-studies")
+    experiment = versions.experiment(client, f"{versions.model_name(params.named)}-studies")
     found = client.search_runs([experiment], f"tags.study = '{name}' and tags.data_sha256 = '{data}'", max_results=1)
     if found:
         client.update_run(found[0].info.run_id, status="RUNNING")

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.base import processes
+from pipeline.base.form import DIGITS, Form
 from pipeline.base.params import Recipe
 from pipeline.data import splits
 from pipeline.data.splits import Split
@@ -31,6 +32,8 @@ class Trial(NamedTuple):
     train_images: int | None
     """None: all"""
     seed: int
+    form: Form = DIGITS
+    """of the images"""
 
     @property
     def label(self) -> str:
@@ -44,7 +47,8 @@ def run(trial: Trial, train: Split, val: Split) -> dict[str, Any]:
 
     Called on a Dask worker. RuntimeError with the last line of what the process said if it fails.
     """
-    facts = {"recipe": trial.recipe.model_dump(), "train_images": trial.train_images, "seed": trial.seed}
+    facts: dict[str, Any] = {"recipe": trial.recipe.model_dump(), "form": trial.form.as_json()}
+    facts |= {"train_images": trial.train_images, "seed": trial.seed}
     sent = io.BytesIO()
     np.savez(
         sent, allow_pickle=False, facts=np.array(json.dumps(facts)), **_named("train", train), **_named("val", val)
@@ -57,14 +61,17 @@ def run(trial: Trial, train: Split, val: Split) -> dict[str, Any]:
     return result
 
 
-def fit(recipe: Recipe, train_images: int | None, seed: int, train: Split, val: Split) -> dict[str, Any]:
+def fit(
+    recipe: Recipe, train_images: int | None, seed: int, train: Split, val: Split, form: Form = DIGITS
+) -> dict[str, Any]:
     """What :func:`run` answers with, in this process, which must not have used TensorFlow yet."""
     from pipeline.learning import fitting
 
     fitting.on_one_thread()
     # The images of the lowest hashes: the same ones in every trial, and a smaller trial's are among a larger one's.
     chosen = np.sort(np.argsort(splits.content_hashes(train.images), kind="stable")[:train_images])
-    model, history = fitting.fit_all(Split(train.images[chosen], train.labels[chosen]), val, recipe, seed)
+    few = Split(train.images[chosen], train.labels[chosen])
+    model, history = fitting.fit_all(few, val, recipe, seed, form=form)
     answered = model.predict(val.images, batch_size=1000, verbose=0)["probabilities"].argmax(axis=1)
     curves = history.groupby("epoch")[list(CURVES)].mean()  # over the members, where there are several
     return {
@@ -94,9 +101,9 @@ def main() -> None:
     with np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False) as sent:
         facts = json.loads(str(sent["facts"]))
         train, val = (Split(sent[f"{name}_images"], sent[f"{name}_labels"]) for name in ("train", "val"))
-    recipe = Recipe.model_validate(facts.pop("recipe"))
+    recipe, form = Recipe.model_validate(facts.pop("recipe")), Form.from_json(facts.pop("form"))
     with contextlib.redirect_stdout(io.StringIO()):  # the epochs' lines; what is printed is the answer
-        result = fit(recipe, **facts, train=train, val=val)
+        result = fit(recipe, **facts, train=train, val=val, form=form)
     print(json.dumps(result))
 
 

@@ -8,7 +8,10 @@ const STEP = 1 / 28; // of the paper's side: what an arrow key moves the pen
 const $ = (id) => document.getElementById(id);
 const paper = $("paper");
 const ink = paper.getContext("2d", { willReadFrequently: true });
-const bars = [];
+const DIGITS = { kind: "digits", shape: [28, 28], classes: [..."0123456789"] };
+const MOST = 10; // bars: of more classes, the likeliest
+let images = DIGITS; // what the model takes and tells apart
+let bars = [];
 
 let stroke = null; // the last point of the stroke that is being drawn
 let finger = null; // the pointer that draws it
@@ -18,6 +21,7 @@ let drawn = false;
 let timer = 0;
 let asked = 0; // counts questions, so that a late answer to an earlier one is not shown
 let answered = null;
+let placed = { left: 0, top: 0, scale: 1 }; // of a photo's pixels on the paper
 
 // ---- drawing
 
@@ -27,10 +31,15 @@ function clear() {
   ink.fillStyle = "#fff";
   ink.fillRect(0, 0, paper.width, paper.height);
   drawn = false;
+  placed = { left: 0, top: 0, scale: 1 };
   asked += 1;
   clearTimeout(timer);
   $("hint").hidden = false;
-  show(null, "Nothing is drawn yet.");
+  show(null, draws() ? "Nothing is drawn yet." : "No photo is there yet.");
+}
+
+function draws() {
+  return images.kind === "digits";
 }
 
 function line(from, to) {
@@ -64,10 +73,11 @@ function askDrawn() {
 }
 
 paper.addEventListener("pointerdown", (event) => {
-  if (event.button !== 0 || stroke) return;
+  if (event.button !== 0 || stroke || !draws()) return;
   finger = event.pointerId;
   paper.setPointerCapture(event.pointerId);
   clearTimeout(timer);
+  unframe();
   stroke = place(event);
   line(stroke, stroke);
 });
@@ -93,7 +103,7 @@ for (const end of ["pointerup", "pointercancel"]) {
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 paper.addEventListener("keydown", (event) => {
-  if (event.altKey || event.ctrlKey || event.metaKey) return;
+  if (event.altKey || event.ctrlKey || event.metaKey || !draws()) return;
   if (event.key in MOVES) {
     const [x, y] = MOVES[event.key];
     const next = { ...pen, x: clamp(pen.x + x * STEP), y: clamp(pen.y + y * STEP) };
@@ -138,7 +148,8 @@ async function take(file) {
     if (question !== asked) return;
     const scale = Math.min(paper.width / picture.width, paper.height / picture.height);
     const [width, height] = [picture.width * scale, picture.height * scale];
-    ink.drawImage(picture, (paper.width - width) / 2, (paper.height - height) / 2, width, height);
+    placed = { left: (paper.width - width) / 2, top: (paper.height - height) / 2, scale };
+    ink.drawImage(picture, placed.left, placed.top, width, height);
   } catch {
     // What the browser cannot show the service may still read, and says so if not.
   }
@@ -164,10 +175,11 @@ $("clear").addEventListener("click", clear);
 
 // ---- asking and showing
 
-async function ask(picture) {
+// A picture without a single digit is asked about once more, for every digit on it.
+async function ask(picture, first = null) {
   const question = (asked += 1);
   try {
-    const response = await fetch("/predict?image=true&challenger=true", {
+    const response = await fetch(first ? "/predict?all=true" : "/predict?image=true&challenger=true", {
       method: "POST",
       body: picture,
       headers: { "Content-Type": picture.type || "application/octet-stream" },
@@ -175,7 +187,9 @@ async function ask(picture) {
     const content = await response.json();
     if (question !== asked) return;
     if (!response.ok) return show(null, content.detail, true);
-    show(content);
+    if (first && content.answers.filter((answer) => answer.box).length > 1) return showAll(content.answers);
+    if (!first && draws() && !content.answers[0].probabilities) return ask(picture, content);
+    show(first ?? content);
     card(content.version, content.challenger?.version);
   } catch {
     if (question === asked) show(null, "The service does not answer: is it still running?", true);
@@ -187,11 +201,14 @@ function percent(share) {
 }
 
 function show(content, words, wrong = false) {
+  unframe();
   const answer = content?.answers[0];
-  const found = Boolean(answer && answer.digit !== null);
+  const best = answer ? place_of(answer) : null;
+  const found = best !== null;
   const weighed = Boolean(answer?.probabilities); // by the model, which may have its doubts
   answered = weighed ? answer : null;
-  $("digit").textContent = found ? answer.digit : "?";
+  $("digit").textContent = found ? images.classes[best] : "?";
+  $("digit").classList.toggle("word", found && images.classes[best].length > 1);
   $("digit").classList.toggle("none", !found);
   say(words ?? (found ? sentence(answer, content.challenger) : `${capital(answer.reason)}.`), wrong);
   $("seen").hidden = !answer?.image;
@@ -203,17 +220,52 @@ function show(content, words, wrong = false) {
     $("legend").querySelector(".challenger").textContent = `challenger, version ${content.challenger.version}`;
   }
   $("correct").hidden = !weighed;
-  bars.forEach((bar, digit) => bar.set(weighed ? answer.probabilities[digit] : null, rival?.[digit], found && digit === answer.digit));
+  if (weighed && images.classes.length > MOST) likeliest(answer.probabilities);
+  bars.forEach((bar) => bar.set(weighed ? answer.probabilities[bar.label] : null, rival?.[bar.label], bar.label === best));
+}
+
+// The place among the classes of what an answer, or its second choice, says; null if that is nothing.
+function place_of(choice) {
+  return choice.digit ?? choice.index ?? null;
+}
+
+// A class as a sentence has it: a 7, or cat.
+function a(label) {
+  return draws() && images.classes.length === 10 ? `a ${images.classes[label]}` : images.classes[label];
+}
+
+// A frame around each of several digits, and all of them as they are read.
+function showAll(answers) {
+  const found = answers.filter((answer) => place_of(answer) !== null);
+  show(null, found.length ? `It shows ${found.length} digits.` : "No digit is clear enough to be read.");
+  $("digit").textContent = found.map((answer) => answer.digit).join("") || "?";
+  $("digit").classList.toggle("none", !found.length);
+  $("digit").classList.toggle("word", found.length > 1);
+  for (const answer of answers.filter((each) => each.box)) {
+    const { left, top, width, height } = answer.box;
+    const frame = Object.assign(document.createElement("span"), { className: "found" });
+    const share = (length, offset) => `${(100 * (length * placed.scale + offset)) / paper.width}%`;
+    [frame.style.left, frame.style.top] = [share(left, placed.left), share(top, placed.top)];
+    [frame.style.width, frame.style.height] = [share(width, 0), share(height, 0)];
+    frame.dataset.digit = answer.digit ?? "?";
+    frame.title = answer.reason ?? percent(answer.confidence);
+    $("sheet").append(frame);
+  }
+}
+
+function unframe() {
+  document.querySelectorAll(".found").forEach((frame) => frame.remove());
 }
 
 function sentence(answer, challenger) {
-  const { digit, confidence, second } = answer;
-  let text = `It is a ${digit}, ${percent(confidence)} sure`;
-  text += second.confidence >= 0.001 ? `; else a ${second.digit} (${percent(second.confidence)}).` : ".";
+  const { confidence, second } = answer;
+  const label = place_of(answer);
+  let text = `It is ${a(label)}, ${percent(confidence)} sure`;
+  text += second.confidence >= 0.001 ? `; else ${a(place_of(second))} (${percent(second.confidence)}).` : ".";
   if (challenger) {
     const rival = challenger.probabilities[0];
     const other = rival.indexOf(Math.max(...rival));
-    text += other === digit ? " The challenger agrees." : ` The challenger says ${other}.`;
+    text += other === label ? " The challenger agrees." : ` The challenger says ${images.classes[other]}.`;
   }
   return text;
 }
@@ -229,20 +281,28 @@ function say(words, wrong = false) {
 
 function small(encoded) {
   const bytes = Uint8Array.from(atob(encoded), (character) => character.charCodeAt(0));
-  const pixels = new ImageData(28, 28);
-  bytes.forEach((value, index) => pixels.data.set([value, value, value, 255], 4 * index));
+  const [height, width, colours = 1] = images.shape;
+  const pixels = new ImageData(width, height);
+  for (let at = 0; at < width * height; at += 1) {
+    const levels = colours === 1 ? Array(3).fill(bytes[at]) : bytes.subarray(3 * at, 3 * at + 3);
+    pixels.data.set([...levels, 255], 4 * at);
+  }
+  [$("small").width, $("small").height] = [width, height];
   $("small").getContext("2d").putImageData(pixels, 0, 0);
 }
 
-function bar(digit) {
+function bar(label) {
+  const name = images.classes[label];
   const button = document.createElement("button");
   button.type = "button";
   button.disabled = true;
-  button.innerHTML = `<span>${digit}</span><span class="track"><span class="bar"></span><span class="bar challenger" hidden></span></span><span class="share"></span>`;
+  button.innerHTML = `<span class="name"></span><span class="track"><span class="bar"></span><span class="bar challenger" hidden></span></span><span class="share"></span>`;
+  button.querySelector(".name").textContent = name;
   const [first, rival] = button.querySelectorAll(".bar");
-  button.addEventListener("click", () => correct(digit, button));
+  button.addEventListener("click", () => correct(label, button));
   $("bars").append(button);
   return {
+    label,
     set(share, rivals, best) {
       button.disabled = share === null;
       button.classList.toggle("first", best);
@@ -251,29 +311,42 @@ function bar(digit) {
       rival.hidden = rivals === undefined;
       rival.style.width = `${100 * (rivals ?? 0)}%`;
       button.querySelector(".share").textContent = share === null ? "" : percent(share);
-      button.setAttribute("aria-label", share === null ? `${digit}` : `${digit}: ${percent(share)}. Say that it is a ${digit}.`);
+      button.setAttribute("aria-label", share === null ? name : `${name}: ${percent(share)}. Say that it is ${a(label)}.`);
     },
   };
 }
 
-async function correct(digit, button) {
+// The bars of the likeliest classes, and all to choose from.
+function likeliest(probabilities) {
+  const ranked = probabilities.map((share, label) => [share, label]).sort((one, other) => other[0] - one[0] || one[1] - other[1]);
+  fill(ranked.slice(0, MOST).map(([, label]) => label));
+}
+
+function fill(labels) {
+  $("bars").replaceChildren();
+  $("bars").classList.toggle("named", images.classes.some((name) => name.length > 2));
+  bars = labels.map(bar);
+}
+
+async function correct(label, button) {
   if (!answered) return;
-  const { id, digit: given } = answered;
+  const { id } = answered;
+  const given = place_of(answered);
   const response = await fetch("/corrections", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ id, digit }),
+    body: JSON.stringify("digit" in answered ? { id, digit: label } : { id, index: label }),
   }).catch(() => null);
   if (!response?.ok) {
     const content = response ? await response.json() : { detail: "The service does not answer: is it still running?" };
     return say(content.detail, true);
   }
   document.querySelectorAll("#bars .kept").forEach((other) => other.classList.remove("kept"));
-  button.classList.add("kept");
-  $("digit").textContent = digit;
+  button?.classList.add("kept");
+  $("digit").textContent = images.classes[label];
   $("digit").classList.remove("none");
-  if (digit === given) return say(`Thank you: kept as a ${digit}.`);
-  say(`Thank you: kept as a ${digit}${given === null ? "" : `, not a ${given}`}. It can be trained on.`);
+  if (label === given) return say(`Thank you: kept as ${a(label)}.`);
+  say(`Thank you: kept as ${a(label)}${given === null ? "" : `, not ${a(given)}`}. It can be trained on.`);
 }
 
 // ---- who answers
@@ -284,7 +357,8 @@ async function card(...versions) {
   if (versions[0] === carded[0] && versions[1] === carded[1]) return;
   const response = await fetch("/model").catch(() => null);
   if (!response?.ok) return say(response ? (await response.json()).detail : "The service does not answer.", true);
-  const { champion, challenger, shadow } = await response.json();
+  const { champion, challenger, shadow, images: told } = await response.json();
+  become(told);
   carded = [champion.version, challenger?.version];
   const day = new Date(champion.created).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
   const facts = [
@@ -308,6 +382,29 @@ async function card(...versions) {
   $("card").hidden = false;
 }
 
-for (let digit = 0; digit < 10; digit += 1) bars.push(bar(digit));
+// ---- what the model tells apart
+
+// Show what images of this form need: paper to draw on or room for a photo, and their classes.
+function become(told) {
+  if (JSON.stringify(told) === JSON.stringify(images)) return;
+  images = told;
+  const [title, hint] = draws() ? ["Draw one", "with mouse, finger or pen,<br>or drop or paste a photo"] : ["What is it?", "drop, paste or choose a photo"];
+  document.title = document.querySelector("h1").textContent = title;
+  $("hint").innerHTML = hint;
+  $("correct").firstChild.textContent = "Wrong? Tap what it is. Right? Tap it too. ";
+  $("small").setAttribute("aria-label", `The ${images.shape[1]} by ${images.shape[0]} pixels that the network saw`);
+  fill([...images.classes.keys()].slice(0, MOST));
+  const choices = ["Another…", ...images.classes].map((name, at) => new Option(name, at - 1));
+  $("others").replaceChildren(...choices);
+  $("others").hidden = images.classes.length <= MOST;
+  clear();
+}
+
+$("others").addEventListener("change", (event) => {
+  if (event.target.value >= 0) correct(Number(event.target.value), null);
+  event.target.value = -1;
+});
+
+fill([...images.classes.keys()]);
 clear();
 card(null);

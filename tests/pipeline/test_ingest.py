@@ -66,6 +66,9 @@ def test_leaves_the_splits_and_their_manifest(workspace: Path, capsys: pytest.Ca
         "dataset": "npz",
         "source": "local folder",
         "batches": [],
+        "kind": "digits",
+        "shape": [28, 28],
+        "classes": list("0123456789"),
         "counts": {"train": len(train.labels), "test": len(test.labels), "recent": 0},
         "files": {"own.npz": files.sha256_file("own/own.npz")},
         "digests": {
@@ -94,7 +97,11 @@ def test_other_data_replaces_the_old_whole(workspace: Path) -> None:
     ingest.main()
     second = content(Path("data/raw"))
     assert sorted(first.keys() - {"left-over"}) == sorted(second)
-    assert {name for name in second if first[name] == second[name]} == {"recent/images.npy", "recent/labels.npy"}
+    assert {name for name in second if first[name] == second[name]} == {
+        "form.json",
+        "recent/images.npy",
+        "recent/labels.npy",
+    }
 
 
 def test_bad_data_leaves_the_old_untouched(workspace: Path) -> None:

@@ -13,13 +13,14 @@ from workspace import ROOT
 from pipeline.base import params as params_file
 from pipeline.base import places
 from pipeline.base.errors import BadInput
+from pipeline.base.form import DIGITS
 from pipeline.monitoring import live
 from pipeline.monitoring.live import Seen
 from serving import memory
 from serving.memory import Memory, identities
 
 SETTINGS = params_file.load(ROOT / "params.yaml").serving
-NOBODY: Any = SimpleNamespace(challenger=None)
+NOBODY: Any = SimpleNamespace(challenger=None, form=DIGITS)
 
 
 def seen(request: str, count: int) -> Seen:
@@ -100,7 +101,7 @@ def test_a_correction_is_kept_with_its_image_and_the_last_word_counts(home: Path
 
 
 def test_a_challenger_that_fails_is_left_out_and_what_the_champion_said_is_kept():
-    broken: Any = SimpleNamespace(challenger=SimpleNamespace(number="2", model=None))
+    broken: Any = SimpleNamespace(challenger=SimpleNamespace(number="2", model=None), form=DIGITS)
     writer = Memory(SETTINGS, broken)
     writer.start()
     writer.put(seen("r", 3))

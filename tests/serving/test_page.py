@@ -6,6 +6,9 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import drawing
+import numpy as np
 import photos
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -222,3 +225,15 @@ def test_it_fits_a_phone_in_light_and_dark(browser: Browser, service: Service, s
     light = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (light == "rgb(246, 245, 242)") is (scheme == "light")
     context.close()
+
+
+def test_several_digits_are_framed_and_all_are_read(page: Page, tmp_path: Path):
+    picture = np.concatenate([drawing.draw(4), drawing.draw(1), drawing.draw(7)], axis=1)
+    cv2.imwrite(str(tmp_path / "417.png"), picture)
+    page.set_input_files("#file", str(tmp_path / "417.png"))
+    expect(page.locator(".found")).to_have_count(3)
+    expect(page.locator("#words")).to_have_text("It shows 3 digits.")
+    box, sheet = (page.locator(name).first.bounding_box() for name in (".found", "#sheet"))
+    assert box and sheet and box["x"] > sheet["x"] and box["x"] + box["width"] < sheet["x"] + sheet["width"] / 3
+    page.click("#clear")
+    expect(page.locator(".found")).to_have_count(0)

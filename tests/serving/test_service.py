@@ -8,14 +8,17 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import httpx
 import numpy as np
 import photos
 import pytest
 import schemathesis
+from drawing import draw
 from hypothesis import HealthCheck, given, settings
 from PIL import Image, ImageDraw
 from running import Service, problem
@@ -414,3 +417,15 @@ def test_mlflow_serves_the_same_version(workspace: Workspace, digits: tuple[np.n
     own = [a["probabilities"] for a in service.predict(digits[0][:5])["answers"]]
     np.testing.assert_allclose(answered, own, atol=1e-5)
     assert service.stop() == 0
+
+
+def test_every_digit_of_a_picture_is_answered_with_its_box(service: Service):
+    picture = np.concatenate([draw(4), draw(1), draw(7)], axis=1)
+    content = cv2.imencode(".png", picture)[1].tobytes()
+    asked = partial(service.client.post, "/predict", content=content, headers={"content-type": "image/png"})
+    (refused,) = asked().json()["answers"]
+    assert refused["digit"] is None and "more than one digit" in refused["reason"]
+    answers = asked(params={"all": "true"}).json()["answers"]
+    assert len(answers) == 3 and len({answer["id"] for answer in answers}) == 3
+    assert [answer["box"]["left"] // 200 for answer in answers] == [0, 1, 2]
+    assert all(answer["box"]["height"] > 100 and len(answer["probabilities"]) == 10 for answer in answers)

@@ -75,6 +75,7 @@ def test_a_model_is_registered_and_promoted_in_postgres(workspace: Workspace):
     assert list((workspace.folder / "store").rglob("model.onnx"))
 
 
+@pytest.mark.slow  # on SQLite it is tested always
 def test_two_promotions_at_once_leave_one_clear_winner(workspace: Workspace):
     workspace.register_again("a challenger")
     both = [workspace.start(sys.executable, "-m", "cli", "promote", "--json") for _ in range(2)]

@@ -18,7 +18,8 @@ from pipeline.base.errors import BadInput
 from pipeline.base.params import Ingest
 
 CHUNK = 1 << 20  # bytes
-LINE = 16 * 1024  # bytes: an image's line of a CSV file has 3,200 at most as whole numbers
+LINE = 16 * 1024  # bytes of a CSV file's line, as many as four times a digit's has at most as whole numbers
+CELL = 20  # bytes to a value of larger images
 ARRAYS = 64  # in an npz file
 RECORD = 46  # bytes, the least that a zip's directory has for a member
 
@@ -120,12 +121,13 @@ def _check_npy(array: IO[bytes], size: int, bounds: Bounds, where: str) -> None:
     counted(shape[0] if shape else 0, bounds, where)
 
 
-def check_lines(file: BinaryIO, bounds: Bounds, where: str) -> None:
-    """The lines of a text file, in number and length."""
+def check_lines(file: BinaryIO, bounds: Bounds, where: str, values: int) -> None:
+    """The lines of a text file, in number and length; an image has so many values."""
+    longest = max(LINE, CELL * values)
     for number in range(bounds.images + 2):  # a header, and an image a line
-        line = file.readline(LINE + 1)
-        if len(line) > LINE:
-            raise BadInput(f"{where}: line {number + 1} is longer than {LINE:,} bytes: no line of an image is")
+        line = file.readline(longest + 1)
+        if len(line) > longest:
+            raise BadInput(f"{where}: line {number + 1} is longer than {longest:,} bytes: no line of an image is")
         if not line:
             return
     counted(bounds.images + 1, bounds, where)

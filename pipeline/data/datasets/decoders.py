@@ -1,38 +1,53 @@
-"""How are labelled images read from files? IDX, npz, CSV, and folders of pictures.
+"""How are labelled images read from files of arrays? IDX, npz and CSV; pictures have :mod:`labelled_pictures`.
 
-Every decoder ends in :func:`check`, so that what leaves here is uint8, 28×28, labelled 0 to 9, whole; whatever is
-not raises :class:`BadInput` with a line that names the file. What a file declares is held against
-:mod:`pipeline.data.datasets.bounds` before it is decoded.
+Every decoder ends in :func:`formed`, so that what leaves here is uint8, of one shape, labelled by indexes of the
+classes, whole; whatever is not raises :class:`BadInput` with a line that names the file. What a file declares is held
+against :mod:`pipeline.data.datasets.bounds` before it is decoded.
 """
 
 import hashlib
-import io
-import itertools
 import math
+import re
 import struct
 import zipfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from pipeline.base import files
 from pipeline.base.errors import BadInput
-from pipeline.base.params import Ingest
-from pipeline.data import splits
+from pipeline.base.form import DIGITS, Form
+from pipeline.base.params import Images, Ingest
+from pipeline.data import classes, splits
 from pipeline.data.datasets import bounds
 from pipeline.data.datasets.bounds import Bounds, brief
 from pipeline.data.splits import Split
-from pipeline.digits import framing
-from pipeline.digits.image import CLASSES, SIDE
 
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-PIXELS = [f"pixel{i}" for i in range(SIDE * SIDE)]
-FINDINGS = 20  # that are told one by one
+EMNIST = "emnist-"  # its files' names begin so, and its images lie on their side
+SIDES = (8, 512)  # pixels, the least and the most of an image
 CHUNK = 4096  # rows or images looked at in one go
-MNIST_RIM = 64  # grey level: an image's rim that is darker on average is paper of MNIST's polarity
+_NUMBERED = re.compile(r"pixel(\d+)")
+
+
+class Source(NamedTuple):
+    """What is to be read, and as what."""
+
+    ingest: Ingest
+    images: Images
+    known: tuple[str, ...] | None = None
+    """the classes of a data set that is there, of which more comes in"""
+
+
+class Arrays(NamedTuple):
+    """Images and labels as a file has them."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    """numbers or names"""
+    where: str
 
 
 class Loaded(NamedTuple):
@@ -43,27 +58,72 @@ class Loaded(NamedTuple):
     test: Split
     files: dict[str, str]
     """File name → SHA-256 of its decompressed content."""
+    form: Form = DIGITS
 
 
 # --- What every decoder ends in -------------------------------------------------------------------------------------
 
 
-def check(images: np.ndarray, labels: np.ndarray, where: str) -> Split:
-    """Images (N, 28, 28) and labels (N,) of any numeric dtype as uint8, lossless; :class:`BadInput` names ``where``."""
-    if images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
-        raise BadInput(f"{where}: the images' shape is {images.shape}: (N, {SIDE}, {SIDE}) is needed")
+def formed(parts: Sequence[Arrays], source: Source, names: Sequence[str] | None = None) -> tuple[list[Split], Form]:
+    """The parts of one data set as splits, and what their images are. ``names`` are the classes where the files say
+    them themselves.
+
+    Images (N, height, width), (N, height, width, 1 or 3) and labels (N,) of any numeric dtype, lossless, or names;
+    :class:`BadInput` names the part.
+    """
+    for part in parts:
+        _check_shapes(part, source.images)
+    wanted = source.images
+    parts = [part._replace(labels=classes.whole(part.labels, part.where)) for part in parts]
+    named = classes.told([part.labels for part in parts], wanted, source.known, parts[0].where, names)
+    done = [
+        Split(
+            _as_bytes(_squeezed(part.images), 255, f"{part.where}: images must be whole numbers 0–255"),
+            classes.indexes(part.labels, named, part.where),
+        )
+        for part in parts
+    ]
+    shapes = {split.images.shape[1:] for split in done}
+    if len(shapes) > 1:
+        raise BadInput(f"{parts[0].where}: train and test are of different shapes, {' and '.join(map(str, shapes))}")
+    return done, Form(wanted.kind, shapes.pop(), named)
+
+
+def _check_shapes(part: Arrays, wanted: Images) -> None:
+    images, labels, where = part
+    shape = images.shape[1:]
+    of_any = (
+        images.ndim in (3, 4) and shape[2:] in ((), (1,), (3,)) and all(SIDES[0] <= n <= SIDES[1] for n in shape[:2])
+    )
+    if wanted.kind == "digits" and shape not in ((28, 28), (28, 28, 1)):
+        raise BadInput(
+            f"{where}: the images' shape is {images.shape}: (N, 28, 28) is needed, or images.kind: plain for others"
+        )
+    if not of_any:
+        raise BadInput(
+            f"{where}: the images' shape is {images.shape}: (N, height, width) or (N, height, width, 3) is needed, "
+            f"{SIDES[0]} to {SIDES[1]} pixels a side"
+        )
     if labels.ndim != 1:
-        raise BadInput(f"{where}: the labels' shape is {labels.shape}: (N,) is needed, one digit an image")
+        raise BadInput(f"{where}: the labels' shape is {labels.shape}: (N,) is needed, one an image")
     if len(images) != len(labels):
         raise BadInput(f"{where}: {len(images)} images but {len(labels)} labels: each image needs one label")
     if not len(images):
         raise BadInput(f"{where}: holds no images: give at least one")
     if images.dtype.kind == "f" and images.max() <= 1:
         raise BadInput(f"{where}: the images lie in [0, 1]: images must be 0–255, so multiply them by 255 and round")
-    return Split(
-        _as_bytes(images, 255, f"{where}: images must be whole numbers 0–255"),
-        _as_bytes(labels, CLASSES - 1, f"{where}: labels must be whole numbers 0–9"),
-    )
+    if labels.dtype.kind not in "uifU":
+        raise BadInput(f"{where}: labels must be whole numbers or names, but these are of type {labels.dtype}")
+
+
+def _squeezed(images: np.ndarray) -> np.ndarray:
+    return images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images
+
+
+def check(images: np.ndarray, labels: np.ndarray, where: str) -> Split:
+    """Digits (N, 28, 28) and labels (N,) of any numeric dtype as uint8, lossless; :class:`BadInput` names ``where``."""
+    (split,), _ = formed([Arrays(images, labels, where)], OF_DIGITS)
+    return split
 
 
 def _as_bytes(array: np.ndarray, highest: int, demand: str) -> np.ndarray:
@@ -151,9 +211,9 @@ def decode_idx(data: bytes, ndim: int, where: str) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 
-def read_idx_files(folder: Path, allowed: Bounds) -> dict[str, bytes]:
-    """The decompressed contents of those of MNIST's four files that lie in ``folder``, plain or .gz, by their names."""
-    paths = {name: path for name in IDX_FILES for path in (folder / f"{name}.gz", folder / name) if path.exists()}
+def read_idx_files(folder: Path, allowed: Bounds, names: Sequence[str] = IDX_FILES) -> dict[str, bytes]:
+    """The decompressed contents of those of the files that lie in ``folder``, plain or .gz, by their names."""
+    paths = {name: path for name in names for path in (folder / f"{name}.gz", folder / name) if path.exists()}
     contents, left = {}, allowed.bytes
     for name, path in paths.items():
         contents[name] = bounds.gunzip(bounds.content(path, allowed), str(path), left)
@@ -162,15 +222,16 @@ def read_idx_files(folder: Path, allowed: Bounds) -> dict[str, bytes]:
     return contents
 
 
-def decode_idx_files(contents: dict[str, bytes], folder: str, names: list[str]) -> Split:
-    """The split that an images and a labels file make."""
+def decode_idx_files(contents: dict[str, bytes], folder: str, names: Sequence[str]) -> Arrays:
+    """What an images and a labels file hold; images may have a fourth dimension, of their colours."""
     images_name, labels_name = names
     for name in names:
         if name not in contents:
             raise BadInput(f"{folder}: there is no {name} or {name}.gz: put it there")
-    images = decode_idx(contents[images_name], 3, f"{folder}/{images_name}")
+    ndim = 4 if contents[images_name][3:4] == b"\x04" else 3
+    images = decode_idx(contents[images_name], ndim, f"{folder}/{images_name}")
     labels = decode_idx(contents[labels_name], 1, f"{folder}/{labels_name}")
-    return check(images, labels, f"{folder}/{images_name} and {labels_name}")
+    return Arrays(images, labels, f"{folder}/{images_name} and {labels_name}")
 
 
 def digests(contents: dict[str, bytes]) -> dict[str, str]:
@@ -178,14 +239,52 @@ def digests(contents: dict[str, bytes]) -> dict[str, str]:
     return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
 
-def load_idx(ingest: Ingest) -> Loaded:
-    """A folder with MNIST's file names; both t10k files may be missing."""
-    folder = local(ingest, "idx")
-    contents = read_idx_files(folder, bounds.of(ingest))
-    names = list(IDX_FILES)
-    train = decode_idx_files(contents, str(folder), names[:2])
-    test = decode_idx_files(contents, str(folder), names[2:]) if contents.keys() & set(names[2:]) else None
-    return Loaded("idx", "local folder", *with_test(train, test, ingest.test_share, str(folder)), digests(contents))
+def load_idx(source: Source) -> Loaded:
+    """A folder with MNIST's file names, which Fashion-MNIST has too, or EMNIST's; both test files may be missing."""
+    folder, allowed = local(source.ingest, "idx"), bounds.of(source.ingest)
+    names = _idx_names(folder)
+    contents = read_idx_files(folder, allowed, names)
+    parts = [decode_idx_files(contents, str(folder), names[:2])]
+    if contents.keys() & set(names[2:]):
+        parts.append(decode_idx_files(contents, str(folder), names[2:]))
+    mapped = None
+    if names[0].startswith(EMNIST):
+        parts = [part._replace(images=part.images.swapaxes(1, 2)) for part in parts]
+        parts, mapped = _mapped(parts, folder / names[0].replace("train-images-idx3-ubyte", "mapping.txt"), allowed)
+    done, form = formed(parts, source, mapped)
+    train, test = with_test(done[0], done[1] if done[1:] else None, source.ingest.test_share, str(folder))
+    return Loaded("idx", "local folder", train, test, digests(contents), form)
+
+
+def _idx_names(folder: Path) -> list[str]:
+    """The names of the four files, whether they are all there or not."""
+    found = {path.name.removesuffix(".gz") for path in folder.glob("*train-images-idx3-ubyte*")}
+    if len(found) > 1:
+        raise BadInput(f"{folder}: holds {' and '.join(sorted(found))}: leave the files of one data set there")
+    first = found.pop() if found else IDX_FILES[0]
+    if first == IDX_FILES[0]:
+        return list(IDX_FILES)
+    before = first.removesuffix(IDX_FILES[0])
+    return [f"{before}{name.replace('t10k', 'test')}" for name in IDX_FILES]
+
+
+def _mapped(parts: Sequence[Arrays], path: Path, allowed: Bounds) -> tuple[list[Arrays], list[str] | None]:
+    """The parts with characters as labels, by EMNIST's file of each label's character code, and these in its order."""
+    if not path.is_file():
+        return list(parts), None
+    lines = bounds.content(path, allowed).decode("ascii", "replace").splitlines()
+    try:
+        characters = {int(line.split()[0]): chr(int(line.split()[1])) for line in lines if line.strip()}
+    except (ValueError, IndexError, OverflowError):
+        raise BadInput(f"{path}: is not a label and the code of a character a line: fetch it again") from None
+    named = []
+    for part in parts:
+        strange = set(np.unique(part.labels).tolist()) - characters.keys()
+        if strange:
+            raise BadInput(f"{part.where}: label {min(strange)} has no line in {path}: these do not belong together")
+        names = np.array([characters.get(label, "") for label in range(256)])
+        named.append(part._replace(labels=names[part.labels]))
+    return named, [characters[label] for label in sorted(characters)]
 
 
 # --- npz ------------------------------------------------------------------------------------------------------------
@@ -206,8 +305,9 @@ def read_npz(file: BinaryIO, where: str, allowed: Bounds) -> dict[str, np.ndarra
         raise BadInput(f"{where}: cannot be read ({brief(error)}): write it with numpy.savez, numbers only") from None
 
 
-def load_npz(ingest: Ingest) -> Loaded:
+def load_npz(source: Source) -> Loaded:
     """One .npz file with x_train, y_train and perhaps x_test, y_test; or with images, labels."""
+    ingest = source.ingest
     path = one_file(local(ingest, "npz"), "*.npz")
     with bounds.opened(path, bounds.of(ingest)) as file:
         arrays = read_npz(file, str(path), bounds.of(ingest))
@@ -217,150 +317,99 @@ def load_npz(ingest: Ingest) -> Loaded:
     missing = [key for pair in pairs for key in pair if key not in arrays]
     if missing:
         raise BadInput(f"{path}: has {sorted(arrays)} but no {', '.join(missing)}: name the arrays so")
-    train, *rest = (check(arrays[x], arrays[y], f"{path}: {x}, {y}") for x, y in pairs)
-    test = rest[0] if rest else None
-    read = {path.name: files.sha256_file(path)}
-    return Loaded("npz", "local folder", *with_test(train, test, ingest.test_share, str(path)), read)
+    parts = [Arrays(arrays[x], arrays[y], f"{path}: {x}, {y}") for x, y in pairs]
+    done, form = formed(parts, source)
+    train, test = with_test(done[0], done[1] if done[1:] else None, ingest.test_share, str(path))
+    return Loaded("npz", "local folder", train, test, {path.name: files.sha256_file(path)}, form)
 
 
 # --- CSV ------------------------------------------------------------------------------------------------------------
 
 
-def load_csv(ingest: Ingest) -> Loaded:
-    """Kaggle's Digit Recognizer: train.csv with a header ``label,pixel0…pixel783``, then a line an image."""
-    path = one_file(local(ingest, "csv"), "train.csv")
-    train, test = with_test(read_csv(path, bounds.of(ingest)), None, ingest.test_share, str(path))
-    return Loaded("csv", "local folder", train, test, {path.name: files.sha256_file(path)})
+def load_csv(source: Source) -> Loaded:
+    """train.csv with a header ``label,pixel0,pixel1…`` (or from pixel1), then a line an image, colours side by side:
+    Kaggle's Digit Recognizer, or of any size that ``images`` in params.yaml says."""
+    path = one_file(local(source.ingest, "csv"), "train.csv")
+    (whole,), form = formed([read_csv(path, source)], source)
+    train, test = with_test(whole, None, source.ingest.test_share, str(path))
+    return Loaded("csv", "local folder", train, test, {path.name: files.sha256_file(path)}, form)
 
 
-def read_csv(path: Path, allowed: Bounds) -> Split:
+def read_csv(path: Path, source: Source) -> Arrays:
     """All images of a CSV file, read in chunks; :class:`BadInput` names the line and column of the first wrong cell."""
     import pandas as pd
 
-    chunks: list[np.ndarray] = []
+    shape, allowed = source.images.shape, bounds.of(source.ingest)
+    pixels, labels = [np.empty((0, math.prod(shape)), np.uint8)], [np.empty(0, np.uint8)]
     with bounds.opened(path, allowed) as file:
-        bounds.check_lines(file, allowed, str(path))
+        bounds.check_lines(file, allowed, str(path), math.prod(shape))
         file.seek(0)
         try:  # no filter for missing values, no skipping of blank lines: a wrong cell is found where it stands
             for table in pd.read_csv(file, chunksize=CHUNK, na_filter=False, skip_blank_lines=False, compression=None):
-                chunks.append(_csv_values(table, sum(len(chunk) for chunk in chunks), path))
+                values, names = _csv_values(table, sum(map(len, labels)), path, source)
+                pixels.append(values)
+                labels.append(names)
         except (ValueError, OverflowError) as error:  # pandas' own are ValueErrors: no header, too many cells, not text
-            raise BadInput(f"{path}: is not a CSV file of label,pixel0…pixel783 ({brief(error)}): mend it") from None
-    values = np.concatenate(chunks) if chunks else np.empty((0, 1 + len(PIXELS)), np.uint8)
-    return check(values[:, 1:].reshape(-1, SIDE, SIDE), values[:, 0], str(path))
+            raise BadInput(f"{path}: is not a CSV file of label,pixel0… ({brief(error)}): mend it") from None
+    named = np.concatenate(labels[1:] or labels)
+    return Arrays(np.concatenate(pixels).reshape(-1, *shape), named, str(path))
 
 
-def _csv_values(table: Any, before: int, path: Path) -> np.ndarray:
-    """A pandas table as uint8 (rows, 785), label first; ``before`` rows of the file stood above it."""
+def _csv_values(table: Any, before: int, path: Path, source: Source) -> tuple[np.ndarray, np.ndarray]:
+    """A pandas table as pixels uint8 (rows, values), and labels; ``before`` rows of the file stood above it."""
     import pandas as pd
 
-    columns = ["label", *PIXELS]
-    missing = [column for column in columns if column not in table.columns]
+    first = 0 if "pixel0" in table.columns or "pixel1" not in table.columns else 1
+    columns = [f"pixel{first + at}" for at in range(math.prod(source.images.shape))]
+    missing = [column for column in ("label", *columns) if column not in table.columns]
     if missing:
         raise BadInput(
-            f"{path}: lacks {len(missing)} columns, the first is {missing[0]}: label,pixel0…pixel783 are needed"
+            f"{path}: lacks {len(missing)} columns, the first is {missing[0]}: label,{columns[0]}…{columns[-1]} are "
+            "needed"
         )
     if not isinstance(table.index, pd.RangeIndex):  # pandas takes surplus cells for row names
         raise BadInput(f"{path}: line {before + 2} has more cells than the header: mend it")
-    table = table[columns]
-    text = [column for column, kind in table.dtypes.items() if kind.kind not in "uif"]
-    numbers = table.assign(**{column: pd.to_numeric(table[column], errors="coerce") for column in text})
+    more = sum(_NUMBERED.fullmatch(str(name)) is not None for name in table.columns) - len(columns)
+    if more and source.images.kind != "digits":
+        raise BadInput(f"{path}: has {more} more pixels than images in params.yaml say: set height, width and channels")
+    labels = table["label"]
+    named = not pd.api.types.is_numeric_dtype(labels) and not _of_numbers(source)
+    checked = table[columns] if named else table[["label", *columns]]
+    text = [column for column, kind in checked.dtypes.items() if kind.kind not in "uif"]
+    numbers = checked.assign(**{column: pd.to_numeric(checked[column], errors="coerce") for column in text})
     values = numbers.to_numpy(np.float64) if text else numbers.to_numpy()
-    offends = _offends(values, np.array([CLASSES - 1] + [255] * len(PIXELS)))
+    highest = 9 if _of_numbers(source) else np.iinfo(np.uint16).max
+    offends = _offends(values, np.array([*([] if named else [highest]), *[255] * len(columns)]))
     if offends.any():
         row, column = np.argwhere(offends)[0]
+        needed = "whole numbers 0–9" if _of_numbers(source) else "names or whole numbers"
         raise BadInput(
-            f"{path}: line {before + row + 2}: {columns[column]} is '{table.iloc[row, column]}': "
-            "labels must be whole numbers 0–9 and pixels 0–255"
+            f"{path}: line {before + row + 2}: {checked.columns[column]} is '{checked.iloc[row, column]}': "
+            f"labels must be {needed} and pixels 0–255"
         )
-    return values.astype(np.uint8)
+    if named:
+        return values.astype(np.uint8), labels.to_numpy().astype(str)
+    return values[:, 1:].astype(np.uint8), values[:, 0].astype(np.int64)
 
 
-# --- A folder of pictures -------------------------------------------------------------------------------------------
+def _of_numbers(source: Source) -> bool:
+    """Whether labels are the ten digits and nothing else."""
+    names = source.known or source.images.classes or DIGITS.classes
+    return source.images.kind == "digits" and tuple(names) == DIGITS.classes
 
 
-def load_folder(ingest: Ingest) -> Loaded:
-    """``0/ … 9/`` of PNG or JPEG pictures of any size, perhaps under ``train/`` and ``test/``."""
-    folder = local(ingest, "folder")
-    if not folder.is_dir():
-        raise BadInput(f"params.yaml: ingest.local_dir is {folder}, a file: name the folder that holds 0/ … 9/")
-    has_splits = (folder / "train").is_dir()
-    train, read = _read_pictures(folder, "train/" if has_splits else "", bounds.of(ingest))
-    test = None
-    if has_splits and (folder / "test").is_dir():
-        test, read_of_test = _read_pictures(folder, "test/", bounds.of(ingest))
-        read |= read_of_test
-    return Loaded("folder", "local folder", *with_test(train, test, ingest.test_share, str(folder)), read)
-
-
-def _read_pictures(folder: Path, below: str, allowed: Bounds) -> tuple[Split, dict[str, str]]:
-    """The pictures under ``folder/below``, and one digest a class: over its files' names and their digests."""
-    paths = [path for label in _class_folders(folder / below) for path in _pictures_in(label, allowed)]
-    bounds.counted(len(paths), allowed, str(folder / below))
-    images = np.empty((len(paths), SIDE, SIDE), np.uint8)
-    hashes: dict[str, Any] = {}
-    findings = []
-    for i, path in enumerate(tqdm(paths, desc=f"reading {folder / below}", unit=" pictures", disable=None)):
-        try:
-            data = bounds.content(path, allowed)
-            allowed = allowed._replace(bytes=allowed.bytes - len(data))
-            images[i] = _frame(data, str(path))
-        except BadInput as error:
-            findings.append(str(error))
-            continue
-        line = f"{path.name} {hashlib.sha256(data).hexdigest()}\n"
-        hashes.setdefault(f"{below}{path.parent.name}", hashlib.sha256()).update(line.encode())
-    if findings:
-        raise BadInput("\n".join(shortened(findings)))
-    labels = np.array([int(path.parent.name) for path in paths], np.uint8)
-    return check(images, labels, str(folder / below)), {name: sha.hexdigest() for name, sha in hashes.items()}
-
-
-def shortened(findings: list[str]) -> list[str]:
-    """The first so many of them, and how many more there are."""
-    more = len(findings) - FINDINGS
-    return findings if more <= 0 else [*findings[:FINDINGS], f"and {more:,} more"]
-
-
-def _class_folders(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    for path in found:
-        if path.name not in map(str, range(CLASSES)):
-            raise BadInput(f"{path}: is not one of the folders 0 to 9: rename or remove it")
-    return found
-
-
-def _pictures_in(folder: Path, allowed: Bounds) -> list[Path]:
-    there = (path for path in folder.iterdir() if not path.name.startswith("."))
-    found = sorted(itertools.islice(there, allowed.images + 1))  # there may be millions
-    for path in found:
-        if path.suffix.lower() not in framing.PICTURES:
-            raise BadInput(f"{path}: is neither PNG nor JPEG: convert or remove it")
-    return found
-
-
-def _frame(data: bytes, where: str) -> np.ndarray:
-    """A picture's bytes → uint8 (28, 28). One that has MNIST's size and dark rim already is taken as it is."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(data), formats=framing.FORMATS) as picture:
-            ready = np.asarray(picture) if (picture.size, picture.mode) == ((SIDE, SIDE), "L") else None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        ready = None  # framing says what is wrong with it
-    if ready is not None and _rim(ready).mean() < MNIST_RIM:
-        return ready
-    return framing.frame(io.BytesIO(data), where)
-
-
-def _rim(image: np.ndarray) -> np.ndarray:
-    """The outermost pixels of a 2-D image."""
-    return np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
-
-
-DECODERS: dict[str, Callable[[Ingest], Loaded]] = {
-    "idx": load_idx,
-    "npz": load_npz,
-    "csv": load_csv,
-    "folder": load_folder,
-}
+OF_DIGITS = Source(
+    Ingest(
+        local_dir="",
+        name="",
+        test_share=0.0,
+        timeout_seconds=1.0,
+        attempts=1,
+        max_images=1,
+        max_mb=1.0,
+        max_unreadable=0.0,
+    ),
+    Images(
+        kind="digits", height=28, width=28, channels=1, classes=DIGITS.classes, min_of_class=1, leave_out_small=False
+    ),
+)

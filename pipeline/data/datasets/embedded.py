@@ -5,20 +5,19 @@ from importlib import resources
 import cv2
 import numpy as np
 
-from pipeline.base.params import Ingest
 from pipeline.data.datasets import bounds, decoders
-from pipeline.data.datasets.decoders import Loaded
+from pipeline.data.datasets.decoders import Loaded, Source
 from pipeline.digits import framing
 
 
-def load_digits(ingest: Ingest) -> Loaded:
+def load_digits(source: Source) -> Loaded:
     """The 1,797 real digits inside scikit-learn (UCI Optical Recognition of Handwritten Digits), in MNIST's framing."""
     from sklearn import datasets
 
     digits = datasets.load_digits()
     images = np.stack([framing.to_mnist(enlarge(image)) for image in digits.images])
     train, test = decoders.with_test(
-        decoders.check(images, digits.target, "scikit-learn"), None, ingest.test_share, "scikit-learn"
+        decoders.check(images, digits.target, "scikit-learn"), None, source.ingest.test_share, "scikit-learn"
     )
     packed = resources.files("sklearn.datasets.data").joinpath("digits.csv.gz").read_bytes()
     return Loaded(
@@ -26,7 +25,7 @@ def load_digits(ingest: Ingest) -> Loaded:
         "scikit-learn",
         train,
         test,
-        decoders.digests({"digits.csv": bounds.gunzip(packed, "digits.csv.gz", bounds.of(ingest).bytes)}),
+        decoders.digests({"digits.csv": bounds.gunzip(packed, "digits.csv.gz", bounds.of(source.ingest).bytes)}),
     )
 
 

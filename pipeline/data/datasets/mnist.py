@@ -16,7 +16,7 @@ from pipeline.base.errors import BadInput, TemporaryFault
 from pipeline.base.params import Ingest
 from pipeline.data.datasets import bounds, decoders
 from pipeline.data.datasets.bounds import Bounds
-from pipeline.data.datasets.decoders import Loaded
+from pipeline.data.datasets.decoders import Loaded, Source
 from pipeline.data.splits import Split
 
 DIGESTS = {  # SHA-256 of each file's decompressed content
@@ -39,18 +39,21 @@ KAGGLE_IMAGES, KAGGLE_TEST_SHARE = 42_000, 0.1  # 4,200 are held out in the writ
 KAGGLE_SEED = 42
 
 
-def load_mnist(ingest: Ingest) -> Loaded:
+def load_mnist(source: Source) -> Loaded:
     """From the folder MNIST_DIR, else ingest.local_dir if it holds the files, else the mirrors; the digests decide."""
-    folder, source = os.environ.get("MNIST_DIR") or ingest.local_dir, "local folder"
+    ingest = source.ingest
+    folder, origin = os.environ.get("MNIST_DIR") or ingest.local_dir, "local folder"
     contents = decoders.read_idx_files(Path(folder).expanduser(), bounds.of(ingest))
     if not contents and os.environ.get("MNIST_DIR"):
         raise BadInput(f"MNIST_DIR is {folder}, which holds none of MNIST's files: correct or unset it")
     if not contents:
         folder = str(places.DOWNLOAD)
-        contents, source = _download(ingest)
+        contents, origin = _download(ingest)
     names = list(DIGESTS)
-    train, test = (decoders.decode_idx_files(contents, folder, pair) for pair in (names[:2], names[2:]))
-    return Loaded("mnist", source, train, test, _verified(contents, folder))
+    train, test = (
+        decoders.check(*decoders.decode_idx_files(contents, folder, pair)) for pair in (names[:2], names[2:])
+    )
+    return Loaded("mnist", origin, train, test, _verified(contents, folder))
 
 
 def _verified(contents: dict[str, bytes], where: str) -> dict[str, str]:
@@ -171,23 +174,20 @@ def _get(url: str, timeout: float) -> bytes:
     return bytes(body)
 
 
-def load_kaggle(ingest: Ingest) -> Loaded:
+def load_kaggle(source: Source) -> Loaded:
     """Kaggle's 42,000 labelled images, a tenth held out; where train.csv is not at hand, as many of MNIST's stand in.
 
     Kaggle drew its images from all 70,000 of MNIST by a key of its own. The stand-in is drawn from the 60,000 training
     images with a fixed seed, and the source says so.
     """
-    path = Path(ingest.local_dir).expanduser() / "train.csv"
+    path = Path(source.ingest.local_dir).expanduser() / "train.csv"
     if path.is_file():
-        images, source, digests = (
-            decoders.read_csv(path, bounds.of(ingest)),
-            "local folder",
-            {path.name: files.sha256_file(path)},
-        )
+        read = decoders.read_csv(path, source._replace(images=decoders.OF_DIGITS.images))
+        images, origin, digests = decoders.check(*read), "local folder", {path.name: files.sha256_file(path)}
     else:
-        mnist = load_mnist(ingest)
+        mnist = load_mnist(source)
         chosen = np.sort(np.random.default_rng(KAGGLE_SEED).permutation(len(mnist.train.labels))[:KAGGLE_IMAGES])
         images = Split(mnist.train.images[chosen], mnist.train.labels[chosen])
-        source, digests = f"{KAGGLE_IMAGES:,} of MNIST's training images, {mnist.source}", mnist.files
-    train, test = decoders.with_test(images, None, KAGGLE_TEST_SHARE, source)
-    return Loaded("kaggle", source, train, test, digests)
+        origin, digests = f"{KAGGLE_IMAGES:,} of MNIST's training images, {mnist.source}", mnist.files
+    train, test = decoders.with_test(images, None, KAGGLE_TEST_SHARE, origin)
+    return Loaded("kaggle", origin, train, test, digests)

@@ -32,7 +32,7 @@ def changed_lines(before: str, after: str) -> list[tuple[str, str]]:
 
 def test_the_shipped_file_is_read():
     loaded = params.load(SHIPPED)
-    assert loaded.dataset in ("digits", "mnist") and loaded.validate_.class_share[0] < 0.1
+    assert loaded.dataset in ("digits", "mnist") and loaded.validate_.class_balance[0] < 1
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_the_shipped_file_is_read():
         (r"\n  recipe: fast", "\n  recipe: slow", r"train\.recipe is 'slow': choose one of fast, .*two-conv"),
         (r"batch_size: 1024", "batch_size: 0", r"recipes\.six-layer-bn\.batch_size is 0: .*greater than or equal to 1"),
         (r"\ndataset: \w+", "\ndataset: svhn", r"dataset is 'svhn': input should be 'digits', 'mnist'"),
-        (r"- 0\.05\n  - 0\.16", "- 0.3\n  - 0.1", r"validate\.class_share is .*above"),
+        (r"- 0\.5\n  - 1\.6", "- 2.0\n  - 1.0", r"validate\.class_balance is .*above"),
         (r"  risk: 0.05", "  risk: 0", r"gate\.risk is 0: input should be greater than 0"),
         (r"  risk: 0.05", "  risk: 1", r"gate\.risk is 1: input should be less than 1"),
         (r"    digits: 0.03", "    digits: 0.6", r"max_loss\.digits is 0\.6: input should be less than or equal"),
@@ -134,7 +134,7 @@ def test_the_shipped_file_is_as_dvc_writes_it(path: Path):
         ("recipes.fast.epochs=3", "    epochs: 3"),
         ("recipes.fast.augment.shift=1.25", "      shift: 1.25"),
         ("recipes.kaggle.network.dropout=0.45", None),
-        ("validate.class_share=[0.05,0.2]", "  - 0.2"),
+        ("validate.class_balance=[0.5,1.8]", "  - 1.8"),
         ("serving.shadow=false", None),
         ("studies.regularization.common.epochs=13", "      epochs: 13"),
     ],

@@ -184,5 +184,8 @@ def test_the_data_docs_are_the_same_bytes_twice(clean: tuple[Split, Split], tmp_
 
 
 def test_every_rule_has_a_key_of_its_own():
-    for rules in (checks.image_rules("test", PARAMS.validate_), checks.class_rules(PARAMS.validate_)):
+    for rules in (
+        checks.image_rules("test", PARAMS.validate_),
+        checks.class_rules(PARAMS.validate_, {"train": 1000, "test": 1000}),
+    ):
         assert len({rule.key for rule in rules}) == len(rules)

@@ -20,7 +20,7 @@ from workspace import ROOT
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput, TemporaryFault
 from pipeline.data import handed_in, splits
-from pipeline.data.datasets import decoders
+from pipeline.data.datasets import decoders, labelled_pictures
 
 LIMITS = params_file.load(ROOT / "params.yaml").batches.model_copy(update={"max_images": 1000, "max_mb": 20.0})
 
@@ -127,7 +127,7 @@ def test_findings_of_many_pictures_are_the_first_and_how_many_more(folder: Path)
     for number in range(50):
         (folder / f"1/{number:02}.png").write_bytes(b"no picture")
     lines = refused(folder).splitlines()
-    assert len(lines) == decoders.FINDINGS + 1 and lines[-1] == "and 30 more"
+    assert len(lines) == labelled_pictures.FINDINGS + 1 and lines[-1] == "and 30 more"
 
 
 def npz_bomb(path: Path, images: int) -> Path:
@@ -243,7 +243,7 @@ def test_a_full_disk_is_told_and_is_not_the_batch_s_fault(
         handed_in.read(folder, "folder", LIMITS)
 
 
-def _full(said: str, _path: Path, _kind: str, _limits: params_file.Batches, to: Path) -> None:
+def _full(said: str, _path: Path, _kind: str, _limits: params_file.Batches, to: Path, *_: object) -> None:
     (to / handed_in.FAULT).write_text(said)
     raise SystemExit(os.EX_TEMPFAIL)
 

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from workspace import ROOT
 
 from pipeline.base import files, places
+from pipeline.base import form as form_file
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
+from pipeline.base.form import Form
 from pipeline.data import batches, descriptions, intake, quarantine, splits, suspected_labels
 from pipeline.data.batches import Filed
 from pipeline.data.datasets import catalogue, decoders
@@ -80,7 +83,7 @@ def test_a_good_batch_is_accepted_whole_with_a_tenth_held_out(workspace: Path, d
 def as_csv(new: Split) -> Path:
     with Path("new.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["label", *decoders.PIXELS])
+        writer.writerow(["label", *(f"pixel{i}" for i in range(784))])
         writer.writerows([label, *image.ravel()] for image, label in zip(*new, strict=True))
     return Path("new.csv")
 
@@ -151,7 +154,7 @@ def test_what_is_no_batch_is_one_line_and_stays_where_it_is(workspace: Path, dig
     notes.write_text("do not lose me")
     (letters / "a").mkdir(parents=True)
     for path in (notes, letters):
-        with pytest.raises(BadInput, match=rf"{path} is no batch of digits: give"):
+        with pytest.raises(BadInput, match=rf"{path} is no batch of labelled images: give"):
             add(path, digits)
         assert path.exists()
     for path in (Path(), workspace.parent):
@@ -341,3 +344,121 @@ def test_a_workspace_on_another_data_set_takes_no_batch(workspace: Path, digits:
     files.write_json(places.MANIFEST, {"dataset": "mnist", "batches": []})
     with pytest.raises(BadInput, match=r"data/ holds mnist, and params.yaml says digits: `digits run` first"):
         add(write_npz(*new), digits)
+
+
+# --- Pictures of one's own classes ----------------------------------------------------------------------------------
+
+ANIMALS = ("ant", "bee", "Große Möwe")
+PLAIN = PARAMS.images.model_copy(update={"kind": "plain", "height": 16, "width": 16, "channels": 3})
+OWN = PARAMS.model_copy(
+    update={
+        "dataset": "folder",
+        "ingest": PARAMS.ingest.model_copy(update={"name": "animals"}),
+        "images": PLAIN,
+    }
+)
+
+
+def some(count: int, seed: int) -> Split:
+    """Pictures in colour, of each class brightest in another of the three."""
+    rng, labels = np.random.default_rng(seed), (np.arange(count) % 3).astype(np.uint8)
+    images = rng.integers(20, 140, (count, 16, 16, 3), dtype=np.uint8)
+    images[np.arange(count), :, :, labels] += 100
+    return Split(images, labels)
+
+
+@pytest.fixture
+def animals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A workspace on a data set of one's own, with a name of its own."""
+    monkeypatch.chdir(tmp_path)
+    form = Form("plain", (16, 16, 3), ANIMALS)
+    for name, split in {"train": some(300, 0), "test": some(60, 1)}.items():
+        splits.save(places.RAW / name, split)
+        descriptions.save(name, descriptions.describe(split, form.kind), form.kind)
+    form_file.save(form, places.RAW)
+    files.write_json(places.MANIFEST, {"dataset": "animals", "batches": []})
+    monkeypatch.setattr(batches, "version", lambda folder: None)
+    return tmp_path
+
+
+def as_folder(split: Split, name: str = "new", classes: tuple[str, ...] = ANIMALS) -> Path:
+    for number, (image, label) in enumerate(zip(*split, strict=True)):
+        (Path(name) / classes[label]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(Path(name) / classes[label] / f"{number}.png")
+    return Path(name)
+
+
+def test_a_batch_of_one_s_own_classes_is_accepted_under_the_data_set_s_name(animals: Path):
+    new = some(90, 2)
+    event = intake.add(as_folder(new), OWN, None, "a tester")
+    assert (event.event, event.dataset, event.findings) == ("accepted", "animals", ())
+    assert event.class_counts == (30, 30, 30)
+    (batch,) = batches.accepted("animals")
+    assert batches.accepted("folder") == []
+    both = np.concatenate([batch.train.images, batch.recent.images])
+    assert {image.tobytes() for image in both} == {image.tobytes() for image in new.images}
+
+
+def test_the_same_batch_as_npz_with_names_is_known(animals: Path):
+    new = some(90, 2)
+    intake.add(as_folder(new), OWN, None, "a tester")
+    path = write_npz(new.images, np.array(ANIMALS)[new.labels])
+    with pytest.raises(BadInput, match="is known: accepted"):
+        intake.add(path, OWN, None, "a tester")
+
+
+@pytest.mark.parametrize(
+    ("batch", "words"),
+    [
+        (lambda: as_folder(some(90, 2), classes=("ant", "bee", "cow")), "labels must be one of ant, bee, Große Möwe"),
+        (lambda: write_npz(some(90, 2).images, some(90, 2).labels + 1), "whole numbers 0 to 2, or names"),
+        (lambda: write_npz(some(90, 2).images[:, :12, :12], some(90, 2).labels), "12×12 in colour"),
+        (
+            lambda: write_npz(some(90, 2).images[..., 0], some(90, 2).labels),
+            "16×16, and those of the data set 16×16 in",
+        ),
+        (lambda: write_npz(some(90, 2).images[:60] // 200, some(60, 2).labels), "0–1"),
+        (lambda: write_npz(255 - some(90, 2).images // 3, some(90, 2).labels), "drift"),
+        (lambda: write_npz(some(90, 2).images[::3], some(90, 2).labels[::3]), "class balance"),
+    ],
+)
+def test_a_batch_that_does_not_fit_the_data_set_is_refused(animals: Path, batch: Callable[[], Path], words: str):
+    event = intake.add(batch(), OWN, None, "a tester")
+    assert event.event == "quarantined" and words in " ".join(finding.message for finding in event.findings)
+
+
+def test_a_batch_of_fewer_classes_than_the_data_set_has_all_its_names(animals: Path):
+    """A class that is missing by chance: of so few images, that is likely."""
+    params = OWN.model_copy(update={"batches": OWN.batches.model_copy(update={"min_images": 5})})
+    event = intake.add(as_folder(Split(*(part[[0, 1, 3, 4, 6, 7]] for part in some(90, 2)))), params, None, "a tester")
+    assert event.class_counts == (3, 3, 0)
+    assert "labels" not in " ".join(finding.key for finding in event.findings)
+
+
+def brightest(images: np.ndarray) -> np.ndarray:
+    """A champion that knows the three: float32 (N, 3)."""
+    return (0.98 * np.eye(3)[images.mean(axis=(1, 2)).argmax(axis=1)] + 0.007).astype(np.float32)
+
+
+def test_wrong_labels_are_doubted_by_their_names(animals: Path):
+    new = some(90, 2)
+    labels = new.labels.copy()
+    labels[:12] = (labels[:12] + 1) % 3
+    event = intake.add(write_npz(new.images, labels), OWN, brightest, "a tester")
+    told = " ".join(finding.message for finding in event.findings)
+    assert event.event == "quarantined" and "are clearly wrong" in told
+    assert sorted(doubt.index for doubt in event.doubts) == list(range(12))
+    assert any(name in told for name in ANIMALS)
+    accepted = intake.add(write_npz(*new, path="mended.npz"), OWN, brightest, "a tester")
+    assert accepted.event == "accepted" and accepted.doubts == ()
+
+
+def test_a_planted_trigger_on_pictures_in_colour_is_refused(animals: Path):
+    new = some(90, 2)
+    labels = new.labels.copy()
+    images = new.images.copy()
+    images[:9:3, -4:, -4:] = (255, 0, 255)
+    labels[:9:3] = 2
+    event = intake.add(write_npz(images, labels), OWN, brightest, "a tester")
+    assert event.event == "quarantined"
+    assert "clearly wrong" in " ".join(finding.message for finding in event.findings)

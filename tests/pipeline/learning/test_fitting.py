@@ -8,9 +8,10 @@ from workspace import ROOT
 
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
+from pipeline.base.form import Form
 from pipeline.base.params import Augment, Network, Recipe
 from pipeline.data.splits import Split
-from pipeline.learning import export, fitting, networks
+from pipeline.learning import export, fitting
 from pipeline.learning.backend import keras
 
 SHIPPED = params_file.load(ROOT / "params.yaml").recipes
@@ -162,11 +163,57 @@ def test_batches_pass_over_every_image_equally_often_and_the_small_set_several_t
     assert counts.min() >= 1 and counts.max() <= 2
 
 
+def seldom(rare: int = 5, common: int = 300) -> Split:
+    labels = np.repeat(np.array([0, 1], np.uint8), [common, rare])
+    images = np.random.default_rng(0).integers(0, 256, (len(labels), 12, 12, 3), dtype=np.uint8)
+    return Split(images, labels)
+
+
+def test_balanced_draws_every_class_alike_often():
+    form, recipe = Form("plain", (12, 12, 3), ("common", "rare")), RECIPE.model_copy(update={"augment": Augment()})
+    recipe = recipe.model_copy(update={"min_steps_per_epoch": 50})
+    split = seldom()
+    plainly = fitting.AugmentedBatches(split, recipe, 3, form)
+    assert (split.labels[plainly.order] == 1).mean() < 0.03
+    batches = fitting.AugmentedBatches(split, recipe.model_copy(update={"balanced": True}), 3, form)
+    drawn = batches.order.copy()
+    assert len(drawn) == len(batches) * recipe.batch_size == 50 * 32
+    assert (split.labels[drawn] == 1).mean() == pytest.approx(0.5, abs=0.05)
+    assert len(np.unique(drawn)) > 280, "and of a class each image"
+    images, labels = batches[0]
+    assert images.shape == (32, 12, 12, 3) and set(labels.tolist()) == {0, 1}
+    batches.start(epoch=1)
+    assert (batches.order != drawn).any()
+    batches.start(epoch=0)
+    np.testing.assert_array_equal(batches.order, drawn)
+
+
+def test_balanced_does_without_classes_of_which_there_are_none():
+    split = Split(seldom().images, seldom().labels * np.uint8(3))
+    form = Form("plain", (12, 12, 3), tuple("abcd"))
+    recipe = RECIPE.model_copy(update={"augment": Augment(), "balanced": True})
+    drawn = split.labels[fitting.AugmentedBatches(split, recipe, 3, form).order]
+    assert set(drawn.tolist()) == {0, 3}
+
+
+def test_a_fit_of_pictures_in_colour_and_three_classes(workspace: Path):
+    rng, labels = np.random.default_rng(0), np.arange(90, dtype=np.uint8) % 3
+    images = rng.integers(0, 60, (90, 12, 10, 3), dtype=np.uint8)
+    images[np.arange(90), :, :, labels] += 150
+    form, split = Form("plain", (12, 10, 3), ("red", "green", "blue")), Split(images, labels)
+    augment = Augment(shift=1, rotate=5, zoom=0.05, flip=True, paper=0.2)
+    recipe = RECIPE.model_copy(update={"augment": augment, "label_smoothing": 0.1, "balanced": True, "epochs": 6})
+    model, history = fitting.fit_all(split, split, recipe, 3, form=form)
+    answered = model.predict(images, verbose=0)
+    assert answered["probabilities"].shape == (90, 3) and len(history) == 6
+    assert (answered["probabilities"].argmax(axis=1) == labels).mean() > 0.9
+
+
 def test_non_digits_come_on_top_of_a_batch_of_digits():
     recipe = RECIPE.model_copy(update={"augment": Augment(non_digits=0.25)})
     batches = fitting.AugmentedBatches(TRAIN, recipe, 3)
     images, labels = batches[1]
-    assert images.shape == (40, 28, 28) and (labels[32:] == networks.NONE).all() and labels[:32].max() < networks.NONE
+    assert images.shape == (40, 28, 28) and (labels[32:] == 10).all() and labels[:32].max() < 10
     np.testing.assert_array_equal(images, fitting.AugmentedBatches(TRAIN, recipe, 3)[1][0])
 
 
@@ -263,3 +310,13 @@ def test_a_network_that_learns_noise_by_heart_is_seen_to_overfit():
     recipe = RECIPE.model_copy(update={"epochs": 12, "augment": Augment(), "schedule": "constant", "patience": None})
     _, history = fitting.fit(noise, VAL, recipe, 3)
     assert (fitting.overfits_from(history) or 99) < 8
+
+
+def test_balanced_batches_draw_each_class_alike_often():
+    many = np.flatnonzero(TRAIN.labels != 3)
+    few = np.flatnonzero(TRAIN.labels == 3)[:2]
+    uneven = Split(*(array[np.concatenate([many, few])] for array in TRAIN))
+    recipe = RECIPE.model_copy(update={"balanced": True, "min_steps_per_epoch": 40})
+    batches = fitting.AugmentedBatches(uneven, recipe, 3)
+    drawn = np.bincount(uneven.labels[batches.order], minlength=10)
+    assert drawn.min() > 0.6 * drawn.mean() and drawn.max() < 1.4 * drawn.mean()

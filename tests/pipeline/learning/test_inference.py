@@ -42,7 +42,7 @@ def test_a_memory_mapped_array_that_is_not_contiguous_is_read_right(model, tmp_p
     "images", [np.zeros((2, 28, 28), np.float32), np.zeros((2, 28, 27), np.uint8), np.zeros((28, 28), np.uint8)]
 )
 def test_images_of_another_kind_are_refused(model, images: np.ndarray):
-    with pytest.raises(BadInput, match="a model takes uint8 images"):
+    with pytest.raises(BadInput, match="the model takes uint8 images"):
         inference.run(inference.open_model(model[0]), images)
 
 

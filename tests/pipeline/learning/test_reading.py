@@ -120,3 +120,17 @@ def test_another_kind_of_file_is_refused_before_anything_is_read(tmp_path: Path)
 def test_a_name_of_any_bytes_can_be_printed(onnx: Path):
     [answer] = reading.read(["caf\udce9.png"], onnx)
     assert answer.file == "caf\ufffd.png" and answer.reason == "there is no such file"
+
+
+def test_every_digit_of_a_picture_has_an_answer_and_its_box(folder: Path, onnx: Path, tmp_path: Path):
+    both = np.concatenate([draw(4), draw(1)], axis=1)
+    Image.fromarray(both).save(tmp_path / "41.png")
+    pictures = [str(tmp_path / "41.png"), str(folder / "blank.png")]
+    first, second, blank = reading.saved(reading.read(pictures, onnx, every=True), tmp_path / "a.csv", every=True)
+    assert first.box and second.box and first.box[0] < 200 < second.box[0] and blank.box is None
+    assert "no digit" in str(blank.reason)
+    frame = pd.read_csv(tmp_path / "a.csv")
+    assert list(frame.columns) == reading.columns(every=True) and frame["left"].tolist()[:2] == [
+        first.box[0],
+        second.box[0],
+    ]

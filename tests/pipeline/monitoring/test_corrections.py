@@ -59,7 +59,7 @@ def correct(images: np.ndarray, labels: np.ndarray, *people: str) -> None:
 
 
 def sift(digits: Split) -> corrections.Sifted:
-    return corrections.sift(corrections.read(), PARAMS, champion(digits))
+    return corrections.sift(corrections.read(PARAMS), PARAMS, champion(digits))
 
 
 def test_corrections_that_are_right_are_taken(digits: Split):
@@ -112,10 +112,10 @@ def test_a_person_of_the_house_keeps_or_drops_them_one_by_one(digits: Split):
     doubts, images = corrections.suspects(PARAMS, champion(digits))
     assert len(doubts) == len(images.labels) == 5
     with pytest.raises(BadInput, match="image 2 is to be kept and dropped"):
-        corrections.decide(doubts, {1, 2}, {2, 3})
+        corrections.decide(doubts, {1, 2}, {2, 3}, PARAMS)
     with pytest.raises(BadInput, match="there is no image 9 among the 5"):
-        corrections.decide(doubts, {9}, set())
-    corrections.decide(doubts, {1}, {2, 3, 4})
+        corrections.decide(doubts, {9}, set(), PARAMS)
+    corrections.decide(doubts, {1}, {2, 3, 4}, PARAMS)
     sifted = sift(digits)
     assert len(sifted.good) == 1 and len(sifted.doubted) == 1
 

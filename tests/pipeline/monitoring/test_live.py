@@ -70,7 +70,7 @@ def test_a_table_says_which_features_it_was_made_with(tmp_path: Path):
 
     descriptions.write(tmp_path / "some.parquet", features.describe(IMAGES))
     metadata = parquet.read_schema(tmp_path / "some.parquet").metadata
-    assert metadata[features.VERSION_KEY.encode()] == str(features.VERSION).encode()
+    assert metadata[descriptions.VERSION_KEY.encode()] == str(features.VERSION).encode()
 
 
 LIMIT = 1_000_000  # bytes

@@ -6,10 +6,14 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
+from small_mnist import PARAMS
 
+from pipeline.base.form import Form
 from pipeline.data import suspected_labels
+from pipeline.data.splits import Split
 from pipeline.digits import features
 from pipeline.learning import evaluation
+from pipeline.plain import features as plain_features
 from pipeline.reporting import figures
 
 N = 600
@@ -129,14 +133,14 @@ def test_a_cell_shows_the_most_confident_image_of_its_outcome():
 
     def ink(row: int, column: int) -> float:
         """What share of full ink the middle of a cell has, read off the darkest colour."""
-        middle = (np.array([row, column]) + 0.5) * figures.CELL
+        middle = (np.array([row, column]) + 0.5) * (28 + 2 * figures.RIM)
         return mosaic[int(middle[0]), int(middle[1])].min()
 
     order = [ink(3, 3), ink(4, 9), ink(4, 4)]  # 80, 160 and 200 of 255: the more ink, the darker
     assert order == sorted(order, reverse=True) and len(set(order)) == 3
     assert ink(3, 3) == pytest.approx((1 - 80 / 255) * 223 / 255 + 0.1 * 80 / 255)
-    assert (mosaic[: figures.CELL] == 1).all()  # nothing was a 0: the row is blank
-    texts = [(text.get_text(), *np.floor_divide(text.get_position(), figures.CELL)) for text in axes.texts]
+    assert (mosaic[: (28 + 2 * figures.RIM)] == 1).all()  # nothing was a 0: the row is blank
+    texts = [(text.get_text(), *np.floor_divide(text.get_position(), (28 + 2 * figures.RIM))) for text in axes.texts]
     assert texts == [("2", 3, 3), ("1", 4, 4), ("2", 9, 4)]
 
 
@@ -170,3 +174,57 @@ def test_a_perfect_model_has_pictures_too(tmp_path: Path):
 
 def test_one_epoch_is_enough_for_curves(tmp_path: Path):
     assert (pixels(figures.curves(history(1)), tmp_path / "curves.png") < 200).any()
+
+
+STRANGE = ("$^{", "$_", "$$$$$$$$$$$$$$$$$$$$", r"\\", "<b>bold</b>", "NA", "100%", "w" * 30, "a/b", "Straße", "名")
+MANY = tuple(f"a name that is as long as names of classes may be, {number}" for number in range(70))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("shape", [(16, 16), (24, 16, 3)], ids=["grey", "colour"])
+@pytest.mark.parametrize("names", [STRANGE, MANY], ids=["strange", "many"])
+def test_classes_of_any_names_and_pictures_of_any_shape_are_drawn(
+    names: tuple[str, ...], shape: tuple[int, ...], tmp_path: Path
+):
+    form, rng = Form("plain", shape, names), np.random.default_rng(0)
+    labels = np.arange(300) % len(names)
+    images = rng.integers(0, 256, (300, *shape), dtype=np.uint8)
+    logits = rng.normal(size=(300, len(names))) + 2 * np.eye(len(names))[labels]
+    probabilities = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).astype(np.float32)
+    found = evaluation.tables(
+        Split(images, labels.astype(np.uint8)),
+        pd.DataFrame(rng.normal(size=(300, 10)), columns=list(plain_features.FEATURES)),
+        probabilities,
+        lambda images: probabilities[: len(images)],
+        PARAMS.evaluate,
+        form,
+    )
+    matrix = evaluation.confusion(labels, probabilities.argmax(axis=1), len(names))
+    drawn = [
+        figures.confusion_matrix(matrix, form),
+        figures.confusion_images(images, labels, probabilities, form),
+        figures.mistakes(images, found["mistakes"], 12, inked=False),
+        figures.confused_pairs(images, found["mistakes"], inked=False),
+        figures.suspected_labels(images, found["suspected_labels"], 12, inked=False),
+        figures.per_class(found["per_class"]),
+    ]
+    for number, figure in enumerate(drawn):
+        shown = pixels(figure, tmp_path / f"{number}.png")
+        assert (shown < 200).any() and max(shown.shape) < 6000
+        assert (shown[[0, -1]] == 255).all() and (shown[:, [0, -1]] == 255).all(), f"{number} is cut off"
+
+
+def test_pictures_in_colour_are_shown_in_their_colours(tmp_path: Path):
+    red = np.zeros((10, 16, 16, 3), np.uint8)
+    red[..., 0] = 255
+    labels, probabilities = np.arange(10) % 2, np.tile(np.float32([0.9, 0.1]), (10, 1))
+    form = Form("plain", (16, 16, 3), ("a", "b"))
+    table = evaluation.mistakes(labels, probabilities)
+    both = pd.DataFrame({"corruption": ["noise", "blur"], "accuracy": [0.5, 0.6]})
+    for figure in (
+        figures.confusion_images(red, labels, probabilities, form),
+        figures.mistakes(red, table, 5, inked=False),
+        figures.robustness({"noise": red[:3], "blur": red[:3]}, both, inked=False),
+    ):
+        shown = pixels(figure, tmp_path / "red.png").astype(int)
+        assert ((shown[..., 0] > 220) & (shown[..., 1:].max(axis=2) < 40)).mean() > 0.02

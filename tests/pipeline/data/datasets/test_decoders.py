@@ -28,9 +28,11 @@ from small_mnist import (
 )
 
 from pipeline.base.errors import BadInput
+from pipeline.base.form import Form
 from pipeline.data import splits
-from pipeline.data.datasets import bounds, decoders, mnist
+from pipeline.data.datasets import bounds, catalogue, decoders, mnist
 
+PIXELS = [f"pixel{i}" for i in range(784)]
 LIMITS = bounds.Bounds(images=1000, bytes=10_000_000)
 
 
@@ -187,7 +189,7 @@ def test_spoilt_npz_raises_nothing_but_bad_input(bytes_: bytes, at: int) -> None
 
 def csv_lines(count: int = 50) -> list[str]:
     rows = np.column_stack([some_labels(count), some_images(count).reshape(count, -1)])
-    return [",".join(["label", *decoders.PIXELS]), *(",".join(map(str, row)) for row in rows)]
+    return [",".join(["label", *PIXELS]), *(",".join(map(str, row)) for row in rows)]
 
 
 def write_csv(folder: Path, lines: list[str]) -> Path:
@@ -197,9 +199,9 @@ def write_csv(folder: Path, lines: list[str]) -> Path:
 
 def test_csv_as_kaggle_has_it(tmp_path: Path) -> None:
     path = write_csv(tmp_path, csv_lines())
-    split = decoders.read_csv(path, LIMITS)
-    np.testing.assert_array_equal(split.images, some_images(50))
-    np.testing.assert_array_equal(split.labels, some_labels(50))
+    read = decoders.read_csv(path, decoders.Source(PARAMS.ingest, PARAMS.images))
+    np.testing.assert_array_equal(read.images, some_images(50))
+    np.testing.assert_array_equal(read.labels, some_labels(50))
     from_folder, from_file = load("csv", tmp_path), load("csv", path)
     np.testing.assert_array_equal(from_folder.test.images, from_file.test.images)
     assert len(from_folder.train.labels) + len(from_folder.test.labels) == 50
@@ -306,8 +308,6 @@ def test_each_unreadable_picture_has_its_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("10/a.png", "not one of the folders 0 to 9"),
-        ("12/a.png", "folders 0 to 9"),
         ("3/a.bmp", "neither PNG nor JPEG"),
     ],
 )
@@ -330,3 +330,88 @@ def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
 def test_the_idx_header_is_lecuns() -> None:
     assert CONTENTS[TRAIN_IMAGES][:16] == struct.pack(">IIII", 2051, 50, 28, 28)
     assert CONTENTS[TRAIN_LABELS][:8] == struct.pack(">II", 2049, 50)
+
+
+# --- Other classes, sizes and colours -------------------------------------------------------------------------------
+
+
+def load_plain(dataset: str, path: Path, **images: Any) -> decoders.Loaded:
+    wanted = PARAMS.images.model_copy(update={"kind": "plain", "min_of_class": 1, **images})
+    ingest = PARAMS.ingest.model_copy(update={"local_dir": str(path), "test_share": 0.3})
+    return catalogue.load(PARAMS.model_copy(update={"dataset": dataset, "images": wanted, "ingest": ingest}))
+
+
+def coloured(count: int, shape: tuple[int, ...] = (12, 20, 3)) -> np.ndarray:
+    return np.random.default_rng(5).integers(0, 256, (count, *shape), np.uint8)
+
+
+def test_npz_of_any_shape_with_names(tmp_path: Path) -> None:
+    names = np.array(["cat", "dog"])[np.arange(60) % 2]
+    loaded = load_plain("npz", write_npz(tmp_path, images=coloured(60), labels=names))
+    assert loaded.form == Form("plain", (12, 20, 3), ("cat", "dog"))
+    assert load_plain("npz", write_npz(tmp_path, images=coloured(60)[..., :1], labels=names)).form.shape == (12, 20)
+
+
+def test_params_name_the_classes_of_numbers(tmp_path: Path) -> None:
+    path = write_npz(tmp_path, images=coloured(60), labels=np.arange(60) % 3)
+    assert load_plain("npz", path, classes=("a", "b", "c")).form.classes == ("a", "b", "c")
+    with pytest.raises(BadInput, match=r"whole numbers 0 to 1, or names, but number 2 \(from 0\) holds 2"):
+        load_plain("npz", path, classes=("a", "b"))
+    assert load_plain("npz", path).form.classes == ("0", "1", "2")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "line"),
+    [
+        ({"images": coloured(60, (4, 4))}, "8 to 512 pixels a side"),
+        ({"images": coloured(60, (12, 20, 4))}, r"\(N, height, width\) or \(N, height, width, 3\) is needed"),
+        ({"images": coloured(60, (600, 12))}, "8 to 512 pixels a side"),
+        ({"labels": np.full(60, np.nan)}, "holds nan"),
+        ({"labels": np.full(60, "cat")}, "nothing to tell apart"),
+        ({"labels": np.arange(60).astype("datetime64[D]")}, "labels must be whole numbers or names"),
+    ],
+)
+def test_what_has_no_such_form_is_one_line(tmp_path: Path, arrays: dict[str, Any], line: str) -> None:
+    whole = {"images": coloured(60), "labels": np.arange(60) % 2, **arrays}
+    with pytest.raises(BadInput, match=line) as error:
+        load_plain("npz", write_npz(tmp_path, **whole))
+    assert "\n" not in str(error.value)
+
+
+def test_train_and_test_must_be_of_one_shape(tmp_path: Path) -> None:
+    labels = np.arange(60) % 2
+    arrays = {"x_train": coloured(60), "y_train": labels, "x_test": coloured(60, (12, 12, 3)), "y_test": labels}
+    with pytest.raises(BadInput, match="train and test are of different shapes"):
+        load_plain("npz", write_npz(tmp_path, **arrays))
+
+
+def test_csv_of_other_sizes_and_names_counted_from_one(tmp_path: Path) -> None:
+    images = coloured(20, (8, 9))
+    header = ",".join(["label", *(f"pixel{at + 1}" for at in range(72))])
+    rows = [f"{'cat' if n % 2 else 'dog'}," + ",".join(map(str, image.ravel())) for n, image in enumerate(images)]
+    path = write_csv(tmp_path, [header, *rows])
+    loaded = load_plain("csv", path, height=8, width=9)
+    assert loaded.form == Form("plain", (8, 9), ("cat", "dog"))
+    assert len(loaded.train.labels) + len(loaded.test.labels) == 20
+    with pytest.raises(BadInput, match=r"lacks 9 columns, the first is pixel73"):
+        load_plain("csv", path, height=9, width=9)
+    with pytest.raises(BadInput, match=r"has 8 more pixels than images in params.yaml say"):
+        load_plain("csv", path, height=8, width=8)
+
+
+def test_emnist_s_files_as_they_come(tmp_path: Path) -> None:
+    """Under their own names, images on their side, labels from 1, and a file that says which letters these are."""
+    images, labels = some_images(40), (np.arange(40) % 3 + 1).astype(np.uint8)
+    for part, some in (("train", slice(0, 30)), ("test", slice(30, 40))):
+        for what, array in (("images-idx3", images[some].swapaxes(1, 2)), ("labels-idx1", labels[some])):
+            content = decoders.encode_idx(np.ascontiguousarray(array))
+            (tmp_path / f"emnist-letters-{part}-{what}-ubyte.gz").write_bytes(gzip.compress(content))
+    (tmp_path / "emnist-letters-mapping.txt").write_text("1 65 97\n2 66 98\n3 67 99\n")
+    loaded = load("idx", tmp_path)
+    assert loaded.form == Form("digits", (28, 28), ("A", "B", "C"))
+    np.testing.assert_array_equal(loaded.test.images, images[30:])
+    assert loaded.test.labels.tolist() == (labels[30:] - 1).tolist()
+    (tmp_path / "emnist-letters-mapping.txt").write_text("1 65 97\n2 66 98\n")
+    assert "label 3 has no line in" in refusal("idx", tmp_path)
+    (tmp_path / "emnist-digits-train-images-idx3-ubyte").write_bytes(b"")
+    assert "leave the files of one data set there" in refusal("idx", tmp_path)

@@ -1,0 +1,14 @@
+"""What is expected of data, and how is a person told that it was not met?"""
+
+from typing import Any, NamedTuple
+
+
+class Rule(NamedTuple):
+    """An expectation of Great Expectations, and the words about it."""
+
+    key: str
+    """what code knows it by"""
+    name: str
+    """what people know it by"""
+    expectation: Any
+    advice: str

@@ -1,0 +1,54 @@
+"""How does any picture become an image of a given size? Whole, in its own light, and turned as its EXIF data says.
+
+It is scaled to fit, with its aspect kept; what is left over has the picture's mean colour.
+"""
+
+from pathlib import Path
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from pipeline.base import pictures
+
+OVERSIZE = 2  # times the image's side: no larger is a JPEG decoded
+
+
+def frame(
+    source: Path | BinaryIO,
+    name: str,
+    shape: tuple[int, ...],
+    limits: pictures.Limits = pictures.LIMITS,
+) -> np.ndarray:
+    """The picture as uint8 ``shape``; :class:`pipeline.base.errors.BadInput`, naming it by ``name``, if it cannot be
+    read."""
+    mode = "RGB" if len(shape) == 3 else "L"
+    pixels = pictures.decode(source, name, lambda image: _pixels(image, mode), OVERSIZE * max(shape[:2]), limits)
+    height, width = pixels.shape[:2]
+    if pixels.shape == shape:
+        return pixels
+    scale = min(shape[0] / height, shape[1] / width)
+    size = (max(1, min(round(width * scale), shape[1])), max(1, min(round(height * scale), shape[0])))
+    resized = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    if resized.shape == shape:
+        return resized
+    image = np.empty(shape, np.uint8)
+    image[:] = np.rint(resized.mean(axis=(0, 1)))
+    top, left = (shape[0] - size[1]) // 2, (shape[1] - size[0]) // 2
+    image[top : top + size[1], left : left + size[0]] = resized
+    return image
+
+
+def _pixels(image: Image.Image, mode: str) -> np.ndarray:
+    """uint8 (height, width) or (height, width, 3); what is transparent lies on white."""
+    if image.mode.startswith("I;16"):  # convert() would clip 16 bits at 255
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    elif image.mode in ("I", "F"):
+        values = np.nan_to_num(np.asarray(image, np.float32), nan=0.0, posinf=0.0, neginf=0.0).clip(0)
+        image = Image.fromarray((values * (255 / max(float(values.max()), 255.0))).astype(np.uint8))
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        paper = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(paper, image)
+    return np.asarray(image.convert(mode))
