@@ -10,8 +10,6 @@ from typing import BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 
 from pipeline.base import pictures
 from pipeline.digits import framing, ink
@@ -101,6 +99,9 @@ def usual_height(boxes: np.ndarray) -> float:
 
 def together(boxes: np.ndarray) -> list[list[int]]:
     """Which of the boxes (N, 4) make up each digit: lists of their indexes."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
     usual = usual_height(boxes)
     large = (boxes[:, 3] >= TALL * usual) | (boxes[:, 2] >= usual)
     groups = [[int(index)] for index in np.flatnonzero(large)]
