@@ -8,7 +8,8 @@
 
 Everything runs in temporary clones of this checkout. The pictures are drawn here: letters over grain and patches, 300
 pixels a side, which become 64×64 in colour. The letters are those of `dataset: letters`, 26 at 32×32, and an npz file
-of 62 at 64×64, which are told apart by their shape alone: an o is an O of another size, and sizes are drawn at random.
+of 62 letters, digits and signs at 64×64 that are told apart by their shape alone: an o is an O of another size, a / a
+slanted I, and sizes and slants are drawn at random.
 The bars are for two quiet cores: where others work too, seconds of a processor say more than those of the clock.
 """
 
@@ -42,7 +43,7 @@ SIDE, DRAWN_SIDE = 300, 75  # pixels: of a picture, and of the letter that is en
 DRAWN = 20  # letters of each class that the pictures are made of
 TEXTURES = 8
 IMAGE = 64  # pixels, what a picture becomes
-CLASSES = (*string.ascii_uppercase, *"abdefghijmnqrt", *"23456789", *"#$%&*+=?@!~^:\"")  # no two of one shape
+CLASSES = (*string.ascii_uppercase, *"abdefghijmnqrt", *"23456789", *'#$%&*+=?@!~^:"')  # no two of one shape
 EACH = 250  # images of a class
 PLAIN: dict[str, Any] = {"images.kind": "plain", "images.height": IMAGE, "images.width": IMAGE, "images.channels": 3}
 PICTURES_A_SECOND, INGEST_MB, ACCURACY, RUN_SECONDS = 800, 1024, 0.98, 240  # the bars
