@@ -12,7 +12,8 @@ from PIL import Image
 
 from pipeline.base import pictures
 
-OVERSIZE = 2  # times the image's side: no larger is a JPEG decoded
+OVERSIZE = 2  # times the image's side: no larger is a JPEG decoded, or another picture kept
+AVERAGED = ("L", "LA", "RGB", "RGBA", "CMYK")  # modes whose pixels can be averaged
 
 
 def frame(
@@ -23,8 +24,8 @@ def frame(
 ) -> np.ndarray:
     """The picture as uint8 ``shape``; :class:`pipeline.base.errors.BadInput`, naming it by ``name``, if it cannot be
     read."""
-    mode = "RGB" if len(shape) == 3 else "L"
-    pixels = pictures.decode(source, name, lambda image: _pixels(image, mode), OVERSIZE * max(shape[:2]), limits)
+    mode, side = "RGB" if len(shape) == 3 else "L", OVERSIZE * max(shape[:2])
+    pixels = pictures.decode(source, name, lambda image: _pixels(_smaller(image, side), mode), side, limits)
     height, width = pixels.shape[:2]
     if pixels.shape == shape:
         return pixels
@@ -38,6 +39,12 @@ def frame(
     top, left = (shape[0] - size[1]) // 2, (shape[1] - size[0]) // 2
     image[top : top + size[1], left : left + size[0]] = resized
     return image
+
+
+def _smaller(image: Image.Image, side: int) -> Image.Image:
+    """A far larger picture by whole pixels, before it is copied several times over."""
+    times = max(image.size) // side
+    return image.reduce(times) if times > 1 and image.mode in AVERAGED else image
 
 
 def _pixels(image: Image.Image, mode: str) -> np.ndarray:

@@ -1,11 +1,15 @@
 import csv
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
+import pyarrow
 import pytest
 from PIL import Image
+from pyarrow import parquet
 from workspace import ROOT
 
 from pipeline.base import files, places
@@ -399,12 +403,25 @@ def test_a_batch_of_one_s_own_classes_is_accepted_under_the_data_set_s_name(anim
     assert {image.tobytes() for image in both} == {image.tobytes() for image in new.images}
 
 
-def test_the_same_batch_as_npz_with_names_is_known(animals: Path):
+def as_table(split: Split) -> Path:
+    folder = as_folder(split, "table")
+    rows = ({"file_name": str(path.relative_to(folder)), "label": path.parent.name} for path in folder.rglob("*.png"))
+    (folder / "metadata.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    return folder
+
+
+def as_parquet(split: Split) -> Path:
+    pictures = [cv2.imencode(".png", image[..., ::-1])[1].tobytes() for image in split.images]
+    parquet.write_table(pyarrow.table({"image": pictures, "label": np.array(ANIMALS)[split.labels]}), "new.parquet")
+    return Path("new.parquet")
+
+
+def test_the_same_batch_in_other_files_is_known(animals: Path):
     new = some(90, 2)
     intake.add(as_folder(new), OWN, None, "a tester")
-    path = write_npz(new.images, np.array(ANIMALS)[new.labels])
-    with pytest.raises(BadInput, match="is known: accepted"):
-        intake.add(path, OWN, None, "a tester")
+    for path in (write_npz(new.images, np.array(ANIMALS)[new.labels]), as_table(new), as_parquet(new)):
+        with pytest.raises(BadInput, match="is known: accepted"):
+            intake.add(path, OWN, None, "a tester")
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,21 @@ def test_a_picture_is_scaled_whole(side: int):
     assert close(colours(frame(saved(quarters(side), "PNG"))), QUARTERS, 3)
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "CMYK", "P"])
+def test_a_far_larger_picture_is_scaled_whole(mode: str):
+    picture = quarters(1001).convert(mode)
+    found = colours(frame(saved(picture, "TIFF")))
+    assert close(found, QUARTERS, 40 if mode == "P" else 5)
+
+
+def test_what_is_transparent_in_a_far_larger_picture_has_no_colour_in_it():
+    picture = Image.new("RGBA", (900, 900), (255, 0, 0, 0))
+    picture.paste((0, 0, 255, 255), (0, 0, 450, 900))
+    image = frame(saved(picture, "PNG"))
+    assert close([tuple(image[16, 8]), tuple(image[16, 24])], [(0, 0, 255), (255, 255, 255)], 3)
+    assert image[..., 0].astype(int).max() <= 255 and (image[:, 15:17, 1] >= image[:, 15:17, 0] - 3).all()
+
+
 @pytest.mark.parametrize(("height", "width"), [(100, 50), (50, 100), (3, 300), (300, 3)])
 def test_aspect_is_kept_and_the_rest_is_the_mean_colour(height: int, width: int):
     pixels = np.full((height, width, 3), RED, np.uint8)
