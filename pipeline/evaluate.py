@@ -10,7 +10,7 @@ from pipeline.base import files, form, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import one_line
 from pipeline.base.form import DIGITS, Form
-from pipeline.data import descriptions, held_out, kinds, splits
+from pipeline.data import descriptions, held_out, splits
 from pipeline.data.splits import Split
 from pipeline.digits.non_digits import NonDigits
 from pipeline.learning import evaluation, inference
@@ -26,7 +26,7 @@ def draw(
     """Leave the pictures of reports/evaluation; ``gallery`` is how many images a gallery holds."""
     inked = of.kind == "digits"
     matrix = evaluation.confusion(test.labels, probabilities.argmax(axis=1), len(of.classes))
-    examples = kinds.corruptions(of.kind).all_of(evaluation.sample(test, SHOWN).images, evaluation.SEED)
+    examples = evaluation.corruptions(evaluation.sample(test, SHOWN).images, of.kind)
     pictures = {
         "confusion_matrix": figures.confusion_matrix(matrix, of),
         "confusion_images": figures.confusion_images(test.images, test.labels, probabilities, of),

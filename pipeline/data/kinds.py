@@ -46,9 +46,8 @@ class Features(Protocol):
 class Corruptions(Protocol):
     """What may happen to an image on its way to the model."""
 
-    def all_of(self, images: np.ndarray, seed: int, strength: float = 1.0) -> dict[str, np.ndarray]:
-        """The images uint8 (N, *shape) under each corruption, by its name; the same for the same seed."""
-        ...
+    CORRUPTIONS: dict[str, Callable[[np.ndarray, np.random.Generator, float], np.ndarray]]
+    """by name: from images uint8 (N, *shape), a generator and a strength, of which 1 is moderate, to new images"""
 
 
 class Training(Protocol):

@@ -133,14 +133,6 @@ CORRUPTIONS: dict[str, Corruption] = {
 }
 
 
-def all_of(images: np.ndarray, seed: int, strength: float = 1.0) -> dict[str, np.ndarray]:
-    """The images under each corruption, by its name; the same for the same seed."""
-    return {
-        name: corrupt(images, np.random.default_rng([seed, number]), strength)
-        for number, (name, corrupt) in enumerate(CORRUPTIONS.items())
-    }
-
-
 def _clipped(values: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
 

@@ -115,14 +115,6 @@ CORRUPTIONS: dict[str, Corruption] = {
 }
 
 
-def all_of(images: np.ndarray, seed: int, strength: float = 1.0) -> dict[str, np.ndarray]:
-    """The images under each corruption, by its name; the same for the same seed."""
-    return {
-        name: corrupt(images, np.random.default_rng([seed, number]), strength)
-        for number, (name, corrupt) in enumerate(CORRUPTIONS.items())
-    }
-
-
 def _side(images: np.ndarray) -> int:
     return min(images.shape[1:3])
 
