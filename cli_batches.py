@@ -137,15 +137,16 @@ def show_suspects(name: Refused, as_json: AsJson = False, model: Model = None) -
 
     if name == CORRECTIONS:
         doubts, images = _doubted_corrections(model)
+        form = _form()
         page: Path | None = places.CORRECTIONS / places.SUSPECTS_PAGE
         if doubts:
-            suspects.write(places.CORRECTIONS / places.SUSPECTS_PAGE, CORRECTIONS, doubts, images.images, _form())
+            suspects.write(places.CORRECTIONS / places.SUSPECTS_PAGE, CORRECTIONS, doubts, images.images, form)
     else:
         filed = quarantine.find(name)
-        doubts, page = list(filed.doubts), _page(filed)
+        doubts, page, form = list(filed.doubts), _page(filed), filed.form or _form()
     if not doubts:
         raise BadInput(f"no label of {name} is doubted: its report says what else there is")
-    named = _form().classes
+    named = form.classes
     rows = [f"  {at}: labelled {named[one.label]}, read as {named[one.suggested]}" for at, one in enumerate(doubts, 1)]
     more = [f"  and {len(rows) - SHOWN:,} more"] if len(rows) > SHOWN else []
     facts = {"page": str(page), "doubts": [doubt.model_dump() for doubt in doubts]}

@@ -100,7 +100,7 @@ def _settle(raw: Path, part: Path, old: Path) -> None:
 def main() -> None:
     loaded = catalogue.load(params_file.load())
     ours, others = batches.of_dataset(loaded.name)
-    accepted = batches.load(ours)
+    accepted = batches.load(ours, loaded.form)
     counts = save(loaded, accepted, others)
     added = (
         f"; {counted(len(accepted), 'batch', 'batches')}, {counts['recent']:,} of their images held out"

@@ -7,6 +7,7 @@ split. DVC versions what was accepted. A batch belongs to the data set that it w
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,8 +17,12 @@ from pydantic import BaseModel, ConfigDict
 
 from pipeline.base import clock, files, places, processes
 from pipeline.base.errors import BadInput
+from pipeline.base.form import Form
+from pipeline.base.words import counted
 from pipeline.data import splits
 from pipeline.data.splits import Split
+
+PARTS = ("train", "recent")  # of a batch, as its folder has them
 
 
 class Batch(NamedTuple):
@@ -66,6 +71,8 @@ class Filed(BaseModel):
     """the whole path that it was handed in by"""
     dataset: str = ""
     """the data set that it belongs to; releases before did not say"""
+    form: Form | None = None
+    """what its images are, and what its labels are indexes of; releases before did not say"""
     accepted_at: str = ""
     """of one that was removed, whose ``at`` and ``by`` are the removal's; releases before did not say"""
     accepted_by: str = ""
@@ -151,20 +158,61 @@ def images_of(filed: Filed, doubts: Sequence[Doubt]) -> np.ndarray:
     """The doubted images of an accepted batch, in that order: uint8 (N, *shape)."""
     if not doubts:
         return np.empty(0, np.uint8)
-    (batch,) = load([filed])
-    images = np.concatenate([batch.train.images, batch.recent.images])
+    images = np.concatenate([splits.load(places.BATCHES / filed.batch / part).images for part in PARTS])
     at = {name: place for place, name in enumerate(splits.names(images).tolist())}
     return images[[at[doubt.image] for doubt in doubts]]
 
 
-def load(filed: Sequence[Filed]) -> list[Batch]:
-    folders = [places.BATCHES / one.batch for one in filed]
-    return [Batch(folder.name, splits.load(folder / "train"), splits.load(folder / "recent")) for folder in folders]
+def load(filed: Sequence[Filed], form: Form) -> list[Batch]:
+    """The images of accepted batches, labelled by indexes of the classes of ``form``, whatever classes there were when
+    they came; :class:`BadInput` names a batch whose images or classes are none of that form's."""
+    return [
+        Batch(one.batch, *(_as_of(splits.load(places.BATCHES / one.batch / part), one, form) for part in PARTS))
+        for one in filed
+    ]
 
 
-def accepted(dataset: str) -> list[Batch]:
-    """Every accepted batch of a data set, oldest first."""
-    return load(of_dataset(dataset)[0])
+def _as_of(split: Split, filed: Filed, form: Form) -> Split:
+    was = filed.form or form
+    shape = split.images.shape[1:]
+    if (was.kind, shape) != (form.kind, form.shape):
+        its, ours = (f"{one.pixels} of kind {one.kind}" for one in (replace(was, shape=shape), form))
+        raise BadInput(
+            f"batch {filed.batch}: its images are {its}, and those of the data set {ours}: set images in params.yaml "
+            f"back, or `digits batches remove {filed.batch}` and add it anew"
+        )
+    return split._replace(labels=_moved(split.labels, filed, form).astype(form.labels))
+
+
+def _moved(labels: Sequence[int] | np.ndarray, filed: Filed, form: Form) -> np.ndarray:
+    """Labels of a batch as indexes of the classes of ``form``."""
+    was = (filed.form or form).classes
+    there = {name: index for index, name in enumerate(form.classes)}
+    moved = np.array([there.get(name, -1) for name in was], np.int64)[np.asarray(labels, np.int64)]
+    if (moved < 0).any():
+        lost = [was[label] for label in np.asarray(labels)[moved < 0]]
+        raise BadInput(
+            f"batch {filed.batch}: {lost[0]} ({counted(lost.count(lost[0]), 'image')}) is no class of the data set any "
+            f"more: bring it back, or `digits batches remove {filed.batch}`"
+        )
+    return moved
+
+
+def relabelled(filed: Filed, form: Form) -> Filed:
+    """What is kept beside a batch, its doubts by indexes of the classes of ``form``; :class:`BadInput` as from
+    :func:`load`."""
+    columns = ([doubt.label for doubt in filed.doubts], [doubt.suggested for doubt in filed.doubts])
+    labels, suggested = (_moved(column, filed, form).tolist() for column in columns)
+    doubts = (
+        doubt.model_copy(update={"label": label, "suggested": other})
+        for doubt, label, other in zip(filed.doubts, labels, suggested, strict=True)
+    )
+    return filed.model_copy(update={"form": form, "doubts": tuple(doubts)})
+
+
+def accepted(dataset: str, form: Form) -> list[Batch]:
+    """Every accepted batch of a data set, oldest first, as :func:`load` gives them."""
+    return load(of_dataset(dataset)[0], form)
 
 
 def removed() -> list[Filed]:

@@ -63,20 +63,38 @@ def whole(labels: np.ndarray, where: str) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-def indexes(labels: np.ndarray, names: Sequence[str], where: str) -> np.ndarray:
+def numbered(wanted: Images, known: Sequence[str] | None, told: Sequence[str]) -> tuple[str, ...]:
+    """The names that labels which are numbers stand for, by their place: those of ``images.classes``, else all those
+    ``told``. None where some of a data set's classes were left out, as nobody knows then what was counted."""
+    if wanted.classes:
+        return tuple(wanted.classes)
+    return () if known is not None and wanted.leave_out_small else tuple(told)
+
+
+def indexes(
+    labels: np.ndarray, names: Sequence[str], where: str, of_numbers: Sequence[str] | None = None
+) -> np.ndarray:
     """Labels (N,), whole numbers or text, as indexes of ``names``: uint8 (N,), or uint16 of more than 256;
-    :class:`BadInput` names the first that is none. A number is a name where the names are numbers, else an index."""
-    kind = "uint8" if len(names) <= 256 else "uint16"
+    :class:`BadInput` names the first that is none. A number is a name where the names are numbers, else the place of
+    one among ``of_numbers`` (without these: among all)."""
+    of_numbers = names if of_numbers is None else of_numbers
     place = {name: index for index, name in enumerate(names)}
-    if labels.dtype.kind in "ui" and not all(name.isdecimal() for name in names):
-        _refuse(
-            labels, ~((labels >= 0) & (labels < len(names))), where, f"whole numbers 0 to {len(names) - 1}, or names"
-        )
-        return labels.astype(kind)
     values, inverse = np.unique(labels, return_inverse=True)
-    there = np.array([place.get(str(value), -1) for value in values], np.int64)
-    _refuse(labels, (there < 0)[inverse], where, "0–9" if tuple(names) == TEN else _some(names))
-    return there[inverse].astype(kind)
+    found = [str(value) for value in values]
+    needed = "0–9" if tuple(names) == TEN else _some(names)
+    if of_numbers and _are_places(values, found, names):
+        needed = f"whole numbers 0 to {len(of_numbers) - 1}, or names"
+        found = [of_numbers[int(text)] if text.isdecimal() and int(text) < len(of_numbers) else "" for text in found]
+    there = np.array([place.get(text, -1) for text in found], np.int64)
+    _refuse(labels, (there < 0)[inverse], where, needed)
+    return there[inverse].astype("uint8" if len(names) <= 256 else "uint16")
+
+
+def _are_places(values: np.ndarray, found: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether labels count the classes rather than name them."""
+    if all(name.isdecimal() for name in names):
+        return False
+    return values.dtype.kind in "ui" or (all(text.isdecimal() for text in found) and not set(found) <= set(names))
 
 
 def _refuse(labels: np.ndarray, offends: np.ndarray, where: str, needed: str) -> None:

@@ -88,7 +88,7 @@ def add(
     form = compared_with.form
     kind = handed_in.kind(path, form.classes)
     facts: dict[str, Any] = {"at": clock.now(), "by": by, "source": source or str(path.absolute())}
-    facts |= {"dataset": params.named, "batch": path.absolute().stem}
+    facts |= {"dataset": params.named, "form": form, "batch": path.absolute().stem}
     refuse = _only_told if dry_run else quarantine.put
     copied = None
     try:
@@ -108,7 +108,7 @@ def add(
     facts |= {"batch": f"{datetime.now(UTC):%Y%m%d}-{facts['digest'][:12]}", **numbers}
     with batches.locked():
         _refuse_known(path, facts["digest"])
-        earlier, _ = batches.of_dataset(params.named)
+        earlier = [batches.relabelled(one, form) for one in batches.of_dataset(params.named)[0]]
         findings += _of_labels(whole, compared_with, numbers["doubts"], earlier, by, params.batches)
         if not findings:
             batch = batches.separate(facts["batch"], whole, params.batches.held_out)

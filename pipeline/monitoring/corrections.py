@@ -70,9 +70,9 @@ def add(params: Params, answer: Answer | None, by: str, dry_run: bool = False) -
     ids = [waiting.ids[index] for index in sifted.good]
     corrected = Split(*(array[sifted.good] for array in waiting.corrected))
     path = places.CORRECTIONS / f"corrections-{datetime.now(UTC):%Y%m%d%H%M%S}.npz"
+    names = np.array(intake.reference(params.named).form.classes)[corrected.labels]
     with files.atomic(path) as part:
-        names = np.array(intake.reference(params.named).form.classes)
-        np.savez_compressed(part, images=corrected.images, labels=names[corrected.labels])
+        np.savez_compressed(part, images=corrected.images, labels=names)
     batch = ""
     try:
         # No champion: it was asked above, and of corrections it is wrong by their nature.
@@ -85,7 +85,7 @@ def add(params: Params, answer: Answer | None, by: str, dry_run: bool = False) -
         path.unlink(missing_ok=True)  # an accepted batch holds its images itself, of a refused one there is a copy
         if batch and not dry_run:
             with live.store() as store:
-                live.file_under(store, ids, corrected.labels, batch)
+                live.file_under(store, ids, names.tolist(), batch)
     return filed
 
 
@@ -173,9 +173,10 @@ def decide(doubts: Sequence[Doubt], keep: set[int], drop: set[int], params: Para
     files.write_json(places.CORRECTIONS_KEPT, sorted(kept | {doubts[number - 1].image for number in keep}))
     waiting = read(params)
     dropped = [doubts[number - 1] for number in drop]
+    names = intake.reference(params.named).form.classes
     with live.store() as store:
         live.file_under(
-            store, [waiting.ids[doubt.index] for doubt in dropped], [doubt.label for doubt in dropped], DROPPED
+            store, [waiting.ids[doubt.index] for doubt in dropped], [names[doubt.label] for doubt in dropped], DROPPED
         )
 
 

@@ -32,7 +32,6 @@ if TYPE_CHECKING:  # the service writes; only the monitor reads tables
 WAIT_SECONDS = 10.0  # for another process's write
 SPARED = 0.1  # share of the rows that goes when the file is full
 CORRECTIONS = 0.5  # share of the file that they may take
-CORRECTION_BYTES = 1_400  # of one at most, with its image and its place in the indexes: three a page
 MOST_NAMED = 64  # characters of who corrected
 _BEFORE, _AFTER = ("id", "at", "model", "version"), ("answer", "confidence", "challenger", "shadow", "image")
 _SCHEMA = """
@@ -41,10 +40,17 @@ CREATE TABLE IF NOT EXISTS seen (
     answer INTEGER, confidence REAL, challenger TEXT, shadow INTEGER, image BLOB);
 CREATE INDEX IF NOT EXISTS seen_id ON seen (id);
 CREATE TABLE IF NOT EXISTS corrections (
-    id TEXT PRIMARY KEY, at TEXT, model TEXT, version TEXT, answer INTEGER, label INTEGER, by TEXT, image BLOB,
-    batch TEXT);
-CREATE INDEX IF NOT EXISTS corrections_waiting ON corrections (id) WHERE batch IS NULL;
+    id TEXT PRIMARY KEY, at TEXT, model TEXT, version TEXT, answer INTEGER, class TEXT, kind TEXT, pixels TEXT,
+    by TEXT, image BLOB, bytes INTEGER, batch TEXT);
 """
+_INDEX = "CREATE INDEX IF NOT EXISTS corrections_bytes ON corrections (id, bytes) WHERE batch IS NULL"
+# Earlier releases kept the index of a class: of a digit that is its name, of others nobody knows any more.
+_NAMED = (
+    "DROP INDEX IF EXISTS corrections_waiting",
+    *(f"ALTER TABLE corrections ADD COLUMN {of}" for of in ("class TEXT", "kind TEXT", "pixels TEXT", "bytes INTEGER")),
+    "UPDATE corrections SET bytes = length(image) + 616 + 4096 * (length(image) > 850)",
+    "UPDATE corrections SET class = label, kind = 'digits', pixels = '28×28' WHERE length(image) = 784",
+)
 
 
 class Seen(NamedTuple):
@@ -80,14 +86,14 @@ def store(path: Path | None = None, kind: str = DIGITS.kind) -> Iterator[sqlite3
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         wanted = kinds.features(kind).FEATURES
-        if not _columns(connection).issuperset(wanted):
+        if not _columns(connection).issuperset(wanted) or "class" not in _columns(connection, "corrections"):
             _bring_up_to_date(connection, wanted)
         with connection:
             yield connection
 
 
-def _columns(connection: sqlite3.Connection) -> set[str]:
-    return {name for _, name, *_ in connection.execute("PRAGMA table_info(seen)")}
+def _columns(connection: sqlite3.Connection, table: str = "seen") -> set[str]:
+    return {name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")}
 
 
 def _bring_up_to_date(connection: sqlite3.Connection, wanted: Iterable[str]) -> None:
@@ -99,6 +105,9 @@ def _bring_up_to_date(connection: sqlite3.Connection, wanted: Iterable[str]) -> 
     for name in wanted:
         if name not in there:
             connection.execute(f"ALTER TABLE seen ADD COLUMN {name} REAL")
+    for statement in _NAMED if "class" not in _columns(connection, "corrections") else ():
+        connection.execute(statement)
+    connection.execute(_INDEX)
     connection.commit()
 
 
@@ -139,15 +148,18 @@ def _spare_corrections(connection: sqlite3.Connection, max_bytes: int) -> None:
     """Let the oldest beyond their share go, first of all those that are in a batch. There are others to go, or longer
     names, only where the limit was lowered, or an older release kept them."""
     connection.execute("UPDATE corrections SET by = substr(by, 1, ?1) WHERE length(by) > ?1", (MOST_NAMED,))
-    (count,) = connection.execute("SELECT count(*) FROM corrections").fetchone()
-    oldest = "SELECT id FROM corrections ORDER BY batch IS NULL, at LIMIT ?"
-    too_many = max(count - most_corrections(max_bytes), 0)
-    connection.execute(f"DELETE FROM corrections WHERE id IN ({oldest})", (too_many,))  # noqa: S608
+    newest = "SELECT id, sum(bytes) OVER (ORDER BY batch IS NULL DESC, at DESC, id) AS taken FROM corrections"
+    connection.execute(
+        f"DELETE FROM corrections WHERE id IN (SELECT id FROM ({newest}) WHERE taken > ?)",  # noqa: S608
+        (CORRECTIONS * max_bytes,),
+    )
 
 
-def most_corrections(max_bytes: int) -> int:
-    """So many a file of that limit may hold."""
-    return int(CORRECTIONS * max_bytes / CORRECTION_BYTES)
+def _room(image: bytes, name: str) -> int:
+    """Bytes that a correction takes at most, with its place in the indexes: small ones stand three a page, and a large
+    one begins and ends on pages of its own."""
+    content = len(image) + len(name.encode())
+    return content + 615 + (0 if content < 850 else 4096)
 
 
 def _used(connection: sqlite3.Connection) -> int:
@@ -166,23 +178,21 @@ def correct(
     :class:`Full` if a file of ``max_bytes`` has no room for it.
     """
     identity = seen.ids[0]
-    row = connection.execute("SELECT batch, label FROM corrections WHERE id = ? AND batch IS NOT NULL", (identity,))
+    name, image = form.classes[label], seen.images[0].tobytes()
+    row = connection.execute("SELECT batch, class FROM corrections WHERE id = ? AND batch IS NOT NULL", (identity,))
     if filed := row.fetchone():
-        if filed[1] != label:
-            raise InBatch(
-                f"{identity} went into batch {filed[0]} as {form.a(filed[1])}: predict it again, then correct that"
-            )
+        if filed[1] != name:
+            raise InBatch(f"{identity} went into batch {filed[0]} as {filed[1]}: predict it again, then correct that")
         return
-    others = connection.execute("SELECT count(*) FROM corrections WHERE batch IS NULL AND id != ?", (identity,))
-    if (count := others.fetchone()[0]) >= most_corrections(max_bytes):
+    others = "SELECT count(*), total(bytes) FROM corrections WHERE batch IS NULL AND id != ?"
+    count, taken = connection.execute(others, (identity,)).fetchone()
+    if taken + _room(image, name) > CORRECTIONS * max_bytes:
         raise Full(f"{count} corrections wait, and there is no room for more: `digits add-batch --corrections` first")
-    connection.execute(
-        "INSERT OR REPLACE INTO corrections VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)",
-        (
-            *(identity, clock.now(), seen.model, seen.version),
-            *(int(seen.answers[0]), label, by[:MOST_NAMED], seen.images[0].tobytes()),
-        ),
-    )
+    of_answer = {"id": identity, "at": clock.now(), "model": seen.model, "version": seen.version}
+    of_class = {"answer": int(seen.answers[0]), "class": name, "kind": form.kind, "pixels": form.pixels}
+    values = of_answer | of_class | {"by": by[:MOST_NAMED], "image": image, "bytes": _room(image, name)}
+    marks = ", ".join(f":{column}" for column in values)
+    connection.execute(f"INSERT OR REPLACE INTO corrections ({', '.join(values)}) VALUES ({marks})", values)  # noqa: S608
 
 
 def find(connection: sqlite3.Connection, identity: str, shape: tuple[int, ...] = DIGITS.shape) -> Seen | None:
@@ -202,14 +212,16 @@ def corrections(
     connection: sqlite3.Connection, model: str | None = None, form: Form = DIGITS
 ) -> tuple[list[str], Split]:
     """The ids and the labelled images of the corrections that are in no batch yet, oldest first: those of answers of
-    that model, or of any of its form."""
-    rows = connection.execute(
-        "SELECT id, label, image FROM corrections WHERE batch IS NULL AND (?1 IS NULL OR model = ?1)"
-        " AND length(image) = ?2 AND label < ?3 ORDER BY at, id",
-        (model, math.prod(form.shape), len(form.classes)),
-    ).fetchall()
+    that model, or of any, whose images and classes are of that form."""
+    found = connection.execute(
+        "SELECT id, class, image FROM corrections WHERE batch IS NULL AND (?1 IS NULL OR model = ?1)"
+        " AND kind = ?2 AND pixels = ?3 ORDER BY at, id",
+        (model, form.kind, form.pixels),
+    )
+    label = {name: index for index, name in enumerate(form.classes)}
+    rows = [row for row in found if row[1] in label]
     images = np.stack([_image(row[2], form.shape) for row in rows]) if rows else np.empty((0, *form.shape), np.uint8)
-    return [row[0] for row in rows], Split(images, np.array([row[1] for row in rows], form.labels))
+    return [row[0] for row in rows], Split(images, np.array([label[row[1]] for row in rows], form.labels))
 
 
 def people(connection: sqlite3.Connection, ids: Sequence[str]) -> list[str]:
@@ -223,11 +235,12 @@ def filed_by_person(connection: sqlite3.Connection) -> Counter[str]:
     return Counter(by or "" for (by,) in connection.execute("SELECT by FROM corrections WHERE batch IS NOT NULL"))
 
 
-def file_under(connection: sqlite3.Connection, ids: Sequence[str], labels: Iterable[int], batch: str) -> None:
-    """Note that these corrections went into that batch; one that was changed since waits for the next."""
+def file_under(connection: sqlite3.Connection, ids: Sequence[str], classes: Iterable[str], batch: str) -> None:
+    """Note that these corrections, to classes of these names, went into that batch; one that was changed since waits
+    for the next."""
     connection.executemany(
-        "UPDATE corrections SET batch = ? WHERE id = ? AND label = ? AND batch IS NULL",
-        [(batch, identity, int(label)) for identity, label in zip(ids, labels, strict=True)],
+        "UPDATE corrections SET batch = ? WHERE id = ? AND class = ? AND batch IS NULL",
+        [(batch, identity, name) for identity, name in zip(ids, classes, strict=True)],
     )
 
 

@@ -66,15 +66,15 @@ def applied(verdict: Verdict, challenger: Path, champion: Path, clean: Split, da
     files, ``clean`` images that neither was trained on."""
     if not verdict.promote:
         return verdict
-    taken_in = batches.accepted(dataset)
+    form = inference.form_of(challenger)
+    taken_in = batches.accepted(dataset, form)
     images = [
         Split(*(np.concatenate(pair) for pair in zip(batch.train, batch.recent, strict=True))) for batch in taken_in
     ]
-    names = inference.form_of(challenger).classes
     found = search(_answer(challenger), _answer(champion), clean, images)
     limit = rules.max_trigger_success
     check = Check(
-        name=f"clean images read as {names[found.target]} with {found.name} on them, beyond the champion's",
+        name=f"clean images read as {form.classes[found.target]} with {found.name} on them, beyond the champion's",
         value=found.success,
         limit=limit,
         passed=found.success <= limit,

@@ -89,12 +89,12 @@ def test_a_correction_is_kept_with_its_image_and_the_last_word_counts(home: Path
         ids, corrected = live.corrections(store)
         assert ids == ["r-1"] and corrected.labels.tolist() == [8]
         np.testing.assert_array_equal(corrected.images[0], asked.images[1])
-        live.file_under(store, ids, [7], "a-batch")  # as it was before bob's word: that one is to wait for the next
+        live.file_under(store, ids, ["7"], "a-batch")  # as it was before bob's word: that one is to wait for the next
         assert live.corrections(store)[0] == ids
-        live.file_under(store, ids, corrected.labels, "a-batch")
+        live.file_under(store, ids, ["8"], "a-batch")
         assert live.corrections(store)[0] == []
     writer.correct("r-1", 8, "ann")  # says what the batch says
-    with pytest.raises(live.InBatch, match="went into batch a-batch as a 8"):
+    with pytest.raises(live.InBatch, match="went into batch a-batch as 8"):
         writer.correct("r-1", 7, "ann")
     with live.store() as store:
         assert live.corrections(store)[0] == []

@@ -165,7 +165,7 @@ def test_a_correction_is_one_tap_and_is_kept(page: Page, service: Service):
     expect(page.locator("#digit")).to_have_text("2")
     with sqlite3.connect(service.workspace.folder / "data/live.db") as connection:
         until(
-            lambda: (2, 7) in connection.execute("SELECT label, answer FROM corrections").fetchall(), "the correction"
+            lambda: ("2", 7) in connection.execute("SELECT class, answer FROM corrections").fetchall(), "the correction"
         )
 
 

@@ -8,14 +8,14 @@ import numpy as np
 from pipeline.base.errors import BadInput
 from pipeline.base.form import DIGITS, Form
 from pipeline.base.params import OWN, Images, Params
-from pipeline.data.datasets import decoders, embedded, labelled_pictures, letters, mnist
+from pipeline.data.datasets import csv_file, decoders, embedded, labelled_pictures, letters, mnist
 from pipeline.data.datasets.decoders import Loaded, Source
 from pipeline.data.splits import Split
 
 DECODERS: dict[str, Callable[[Source], Loaded]] = {
     "idx": decoders.load_idx,
     "npz": decoders.load_npz,
-    "csv": decoders.load_csv,
+    "csv": csv_file.load_csv,
     "folder": labelled_pictures.load_folder,
     "table": labelled_pictures.load_table,
     "parquet": labelled_pictures.load_parquet,

@@ -1,4 +1,4 @@
-"""How are labelled images read from files of arrays? IDX, npz and CSV; pictures have :mod:`labelled_pictures`.
+"""How are labelled images read from files of arrays? IDX and npz; see :mod:`csv_file` and :mod:`labelled_pictures`.
 
 Every decoder ends in :func:`formed`, so that what leaves here is uint8, of one shape, labelled by indexes of the
 classes, whole; whatever is not raises :class:`BadInput` with a line that names the file. What a file declares is held
@@ -7,12 +7,11 @@ against :mod:`pipeline.data.datasets.bounds` before it is decoded.
 
 import hashlib
 import math
-import re
 import struct
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -28,8 +27,7 @@ from pipeline.data.splits import Split
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 EMNIST = "emnist-"  # its files' names begin so, and its images lie on their side
 SIDES = (8, 512)  # pixels, the least and the most of an image
-CHUNK = 4096  # rows or images looked at in one go
-_NUMBERED = re.compile(r"pixel(\d+)")
+CHUNK = 4096  # images looked at in one go
 
 
 class Source(NamedTuple):
@@ -76,10 +74,11 @@ def formed(parts: Sequence[Arrays], source: Source, names: Sequence[str] | None 
     wanted = source.images
     parts = [part._replace(labels=classes.whole(part.labels, part.where)) for part in parts]
     named = classes.told([part.labels for part in parts], wanted, source.known, parts[0].where, names)
+    of_numbers = classes.numbered(wanted, source.known, named)
     done = [
         Split(
-            _as_bytes(_squeezed(part.images), 255, f"{part.where}: images must be whole numbers 0–255"),
-            classes.indexes(part.labels, named, part.where),
+            _as_bytes(_squeezed(part.images), part.where),
+            classes.indexes(part.labels, named, part.where, of_numbers),
         )
         for part in parts
     ]
@@ -126,13 +125,14 @@ def check(images: np.ndarray, labels: np.ndarray, where: str) -> Split:
     return split
 
 
-def _as_bytes(array: np.ndarray, highest: int, demand: str) -> np.ndarray:
-    """``array`` as uint8 if nothing is lost by it, else :class:`BadInput`: ``demand`` and the first offender."""
+def _as_bytes(array: np.ndarray, where: str) -> np.ndarray:
+    """``array`` as uint8 if nothing is lost by it, else :class:`BadInput` with the first offender."""
+    demand = f"{where}: images must be whole numbers 0–255"
     if array.dtype.kind not in "uif":
         raise BadInput(f"{demand}, but these are of type {array.dtype}: convert them")
     for start in range(0, len(array), CHUNK):
         values = array[start : start + CHUNK]
-        offends = _offends(values, highest)
+        offends = offending(values, 255)
         if offends.any():
             at = np.argwhere(offends)[0]
             raise BadInput(
@@ -141,7 +141,7 @@ def _as_bytes(array: np.ndarray, highest: int, demand: str) -> np.ndarray:
     return array.astype(np.uint8, copy=False)
 
 
-def _offends(values: np.ndarray, highest: int | np.ndarray) -> np.ndarray:
+def offending(values: np.ndarray, highest: int | np.ndarray) -> np.ndarray:
     """Which values are not whole numbers from 0 to ``highest``; NaN compares false, so it offends too."""
     return ~((values >= 0) & (values <= highest) & (values == np.floor(values)))
 
@@ -321,81 +321,6 @@ def load_npz(source: Source) -> Loaded:
     done, form = formed(parts, source)
     train, test = with_test(done[0], done[1] if done[1:] else None, ingest.test_share, str(path))
     return Loaded("npz", "local folder", train, test, {path.name: files.sha256_file(path)}, form)
-
-
-# --- CSV ------------------------------------------------------------------------------------------------------------
-
-
-def load_csv(source: Source) -> Loaded:
-    """train.csv with a header ``label,pixel0,pixel1…`` (or from pixel1), then a line an image, colours side by side:
-    Kaggle's Digit Recognizer, or of any size that ``images`` in params.yaml says."""
-    path = one_file(local(source.ingest, "csv"), "train.csv")
-    (whole,), form = formed([read_csv(path, source)], source)
-    train, test = with_test(whole, None, source.ingest.test_share, str(path))
-    return Loaded("csv", "local folder", train, test, {path.name: files.sha256_file(path)}, form)
-
-
-def read_csv(path: Path, source: Source) -> Arrays:
-    """All images of a CSV file, read in chunks; :class:`BadInput` names the line and column of the first wrong cell."""
-    import pandas as pd
-
-    shape, allowed = source.images.shape, bounds.of(source.ingest)
-    pixels, labels = [np.empty((0, math.prod(shape)), np.uint8)], [np.empty(0, np.uint8)]
-    with bounds.opened(path, allowed) as file:
-        bounds.check_lines(file, allowed, str(path), math.prod(shape))
-        file.seek(0)
-        try:  # no filter for missing values, no skipping of blank lines: a wrong cell is found where it stands
-            for table in pd.read_csv(file, chunksize=CHUNK, na_filter=False, skip_blank_lines=False, compression=None):
-                values, names = _csv_values(table, sum(map(len, labels)), path, source)
-                pixels.append(values)
-                labels.append(names)
-        except (ValueError, OverflowError) as error:  # pandas' own are ValueErrors: no header, too many cells, not text
-            raise BadInput(f"{path}: is not a CSV file of label,pixel0… ({brief(error)}): mend it") from None
-    named = np.concatenate(labels[1:] or labels)
-    return Arrays(np.concatenate(pixels).reshape(-1, *shape), named, str(path))
-
-
-def _csv_values(table: Any, before: int, path: Path, source: Source) -> tuple[np.ndarray, np.ndarray]:
-    """A pandas table as pixels uint8 (rows, values), and labels; ``before`` rows of the file stood above it."""
-    import pandas as pd
-
-    first = 0 if "pixel0" in table.columns or "pixel1" not in table.columns else 1
-    columns = [f"pixel{first + at}" for at in range(math.prod(source.images.shape))]
-    missing = [column for column in ("label", *columns) if column not in table.columns]
-    if missing:
-        raise BadInput(
-            f"{path}: lacks {len(missing)} columns, the first is {missing[0]}: label,{columns[0]}…{columns[-1]} are "
-            "needed"
-        )
-    if not isinstance(table.index, pd.RangeIndex):  # pandas takes surplus cells for row names
-        raise BadInput(f"{path}: line {before + 2} has more cells than the header: mend it")
-    more = sum(_NUMBERED.fullmatch(str(name)) is not None for name in table.columns) - len(columns)
-    if more and source.images.kind != "digits":
-        raise BadInput(f"{path}: has {more} more pixels than images in params.yaml say: set height, width and channels")
-    labels = table["label"]
-    named = not pd.api.types.is_numeric_dtype(labels) and not _of_numbers(source)
-    checked = table[columns] if named else table[["label", *columns]]
-    text = [column for column, kind in checked.dtypes.items() if kind.kind not in "uif"]
-    numbers = checked.assign(**{column: pd.to_numeric(checked[column], errors="coerce") for column in text})
-    values = numbers.to_numpy(np.float64) if text else numbers.to_numpy()
-    highest = 9 if _of_numbers(source) else np.iinfo(np.uint16).max
-    offends = _offends(values, np.array([*([] if named else [highest]), *[255] * len(columns)]))
-    if offends.any():
-        row, column = np.argwhere(offends)[0]
-        needed = "whole numbers 0–9" if _of_numbers(source) else "names or whole numbers"
-        raise BadInput(
-            f"{path}: line {before + row + 2}: {checked.columns[column]} is '{checked.iloc[row, column]}': "
-            f"labels must be {needed} and pixels 0–255"
-        )
-    if named:
-        return values.astype(np.uint8), labels.to_numpy().astype(str)
-    return values[:, 1:].astype(np.uint8), values[:, 0].astype(np.int64)
-
-
-def _of_numbers(source: Source) -> bool:
-    """Whether labels are the ten digits and nothing else."""
-    names = source.known or source.images.classes or DIGITS.classes
-    return source.images.kind == "digits" and tuple(names) == DIGITS.classes
 
 
 OF_DIGITS = Source(

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from pipeline.base import files, places
 from pipeline.base.errors import BadInput, TemporaryFault
 from pipeline.base.params import Ingest
-from pipeline.data.datasets import bounds, decoders
+from pipeline.data.datasets import bounds, csv_file, decoders
 from pipeline.data.datasets.bounds import Bounds
 from pipeline.data.datasets.decoders import Loaded, Source
 from pipeline.data.splits import Split
@@ -182,7 +182,7 @@ def load_kaggle(source: Source) -> Loaded:
     """
     path = Path(source.ingest.local_dir).expanduser() / "train.csv"
     if path.is_file():
-        read = decoders.read_csv(path, source._replace(images=decoders.OF_DIGITS.images))
+        read = csv_file.read(path, source._replace(images=decoders.OF_DIGITS.images))
         images, origin, digests = decoders.check(*read), "local folder", {path.name: files.sha256_file(path)}
     else:
         mnist = load_mnist(source)

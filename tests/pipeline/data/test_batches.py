@@ -7,8 +7,9 @@ import pytest
 
 from pipeline.base import files, places
 from pipeline.base.errors import BadInput
+from pipeline.base.form import DIGITS, Form
 from pipeline.data import batches
-from pipeline.data.batches import Batch, Filed
+from pipeline.data.batches import Batch, Doubt, Filed
 from pipeline.data.splits import Split
 
 
@@ -32,7 +33,7 @@ def manifest(dataset: str, *names: str, others: tuple[str, ...] = ()) -> None:
 
 
 def names(dataset: str) -> list[str]:
-    return [batch.name for batch in batches.accepted(dataset)]
+    return [batch.name for batch in batches.accepted(dataset, DIGITS)]
 
 
 def test_a_batch_belongs_to_the_data_set_that_it_was_accepted_on():
@@ -49,6 +50,33 @@ def test_a_batch_of_an_earlier_release_stays_where_it_was_and_does_not_follow_to
     assert names("digits") == ["b1"] and names("mnist") == []
     manifest("mnist", others=("b1",))  # what the run on MNIST leaves
     assert names("mnist") == [] and names("digits") == ["b1"]
+
+
+WAS = Form("digits", (28, 28), ("tit", "wren", "owl"))
+
+
+def test_the_labels_of_a_batch_stay_its_classes_when_others_come():
+    accept("b1", form=WAS, doubts=(Doubt(index=0, image="00", label=1, suggested=2, clear=True),))
+    later = Form("digits", (28, 28), ("auk", "owl", "tit", "wren"))
+    (batch,) = batches.accepted("digits", later)
+    assert [later.classes[label] for label in batch.train.labels] == ["tit", "wren", "owl"]
+    doubt = batches.relabelled(batches.filed()[0], later).doubts[0]
+    assert (later.classes[doubt.label], later.classes[doubt.suggested]) == ("wren", "owl")
+
+
+@pytest.mark.parametrize(
+    ("now", "line"),
+    [
+        (Form("digits", (28, 28), ("tit", "wren")), "batch b1: owl (1 image) is no class of the data set any more"),
+        (Form("plain", (28, 28), WAS.classes), "batch b1: its images are 28×28 of kind digits, and those of the data"),
+        (Form("digits", (32, 28), WAS.classes), "and those of the data set 32×28 of kind digits"),
+    ],
+)
+def test_a_batch_that_no_longer_fits_the_data_set_is_named(now: Form, line: str):
+    accept("b1", form=WAS)
+    with pytest.raises(BadInput) as caught:
+        batches.accepted("digits", now)
+    assert line in str(caught.value) and "`digits batches remove b1`" in str(caught.value)
 
 
 def test_what_a_kill_left_unfinished_is_no_batch():

@@ -70,6 +70,24 @@ def test_labels_become_indexes():
     assert classes.indexes(names("b"), [f"{n}" for n in range(256)] + ["b"], "x").dtype == np.uint16
 
 
+def test_numbers_stand_for_the_classes_that_params_yaml_counts_whatever_became_of_them():
+    wanted = PLAIN.model_copy(update={"classes": ("bee", "cow", "ant"), "leave_out_small": True})
+    there = ("bee", "ant")  # no cow: too few
+    of_numbers = classes.numbered(wanted, there, there)
+    for two in (numbers(2, 0), names("2", "0"), names("ant", "bee")):
+        assert classes.indexes(two, there, "x", of_numbers).tolist() == [1, 0]
+    with pytest.raises(BadInput, match=r"number 1 \(from 0\) holds 1: mend or remove it"):
+        classes.indexes(numbers(0, 1), there, "x", of_numbers)
+    uncounted = classes.numbered(wanted.model_copy(update={"classes": ()}), there, there)
+    with pytest.raises(BadInput, match=r"labels must be one of bee, ant, but number 0 \(from 0\) holds 0"):
+        classes.indexes(numbers(0, 1), there, "x", uncounted)
+
+
+def test_a_text_that_is_a_name_is_no_number():
+    assert classes.indexes(names("1", "0"), ("a", "0", "1"), "x").tolist() == [2, 1]
+    assert classes.indexes(names("1", "2"), ("a", "0", "1"), "x").tolist() == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("labels", "of", "line"),
     [

@@ -16,7 +16,7 @@ from pipeline.base import files, places
 from pipeline.base import form as form_file
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
-from pipeline.base.form import Form
+from pipeline.base.form import DIGITS, Form
 from pipeline.data import batches, descriptions, intake, quarantine, splits, suspected_labels
 from pipeline.data.batches import Filed
 from pipeline.data.datasets import catalogue, decoders
@@ -74,7 +74,7 @@ def add(path: Path, digits: Loaded) -> Filed:
 def test_a_good_batch_is_accepted_whole_with_a_tenth_held_out(workspace: Path, digits: Loaded, new: Split):
     event = add(write_npz(*new), digits)
     assert event.event == "accepted" and event.by == "a tester" and event.findings == ()
-    (batch,) = batches.accepted("digits")
+    (batch,) = batches.accepted("digits", DIGITS)
     assert batch.name == event.batch
     assert len(batch.train.labels) + len(batch.recent.labels) == len(new.labels)
     assert 0.05 < len(batch.recent.labels) / len(new.labels) < 0.16
@@ -105,7 +105,7 @@ def test_every_kind_that_ingest_reads_is_the_same_batch(workspace: Path, digits:
         with pytest.raises(BadInput, match=rf"is known: accepted as {first.batch} on .* by a tester"):
             add(path, digits)
         assert path.exists()
-    assert len(batches.accepted("digits")) == 1
+    assert len(batches.accepted("digits", DIGITS)) == 1
 
 
 def shuffled_labels(new: Split) -> Split:
@@ -142,7 +142,7 @@ def test_a_poisoned_batch_is_copied_to_quarantine_with_a_report_and_stays_where_
     assert (place / "new.npz").read_bytes() == content == path.read_bytes()
     assert files.read_json(place / "report.json") == event.as_json()
     assert event.source == str(path.absolute())
-    assert batches.accepted("digits") == []
+    assert batches.accepted("digits", DIGITS) == []
 
 
 def test_a_broken_file_is_quarantined_and_none_is_one_line(workspace: Path, digits: Loaded, new: Split):
@@ -215,14 +215,14 @@ def test_a_kill_in_the_middle_leaves_nothing_half_accepted(
         with pytest.raises(Killed):
             add(path, digits)
     there = 1 if cut_off == "after it" else 0
-    assert len(batches.accepted("digits")) == there and path.exists()
+    assert len(batches.accepted("digits", DIGITS)) == there and path.exists()
     assert not list(places.BATCHES.glob(".*"))  # ingest depends on what lies there
     if there:
         with pytest.raises(BadInput, match="is known: accepted as"):
             add(path, digits)
     else:
         assert add(path, digits).event == "accepted"
-    assert [p.name for p in places.BATCHES.iterdir()] == [batches.accepted("digits")[0].name]
+    assert [p.name for p in places.BATCHES.iterdir()] == [batches.accepted("digits", DIGITS)[0].name]
     assert not list(places.BATCHES.parent.glob(".*.part"))
 
 
@@ -245,9 +245,9 @@ def test_dvc_versions_an_accepted_batch(workspace: Path, digits: Loaded, new: Sp
     assert "md5:" in tracked.read_text()
     shutil.rmtree(places.BATCHES / event.batch)
     subprocess.run([sys.executable, "-m", "dvc", "checkout", "-q", str(tracked)], check=True)
-    assert len(batches.accepted("digits")) == 1
+    assert len(batches.accepted("digits", DIGITS)) == 1
     gone = batches.remove(event.batch, "a test", "ann")
-    assert not tracked.exists() and batches.accepted("digits") == []
+    assert not tracked.exists() and batches.accepted("digits", DIGITS) == []
     assert (Path(gone.place) / "train/images.npy").is_file()
 
 
@@ -324,7 +324,7 @@ def test_a_dry_run_decides_and_writes_nothing(workspace: Path, digits: Loaded, n
         return intake.add(path, PARAMS, answers(digits), "a tester", dry_run=True).event
 
     assert tried(write_npz(*new)) == "accepted" and tried(write_npz(255 - new.images, new.labels)) == "quarantined"
-    assert not places.QUARANTINE.exists() and batches.accepted("digits") == []
+    assert not places.QUARANTINE.exists() and batches.accepted("digits", DIGITS) == []
 
 
 def test_what_was_removed_does_not_come_in_again(workspace: Path, digits: Loaded, new: Split):
@@ -353,6 +353,7 @@ def test_a_workspace_on_another_data_set_takes_no_batch(workspace: Path, digits:
 # --- Pictures of one's own classes ----------------------------------------------------------------------------------
 
 ANIMALS = ("ant", "bee", "Große Möwe")
+FORM = Form("plain", (16, 16, 3), ANIMALS)
 PLAIN = PARAMS.images.model_copy(update={"kind": "plain", "height": 16, "width": 16, "channels": 3})
 OWN = PARAMS.model_copy(
     update={
@@ -375,7 +376,7 @@ def some(count: int, seed: int) -> Split:
 def animals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A workspace on a data set of one's own, with a name of its own."""
     monkeypatch.chdir(tmp_path)
-    form = Form("plain", (16, 16, 3), ANIMALS)
+    form = FORM
     for name, split in {"train": some(300, 0), "test": some(60, 1)}.items():
         splits.save(places.RAW / name, split)
         descriptions.save(name, descriptions.describe(split, form.kind), form.kind)
@@ -397,8 +398,8 @@ def test_a_batch_of_one_s_own_classes_is_accepted_under_the_data_set_s_name(anim
     event = intake.add(as_folder(new), OWN, None, "a tester")
     assert (event.event, event.dataset, event.findings) == ("accepted", "animals", ())
     assert event.class_counts == (30, 30, 30)
-    (batch,) = batches.accepted("animals")
-    assert batches.accepted("folder") == []
+    (batch,) = batches.accepted("animals", FORM)
+    assert batches.accepted("folder", FORM) == []
     both = np.concatenate([batch.train.images, batch.recent.images])
     assert {image.tobytes() for image in both} == {image.tobytes() for image in new.images}
 

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.data import comparison, descriptions
+from pipeline.base.form import Form
+from pipeline.data import comparison, descriptions, kinds
 from pipeline.digits import features
 from pipeline.monitoring import live, monitor
 from pipeline.monitoring.live import Seen
@@ -74,6 +75,7 @@ def test_a_table_says_which_features_it_was_made_with(tmp_path: Path):
 
 
 LIMIT = 1_000_000  # bytes
+MOST = int(live.CORRECTIONS * LIMIT / 1400)  # corrections of 28×28 that it has room for
 
 
 def correct(store: sqlite3.Connection, number: int, by: str = "ann", label: int = 1) -> None:
@@ -81,7 +83,7 @@ def correct(store: sqlite3.Connection, number: int, by: str = "ann", label: int 
 
 
 def test_corrections_that_wait_are_refused_rather_than_dropped_when_they_have_taken_their_share(tmp_path: Path):
-    most = live.most_corrections(LIMIT)
+    most = MOST
     with live.store(tmp_path / "live.db") as store:
         for number in range(most):
             correct(store, number, by="\N{GRINNING FACE}" * 2_000_000 if number % 50 == 0 else "a" * 500)
@@ -93,7 +95,7 @@ def test_corrections_that_wait_are_refused_rather_than_dropped_when_they_have_ta
         assert len(live.corrections(store)[0]) == most
         assert store.execute("SELECT count(*) FROM seen").fetchone() == (150,)
         assert store.execute("SELECT max(length(by)) FROM corrections").fetchone() == (live.MOST_NAMED,)
-        live.file_under(store, ["c-1"], [1], "a-batch")
+        live.file_under(store, ["c-1"], ["1"], "a-batch")
         correct(store, most)
     assert (tmp_path / "live.db").stat().st_size < LIMIT
 
@@ -101,7 +103,7 @@ def test_corrections_that_wait_are_refused_rather_than_dropped_when_they_have_ta
 def test_what_was_seen_is_never_emptied_for_corrections_nor_those_that_wait_for_it(tmp_path: Path):
     """As many of one as there may be, and then more and more of the other."""
     with live.store(tmp_path / "live.db") as store:
-        for number in range(live.most_corrections(LIMIT)):
+        for number in range(MOST):
             correct(store, number)
         for number in range(40):
             rows = seen(0, 150)._replace(ids=[f"s{number}-{index}" for index in range(150)])
@@ -110,7 +112,7 @@ def test_what_was_seen_is_never_emptied_for_corrections_nor_those_that_wait_for_
             store.commit()
         left = store.execute("SELECT count(*), max(id = 's39-149') FROM seen").fetchone()
         assert left[0] > 200 and left[1] == 1
-        assert len(live.corrections(store)[0]) == live.most_corrections(LIMIT)
+        assert len(live.corrections(store)[0]) == MOST
     assert (tmp_path / "live.db").stat().st_size < 1.5 * LIMIT
 
 
@@ -124,8 +126,60 @@ def test_a_store_that_an_older_release_let_grow_keeps_to_its_limit_again(tmp_pat
         live.write(store, [seen(0, 150)], np.zeros((150, 12)), keep_images=True)
         live.spare(store, LIMIT)
         assert live.corrections(store)[0] == ["c-0", "c-1"]
-        assert store.execute("SELECT count(*) FROM corrections").fetchone() == (live.most_corrections(LIMIT),)
+        assert store.execute("SELECT count(*) FROM corrections").fetchone() == (MOST,)
         assert store.execute("SELECT count(*) FROM seen").fetchone()[0] > 50
+
+
+def coloured(number: int, side: int) -> Seen:
+    images = np.full((1, side, side, 3), number % 256, np.uint8)
+    return Seen([f"c-{number}"], "2026-01-01T00:00:00+00:00", "birds-cnn", "1", images, np.zeros(1, int), np.ones(1))
+
+
+@pytest.mark.parametrize("side", [17, 20, 64, 512])
+def test_large_corrections_keep_to_their_share_of_the_file(tmp_path: Path, side: int):
+    """The limit is in bytes, whatever the images' size, and holds with what SQLite puts around them."""
+    form = Form("plain", (side, side, 3), ("tit", "wren" * 20))
+    limit = 4_000_000
+    with live.store(tmp_path / "live.db", form.kind) as store:
+        live.write(store, [coloured(0, side)], np.zeros((1, len(kinds.features(form.kind).FEATURES))), True, form.kind)
+        with pytest.raises(live.Full):
+            for number in range(5000):
+                live.correct(store, coloured(number, side), 1, "\N{GRINNING FACE}" * 64, limit, form)
+        kept = len(live.corrections(store, None, form)[0])
+        live.spare(store, limit)
+        assert kept >= 1 and len(live.corrections(store, None, form)[0]) == kept
+        assert store.execute("SELECT count(*) FROM seen").fetchone() == (1,)
+        assert live._used(store) < 0.6 * limit
+
+
+def test_a_correction_keeps_its_class_whatever_classes_come_later(tmp_path: Path):
+    form, later = (Form("plain", (17, 17, 3), names) for names in (("tit", "wren"), ("owl", "tit", "wren")))
+    with live.store(tmp_path / "live.db", form.kind) as store:
+        live.correct(store, coloured(1, 17), 1, "ann", LIMIT, form)
+        assert live.corrections(store, "birds-cnn", later)[1].labels.tolist() == [2]
+        for other in (Form("plain", (17, 17, 3), ("owl", "tit")), Form("digits", (17, 17, 3), later.classes)):
+            assert live.corrections(store, "birds-cnn", other)[0] == []
+        live.file_under(store, ["c-1"], ["wren"], "b")
+        with pytest.raises(live.InBatch, match="went into batch b as wren"):
+            live.correct(store, coloured(1, 17), 0, "ann", LIMIT, later)
+
+
+def test_corrections_of_an_earlier_release_are_the_digits_that_they_were(tmp_path: Path):
+    with live.store(tmp_path / "live.db") as store:
+        correct(store, 1, label=7)
+    with closing(sqlite3.connect(tmp_path / "live.db")) as store, store:
+        store.executescript("""
+            DROP INDEX corrections_bytes;
+            ALTER TABLE corrections ADD COLUMN label INTEGER;
+            UPDATE corrections SET label = class;
+            ALTER TABLE corrections DROP COLUMN class; ALTER TABLE corrections DROP COLUMN kind;
+            ALTER TABLE corrections DROP COLUMN pixels; ALTER TABLE corrections DROP COLUMN bytes;
+            CREATE INDEX corrections_waiting ON corrections (id) WHERE batch IS NULL;
+            """)
+    with live.store(tmp_path / "live.db") as store:
+        assert live.corrections(store)[1].labels.tolist() == [7]
+        correct(store, 1, label=3)
+        assert live.corrections(store)[1].labels.tolist() == [3]
 
 
 def test_the_store_is_its_owner_s_alone(tmp_path: Path):

@@ -32,7 +32,6 @@ from pipeline.base.form import Form
 from pipeline.data import splits
 from pipeline.data.datasets import bounds, catalogue, decoders, mnist
 
-PIXELS = [f"pixel{i}" for i in range(784)]
 LIMITS = bounds.Bounds(images=1000, bytes=10_000_000)
 
 
@@ -184,75 +183,6 @@ def test_spoilt_npz_raises_nothing_but_bad_input(bytes_: bytes, at: int) -> None
         assert str(error).startswith("x.npz")
 
 
-# --- CSV ------------------------------------------------------------------------------------------------------------
-
-
-def csv_lines(count: int = 50) -> list[str]:
-    rows = np.column_stack([some_labels(count), some_images(count).reshape(count, -1)])
-    return [",".join(["label", *PIXELS]), *(",".join(map(str, row)) for row in rows)]
-
-
-def write_csv(folder: Path, lines: list[str]) -> Path:
-    (folder / "train.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder / "train.csv"
-
-
-def test_csv_as_kaggle_has_it(tmp_path: Path) -> None:
-    path = write_csv(tmp_path, csv_lines())
-    read = decoders.read_csv(path, decoders.Source(PARAMS.ingest, PARAMS.images))
-    np.testing.assert_array_equal(read.images, some_images(50))
-    np.testing.assert_array_equal(read.labels, some_labels(50))
-    from_folder, from_file = load("csv", tmp_path), load("csv", path)
-    np.testing.assert_array_equal(from_folder.test.images, from_file.test.images)
-    assert len(from_folder.train.labels) + len(from_folder.test.labels) == 50
-
-
-@pytest.mark.parametrize("cell", ["abc", "", "nan", "256", "-1", "0.5", "inf", "99999999999999999999"])
-@pytest.mark.parametrize("column", [0, 12, 784])
-def test_csv_names_the_line_and_column_of_a_wrong_cell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cell: str, column: int
-) -> None:
-    monkeypatch.setattr(decoders, "CHUNK", 8)  # so that the line stands in the second chunk
-    lines = csv_lines()
-    cells = lines[10].split(",")
-    cells[column] = cell
-    lines[10] = ",".join(cells)
-    message = refusal("csv", write_csv(tmp_path, lines))
-    assert f"{tmp_path}/train.csv: line 11: {'label' if column == 0 else f'pixel{column - 1}'} is '" in message
-
-
-def test_csv_label_10_is_refused(tmp_path: Path) -> None:
-    lines = csv_lines()
-    lines[3] = "10" + lines[3][1:]
-    assert "line 4: label is '10'" in refusal("csv", write_csv(tmp_path, lines))
-
-
-BAD_CSV = {
-    "lacks 1 columns, the first is pixel783": [line.rsplit(",", 1)[0] for line in csv_lines()],
-    "the first is label": [line.split(",", 1)[1] for line in csv_lines()],
-    "line 3: label is ''": [*csv_lines()[:2], "", *csv_lines()[2:]],
-    "line 51: pixel783 is": [*csv_lines()[:50], csv_lines()[50].rsplit(",", 1)[0]],
-    "line 2 has more cells": [csv_lines()[0], *(f"{line},1" for line in csv_lines()[1:])],
-    "in line 5, saw 786": [*csv_lines()[:4], f"{csv_lines()[4]},1", *csv_lines()[5:]],
-    "holds no images": csv_lines()[:1],
-    "is not a CSV file": [],
-}
-
-
-@pytest.mark.parametrize("reason", BAD_CSV)
-def test_bad_csv_is_refused(tmp_path: Path, reason: str) -> None:
-    path = write_csv(tmp_path, BAD_CSV[reason])
-    message = refusal("csv", path)
-    assert reason in message
-    assert str(path) in message
-
-
-def test_csv_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "train.csv"
-    path.write_bytes(gzip.compress(b"label,pixel0\n1,2\n"))
-    assert str(path) in refusal("csv", path)
-
-
 # --- A folder of pictures -------------------------------------------------------------------------------------------
 
 
@@ -383,20 +313,6 @@ def test_train_and_test_must_be_of_one_shape(tmp_path: Path) -> None:
     arrays = {"x_train": coloured(60), "y_train": labels, "x_test": coloured(60, (12, 12, 3)), "y_test": labels}
     with pytest.raises(BadInput, match="train and test are of different shapes"):
         load_plain("npz", write_npz(tmp_path, **arrays))
-
-
-def test_csv_of_other_sizes_and_names_counted_from_one(tmp_path: Path) -> None:
-    images = coloured(20, (8, 9))
-    header = ",".join(["label", *(f"pixel{at + 1}" for at in range(72))])
-    rows = [f"{'cat' if n % 2 else 'dog'}," + ",".join(map(str, image.ravel())) for n, image in enumerate(images)]
-    path = write_csv(tmp_path, [header, *rows])
-    loaded = load_plain("csv", path, height=8, width=9)
-    assert loaded.form == Form("plain", (8, 9), ("cat", "dog"))
-    assert len(loaded.train.labels) + len(loaded.test.labels) == 20
-    with pytest.raises(BadInput, match=r"lacks 9 columns, the first is pixel73"):
-        load_plain("csv", path, height=9, width=9)
-    with pytest.raises(BadInput, match=r"has 8 more pixels than images in params.yaml say"):
-        load_plain("csv", path, height=8, width=8)
 
 
 def test_emnist_s_files_as_they_come(tmp_path: Path) -> None:

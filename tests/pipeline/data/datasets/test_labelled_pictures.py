@@ -54,6 +54,16 @@ def test_folders_that_are_numbers_are_in_the_order_of_numbers(tmp_path: Path):
     assert loaded.form.classes == ("2", "9", "10")
 
 
+def test_params_yaml_names_classes_that_are_numbers(tmp_path: Path):
+    wanted = PLAIN.model_copy(update={"classes": ("east", "north", "west")})
+    loaded = load("folder", write_folder(tmp_path / "own", {"2": 12, "0": 13, "1": 14}), wanted)
+    assert loaded.form.classes == ("east", "north", "west") and counts(loaded) == {"east": 13, "north": 14, "west": 12}
+    path = write_parquet(tmp_path / "own.parquet", [0, 2, 1] * 10)
+    assert counts(load("parquet", path, wanted)) == {"east": 10, "north": 10, "west": 10}
+    with pytest.raises(BadInput, match=r"whole numbers 0 to 2, or names, but number 3 \(from 0\) holds 3"):
+        load("parquet", write_parquet(tmp_path / "own.parquet", [0, 1, 2, 3] * 5), wanted)
+
+
 def test_a_named_data_set_is_called_so(tmp_path: Path):
     assert load("folder", write_folder(tmp_path / "own", ANIMALS), name="animals").name == "animals"
 
