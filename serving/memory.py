@@ -19,10 +19,11 @@ from pipeline.monitoring import live
 from pipeline.monitoring.live import Seen
 from serving.predictor import Predictor
 
-QUEUE_IMAGES = 20_000
-RECENT_IMAGES = 10_000  # kept in memory, so that they can be corrected
+QUEUE_BYTES = 36_000_000
+RECENT_BYTES = 18_000_000  # kept in memory, so that they can be corrected: 10,000 digits
+ROW_BYTES = 1_000  # of each image, with what was answered
 WRITE_SECONDS = 0.25  # between two writes
-WRITE_IMAGES = 2_000  # described and written at once
+WRITE_BYTES = 3_600_000  # described and written at once: 2,000 digits
 LOG_SECONDS = 60.0  # between two lines about the same trouble
 
 log = logging.getLogger("digits.serving")
@@ -36,9 +37,9 @@ class Memory:
         self.max_bytes = int(settings.memory_mb * 1e6)
         self.written = self.dropped = 0
         self.waiting: deque[Seen] = deque()
-        self.images_waiting = 0
+        self.bytes_waiting = 0
         self.recent: OrderedDict[str, Seen] = OrderedDict()  # by request
-        self.images_recent = 0
+        self.bytes_recent = 0
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._logged = -LOG_SECONDS
@@ -56,14 +57,14 @@ class Memory:
         """Take in what a request was answered; returns at once."""
         with self._lock:
             self.recent[request_of(seen.ids[0])] = seen
-            self.images_recent += len(seen.ids)
-            while self.images_recent > RECENT_IMAGES and len(self.recent) > 1:
-                self.images_recent -= len(self.recent.popitem(last=False)[1].ids)
-            if self.images_waiting + len(seen.ids) > QUEUE_IMAGES:
+            self.bytes_recent += _size(seen)
+            while self.bytes_recent > RECENT_BYTES and len(self.recent) > 1:
+                self.bytes_recent -= _size(self.recent.popitem(last=False)[1])
+            if self.waiting and self.bytes_waiting + _size(seen) > QUEUE_BYTES:
                 self.dropped += len(seen.ids)
                 return
             self.waiting.append(seen)
-            self.images_waiting += len(seen.ids)
+            self.bytes_waiting += _size(seen)
 
     def correct(self, identity: str, label: int, by: str) -> None:
         """Keep a person's word on an image; :class:`BadInput` if that image is not known (any more),
@@ -80,7 +81,7 @@ class Memory:
     def _find(self, identity: str) -> Seen | None:
         with self._lock:
             seen = self.recent.get(request_of(identity))
-        if seen is None or identity not in seen.ids:
+        if seen is None or identity not in seen.ids or seen.images.shape[1:] != self.predictor.form.shape:
             return None
         index = seen.ids.index(identity)
         only = slice(index, index + 1)
@@ -102,12 +103,14 @@ class Memory:
 
     def _take(self) -> list[Seen]:
         parts: list[Seen] = []
-        count = 0
-        while self.waiting and count < WRITE_IMAGES:  # a deque needs no lock
+        size = 0
+        while self.waiting and size < WRITE_BYTES:  # a deque needs no lock
+            if parts and self.waiting[0].images.shape[1:] != parts[0].images.shape[1:]:
+                break  # another champion answered
             parts.append(self.waiting.popleft())
-            count += len(parts[-1].ids)
+            size += _size(parts[-1])
         with self._lock:
-            self.images_waiting -= count
+            self.bytes_waiting -= size
         return parts
 
     def _shadowed(self, parts: list[Seen]) -> list[Seen]:
@@ -136,6 +139,11 @@ class Memory:
         if time.monotonic() - self._logged > LOG_SECONDS:
             self._logged = time.monotonic()
             log.warning(text, error)
+
+
+def _size(seen: Seen) -> int:
+    """Bytes that it takes here."""
+    return seen.images.nbytes + ROW_BYTES * len(seen.ids)
 
 
 def identities(request: str, count: int) -> list[str]:

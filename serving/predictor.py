@@ -21,7 +21,7 @@ import numpy as np
 
 from pipeline.base import files, places, processes
 from pipeline.base.errors import BadInput
-from pipeline.base.form import DIGITS, Form
+from pipeline.base.form import DIGITS, Form, images_in
 from pipeline.learning import inference
 from pipeline.learning.inference import Answers
 from serving import telemetry
@@ -33,13 +33,18 @@ SILENT = "the registry has not answered yet"
 RESTART_SECONDS = 5.0  # from the end of a watcher to the next one
 MOST_IMAGES = 256  # computed at once; what waits beyond that makes up the next batch
 FEW_IMAGES = 2  # computed on the spot: handing them to another thread would take longer
-MOST_WAITING = 20_000  # images; more are refused rather than kept
+MOST_WAITING = 64_000_000  # bytes of images; more are refused rather than kept
 
 log = logging.getLogger("digits.serving")
 
 
 class Busy(Exception):
     """More images wait than may."""
+
+
+def most_at_once(form: Form) -> int:
+    """Images of one request, as more could never wait."""
+    return images_in(MOST_WAITING, form.shape)
 
 
 class Served(NamedTuple):
@@ -121,12 +126,15 @@ class Predictor:
         self.fault = None
         if champion and (self.champion is None or champion.number != self.champion.number):
             log.info("%s version %s answers", self.name, champion.number)
-        self.champion = champion
+        challenger = None
         try:
-            self.challenger = self._opened(told["challenger"], self.challenger)
+            challenger = self._opened(told["challenger"], self.challenger)
+            if challenger and champion and challenger.form != champion.form:
+                challenger = None
+                raise BadInput("its images or classes are not the champion's")
         except BadInput as error:
-            self.challenger = None
             log.warning("the challenger is not used: %s", error)
+        self.champion, self.challenger = champion, challenger
         if champion:
             self._remember(told)
 
@@ -169,18 +177,18 @@ class Batches:
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
         self.waiting: deque[tuple[np.ndarray, asyncio.Future]] = deque()
-        self.images_waiting = 0
+        self.bytes_waiting = 0
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "inference")
 
     async def answer(self, images: np.ndarray) -> tuple[Served, Answers]:
         """The answers to images uint8 (N, *shape), and who gave them; :class:`Busy` if too many wait,
         :class:`BadInput` if there is no champion."""
-        if self.images_waiting + len(images) > MOST_WAITING:
+        if self.bytes_waiting + images.nbytes > MOST_WAITING:
             raise Busy
         future = asyncio.get_running_loop().create_future()
         self.waiting.append((images, future))
-        self.images_waiting += len(images)
+        self.bytes_waiting += images.nbytes
         self._wake.set()
         served, answers = await future
         return served, answers
@@ -212,11 +220,13 @@ class Batches:
 
     def _take(self) -> list[tuple[np.ndarray, asyncio.Future]]:
         parts = [self.waiting.popleft()]
-        count = len(parts[0][0])
-        while self.waiting and count + len(self.waiting[0][0]) <= MOST_IMAGES:
+        count, shape = len(parts[0][0]), parts[0][0].shape[1:]
+        while self.waiting and count + len(following := self.waiting[0][0]) <= MOST_IMAGES:
+            if following.shape[1:] != shape:  # asked of the champion before or after
+                break
             parts.append(self.waiting.popleft())
-            count += len(parts[-1][0])
-        self.images_waiting -= count
+            count += len(following)
+        self.bytes_waiting -= sum(images.nbytes for images, _ in parts)
         return parts
 
     def _compute(self, parts: list[np.ndarray], few: bool = False) -> tuple[Served, Answers]:

@@ -46,7 +46,7 @@ from serving.connections import Connections
 from serving.gatekeeper import Gatekeeper
 from serving.memory import Memory, identities
 from serving.origins import LOOPBACK, Origins
-from serving.predictor import Batches, Busy, Predictor, Served
+from serving.predictor import Batches, Busy, Predictor, Served, most_at_once
 from serving.problems import Problem
 from serving.protection import Reports
 from serving.readers import Readers
@@ -88,6 +88,8 @@ async def predict(
     found = await requests.read(request, state.settings, form, partial(state.readers.parse, client=client, form=form))
     if every and form.kind != "digits":
         raise Problem(422, "all=true finds digits on their paper, and this model knows other pictures: leave it out")
+    if len(found) > (most := most_at_once(form)):
+        raise Problem(413, f"{len(found)} images of {form.pixels} are more than {most}: send fewer at once")
     if isinstance(found, np.ndarray):
         items = requests.as_items(found, form)
     else:

@@ -1,5 +1,7 @@
 """What is an image of a data set: of which kind and shape, and of which classes?"""
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,11 @@ class Form:
 
 
 DIGITS = Form()
+
+
+def images_in(room: int, shape: Sequence[int]) -> int:
+    """How many images of that shape so many bytes hold; one at least."""
+    return max(room // math.prod(shape), 1)
 
 
 def load(folder: Path = places.PROCESSED) -> Form:

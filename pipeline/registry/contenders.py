@@ -48,8 +48,8 @@ def formers(
 
 
 def _answers(client: MlflowClient, version: ModelVersion, unseen: Unseen) -> np.ndarray:
-    """The digits that a version reads: uint8 (N,). Those of the images that it was last asked about are kept in .cache,
-    as each challenger is compared with all that served."""
+    """The classes that a version reads: integer (N,). Those of the images that it was last asked about are kept in
+    .cache, as each challenger is compared with all that served."""
     onnx = artifacts.onnx_file(client, version)
     kept = places.home() / places.ANSWERS / f"{version.tags['onnx_sha256']}.npz"
     with suppress(OSError, ValueError, KeyError, BadZipFile), np.load(kept, allow_pickle=False) as found:
@@ -57,7 +57,7 @@ def _answers(client: MlflowClient, version: ModelVersion, unseen: Unseen) -> np.
             return np.asarray(found["predicted"])
     model, held = inference.open_model(onnx), unseen.held
     read = [inference.run(model, split.images).argmax(axis=1) for split in (unseen.test, unseen.recent)]
-    predicted = np.concatenate(read).astype(np.uint8)[held.once]
+    predicted = np.concatenate(read).astype(unseen.test.labels.dtype)[held.once]
     with suppress(OSError), files.atomic(kept) as part:  # a full disk: the answers are known all the same
         np.savez(part, hashes=held.hashes, predicted=predicted)
     return predicted

@@ -6,9 +6,8 @@ import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from pipeline.base import files, form, places
+from pipeline.base import files, places
 from pipeline.base.errors import BadInput
-from pipeline.base.form import Form
 from pipeline.base.params import Params
 from pipeline.data import held_out, splits
 from pipeline.data.splits import Split
@@ -16,6 +15,7 @@ from pipeline.learning import inference
 from pipeline.registry import (
     artifacts,
     contenders,
+    forms,
     gate,
     history,
     ledger,
@@ -28,7 +28,6 @@ from pipeline.registry import (
 from pipeline.registry.contenders import Unseen
 from pipeline.registry.records import Event, Happening, Proof, Verdict
 
-NAMED = 5  # classes that a line names
 TOLERANCE = 1e-5  # of a pinned probability, as between Keras and ONNX
 
 
@@ -164,7 +163,7 @@ def judge(
     model = challenger.tags["onnx_sha256"]
     with versions.locked():
         book, look, fresh = ledger.look(client, name, held, model, rules.look_share, events)
-    of = _same_form(client, challenger, champion)
+    of = forms.check(client, challenger, champion)
     judged = gate.Judged(held.labels, len(held.labels) - len(unseen.test.labels), fresh, of.classes)
     in_use = str(champion.version) if champion else None
     formers, notes = contenders.formers(client, name, in_use, events, unseen)
@@ -189,26 +188,6 @@ def judge(
             "recent_sha256": _digests(unseen.recent),
         }
     )
-
-
-def _same_form(client: MlflowClient, challenger: ModelVersion, champion: ModelVersion | None) -> Form:
-    """What the challenger's images are; :class:`BadInput` if the workspace's or the champion's are others, as nothing
-    can then be compared, and who asks the one does not expect the answers of the other."""
-    ours, held = inference.form_of(artifacts.onnx_file(client, challenger)), form.load()
-    if ours != held:
-        raise BadInput(f"data/ holds {_told(held)}; {challenger.name} version {challenger.version} knows {_told(ours)}")
-    theirs = inference.form_of(artifacts.onnx_file(client, champion)) if champion else ours
-    if ours != theirs:
-        raise BadInput(
-            f"{challenger.name} version {challenger.version} knows {_told(ours)}, and the champion {_told(theirs)}: "
-            "they cannot stand against each other; give the new data set a name of its own (ingest.name)"
-        )
-    return ours
-
-
-def _told(of: Form) -> str:
-    named = ", ".join(of.classes[:NAMED]) + (" …" if len(of.classes) > NAMED else "")
-    return f"{of.pixels} of {len(of.classes)} classes ({named})"
 
 
 def _stated(events: list[Event]) -> float | None:

@@ -24,7 +24,7 @@ from pipeline.base.form import Form
 from pipeline.base.params import Params
 from pipeline.data import comparison, descriptions, splits
 from pipeline.learning import inference
-from pipeline.registry import artifacts, lineage, versions
+from pipeline.registry import artifacts, forms, lineage, versions
 
 PINNED_IMAGES = 256
 REFERENCE_IMAGES = 10_000  # of val, evenly spread: what the monitor compares with
@@ -34,10 +34,12 @@ REQUIREMENTS = ("mlflow", "numpy", "onnx", "onnxruntime")  # what answering take
 
 
 def register(client: MlflowClient, params: Params) -> ModelVersion:
-    """Register the workspace's model unless it is registered already; it becomes the challenger, or stays champion."""
+    """Register the workspace's model unless it is registered already; it becomes the challenger, or stays champion.
+    :class:`BadInput` if the champion's images are others."""
     name, same = versions.model_name(params.named), identity()
     with versions.alone(places.REGISTRATION_LOCK, STORING_SECONDS):  # not the registry's lock: files are stored
         versions.create(client, name)
+        forms.check_workspace(client, name)
         version = versions.identical(client, name, same) or _new_version(client, name, same, params)
     with versions.locked():
         champion = versions.aliased(client, name, versions.CHAMPION)

@@ -13,7 +13,7 @@ from workspace import ROOT
 from pipeline.base import params as params_file
 from pipeline.base import places
 from pipeline.base.errors import BadInput
-from pipeline.base.form import DIGITS
+from pipeline.base.form import DIGITS, Form
 from pipeline.monitoring import live
 from pipeline.monitoring.live import Seen
 from serving import memory
@@ -55,8 +55,31 @@ def test_a_full_queue_drops_and_counts_and_returns_at_once():
     writer = Memory(SETTINGS, NOBODY)  # whose thread was never started
     for number in range(30):
         writer.put(seen(f"r{number}", 1000))
-    assert writer.dropped == 30_000 - memory.QUEUE_IMAGES
-    assert sum(len(part.ids) for part in writer.recent.values()) <= memory.RECENT_IMAGES
+    assert writer.dropped == 30_000 - memory.QUEUE_BYTES // (784 * 1000 + 1_000_000) * 1000
+    assert sum(len(part.ids) for part in writer.recent.values()) == 10_000
+
+
+def test_large_images_wait_and_are_remembered_in_the_same_memory():
+    writer = Memory(SETTINGS, NOBODY)
+    form = Form("plain", (512, 512, 3), ("cat", "dog"))
+    for number in range(100):
+        images = np.zeros((2, *form.shape), np.uint8)
+        writer.put(seen(f"r{number}", 2)._replace(images=images))
+    assert sum(part.images.nbytes for part in writer.waiting) <= memory.QUEUE_BYTES
+    assert sum(part.images.nbytes for part in writer.recent.values()) <= memory.RECENT_BYTES
+    assert writer.dropped == 200 - 2 * len(writer.waiting) > 0
+    assert sum(part.images.nbytes for part in writer._take()) < memory.WRITE_BYTES + 2 * 512 * 512 * 3
+
+
+def test_answers_of_champions_of_other_forms_are_written_apart_and_corrected_by_their_own():
+    writer = Memory(SETTINGS, NOBODY)
+    large = seen("large", 1)._replace(images=np.zeros((1, 32, 32, 3), np.uint8))
+    for part in (seen("a", 2), seen("b", 2), large):
+        writer.put(part)
+    assert [part.ids[0] for part in writer._take()] == ["a-0", "b-0"]
+    assert [part.ids[0] for part in writer._take()] == ["large-0"]
+    with pytest.raises(BadInput, match="no answer large-0 is remembered"):
+        writer.correct("large-0", 1, "ann")
 
 
 def test_a_disk_that_is_full_loses_rows_and_nothing_else(monkeypatch: pytest.MonkeyPatch):

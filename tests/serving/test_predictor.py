@@ -1,5 +1,6 @@
 """The versions in use, without a registry: what a line of the watcher makes of them."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 
 from pipeline.base import files
 from pipeline.base.errors import BadInput
-from serving.predictor import Batches, Predictor
+from pipeline.base.form import Form
+from serving.predictor import Batches, Busy, Predictor, most_at_once
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +38,48 @@ def test_a_challenger_that_cannot_be_opened_does_not_keep_the_champion_out():
     predictor.take(line(facts("2"), facts("3", images="pictures")))
     assert predictor.champion and predictor.champion.number == "2"
     assert predictor.challenger is None and predictor.fault is None
+
+
+def of_letters(version: str) -> dict[str, Any]:
+    form = Form(classes=tuple("abcdefghijk"))
+    path = Path(f"{version}.onnx").resolve()
+    linear_model.write(path, np.zeros((784, 11)), np.zeros(11), form=form)
+    return {"model": "m", "version": version, "onnx": str(path), "onnx_sha256": files.sha256_file(path)}
+
+
+def test_a_challenger_of_other_images_or_classes_is_not_asked():
+    predictor = Predictor("m")
+    predictor.take(line(facts("1"), facts("2")))
+    assert predictor.challenger and predictor.challenger.number == "2"
+    predictor.take(line(facts("1"), of_letters("3")))
+    assert predictor.challenger is None and predictor.fault is None
+    predictor.take(line(of_letters("3"), of_letters("4")))
+    assert predictor.challenger and predictor.challenger.number == "4"
+
+
+def images(count: int, *shape: int) -> np.ndarray:
+    return np.zeros((count, *shape), np.uint8)
+
+
+def test_what_waits_is_bounded_in_bytes_and_computed_shape_by_shape():
+    async def asked() -> None:
+        batches = Batches(Predictor("m"))
+        waiting = [
+            asyncio.ensure_future(batches.answer(one)) for one in (images(3, 8, 8), images(2, 8, 8), images(1, 9, 9))
+        ]
+        await asyncio.sleep(0)
+        assert [len(part) for part, _ in batches._take()] == [3, 2] and batches.bytes_waiting == 81
+        assert [part.shape for part, _ in batches._take()] == [(1, 9, 9)] and batches.bytes_waiting == 0
+        form = Form("plain", (512, 512, 3), ("a", "b"))
+        most = images(most_at_once(form), *form.shape)
+        waiting.append(asyncio.ensure_future(batches.answer(most)))
+        await asyncio.sleep(0)
+        with pytest.raises(Busy):
+            await batches.answer(images(1, *form.shape))
+        for task in waiting:
+            task.cancel()
+
+    asyncio.run(asked())
 
 
 def test_a_champion_that_cannot_be_opened_leaves_the_one_before():

@@ -30,6 +30,7 @@ from pipeline.data.datasets.decoders import Arrays, Loaded, Source, formed, loca
 
 FINDINGS = 20  # that are told one by one
 AT_ONCE = 512  # pictures in memory before they are images
+MOST_THREADS = 4  # each takes some 140 MB of address space, of which the reader of a batch has batches.max_memory_mb
 MNIST_RIM = 64  # grey level: an image's rim that is darker on average is paper of MNIST's polarity
 # Folders, or the beginnings of file names; val is held out anew.
 TRAIN, TEST = ("train", "val", "valid", "validation"), ("test",)
@@ -64,7 +65,7 @@ class Reading:
         images, labels = self._room(total, where), list[str]()
         remaining = iter(found)
         with (
-            ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
+            ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), MOST_THREADS)) as pool,
             tqdm(total=total, desc=f"reading {where}", unit=" pictures", disable=None) as bar,
         ):
             while some := list(itertools.islice(remaining, AT_ONCE)):

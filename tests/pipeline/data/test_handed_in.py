@@ -8,6 +8,8 @@ import os
 import resource
 import signal
 import struct
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +61,25 @@ def test_a_folder_of_pictures_is_read(folder: Path):
     handed_in.look_over(folder, LIMITS)
     whole = handed_in.read(folder, handed_in.kind(folder), LIMITS)
     assert whole.labels.tolist() == [1] and whole.images.shape == (1, 28, 28)
+
+
+MANY_CORES = """
+import os, sys
+os.sched_getaffinity = lambda _: set(range(64))
+from pathlib import Path
+from pipeline.base import params
+from pipeline.data import handed_in
+handed_in._decode(Path(sys.argv[1]), "folder", params.load(Path(sys.argv[2])).batches, Path(sys.argv[3]))
+"""
+
+
+def test_a_folder_of_pictures_is_read_in_the_same_memory_on_a_machine_of_many_cores(tmp_path: Path):
+    for number in range(200):
+        picture(tmp_path / f"batch/1/{number}.png")
+    (tmp_path / "read").mkdir()
+    arguments = [tmp_path / "batch", ROOT / "params.yaml", tmp_path / "read"]
+    subprocess.run([sys.executable, "-c", MANY_CORES, *map(str, arguments)], cwd=ROOT, check=True)
+    assert sorted(path.name for path in (tmp_path / "read").iterdir()) == ["images.npy", "labels.npy"]
 
 
 def test_a_pipe_among_the_pictures_is_refused(folder: Path):

@@ -25,8 +25,10 @@ from mlflow.exceptions import RestException
 from workspace import ROOT
 
 from pipeline.base import clock, errors, files, places, processes
+from pipeline.base import form as form_file
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput, TemporaryFault
+from pipeline.base.form import Form
 from pipeline.base.params import Params
 from pipeline.data import descriptions, splits
 from pipeline.data.splits import Split
@@ -493,6 +495,20 @@ def test_a_model_is_not_judged_on_another_data_set(client: MlflowClient):
     with pytest.raises(BadInput, match="data/ holds mnist, which cannot judge digits-cnn"):
         promotion.promote(client, NAME, PARAMS)
     assert history.events(client, NAME) == []
+
+
+def test_a_model_of_other_classes_than_the_champion_s_becomes_no_challenger(client: MlflowClient):
+    """The service would ask both of the same images."""
+    challenge(client)
+    promotion.promote(client, NAME, PARAMS)
+    form_file.save(Form(classes=tuple("abcdefghij")), places.PROCESSED)
+    write_model(3)
+    with pytest.raises(
+        BadInput, match=r"data/ holds 28×28 of 10 classes \(a, b, c, d, e …\), and the champion of"
+    ) as said:
+        registration.register(client, PARAMS)
+    assert "they cannot stand against each other" in str(said.value)
+    assert versions.aliased(client, NAME, versions.CHALLENGER) is None and len(versions.newest(client, NAME, 9)) == 1
 
 
 def test_a_version_of_other_means_is_one_line(client: MlflowClient):
