@@ -54,25 +54,26 @@ class Model:
         """Of images uint8 (N, *form.shape): float32 (N, classes)."""
         return inference.run(self._session, images)
 
-    def predict(self, asked: np.ndarray | pd.DataFrame | Iterable[str | Path]) -> pd.DataFrame:
+    def predict(self, asked: np.ndarray | pd.DataFrame | str | Path | Iterable[str | Path]) -> pd.DataFrame:
         """A row an image or picture: digit (or label), confidence, second, and the reason where nothing is read.
 
-        ``asked`` are images uint8 (N, *form.shape), paths of pictures (folders and patterns too), or a DataFrame with a
-        column ``path``, whose other columns stay.
+        ``asked`` are images uint8 (N, *form.shape), a path of a picture or several (folders and patterns too), or a
+        DataFrame with a column ``path``, whose other columns and index stay.
         """
         if isinstance(asked, np.ndarray):
-            answers = reading.of_images(asked, str(self.onnx))
-            return pd.DataFrame([one.as_json(self.form) for one in answers]).drop(columns=["file", "probabilities"])
+            return self._table(reading.of_images(asked, str(self.onnx))).drop(columns="file")
         if isinstance(asked, pd.DataFrame):
             if PATH not in asked:
                 raise BadInput(f"the DataFrame has the columns {', '.join(map(str, asked))}: name one {PATH}")
             rows = self._read([str(path) for path in asked[PATH]]).drop(columns="file")
-            return asked.join(rows.set_index(asked.index), rsuffix="_predicted")
-        return self._read(reading.find(map(str, asked)))
+            return asked.reset_index(drop=True).join(rows, rsuffix="_predicted").set_axis(asked.index)
+        return self._read(reading.find([str(asked)] if isinstance(asked, str | Path) else map(str, asked)))
 
     def _read(self, pictures: Sequence[str]) -> pd.DataFrame:
-        answers = [one.as_json(self.form) for one in reading.read(pictures, self.onnx)]
-        return pd.DataFrame(answers).drop(columns="probabilities")
+        return self._table(reading.read(pictures, self.onnx, in_processes=False))
+
+    def _table(self, answers: Iterable[reading.Answer]) -> pd.DataFrame:
+        return pd.DataFrame([one.as_json(self.form) for one in answers], columns=reading.columns(self.form))
 
 
 def champion(model: str | None = None) -> Model:

@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -96,15 +96,23 @@ def find(paths: Iterable[str]) -> list[str]:
     return found
 
 
-def read(pictures: Sequence[str], onnx: Path, every: bool = False) -> Iterator[Answer]:
+def read(pictures: Sequence[str], onnx: Path, every: bool = False, in_processes: bool = True) -> Iterator[Answer]:
     """The answers of the model in file ``onnx``, in the pictures' order, on all cores that this process may use: one a
-    picture, or one for ``every`` digit of it."""
+    picture, or one for ``every`` digit of it.
+
+    Processes are the faster ones; a script that has no guard would be run by each of them, and has threads instead.
+    """
     parts = [pictures[start : start + PART] for start in range(0, len(pictures), PART)]
     answers = partial(_answers, str(onnx), every=every)
     processes = min(len(os.sched_getaffinity(0)), len(parts))
     if processes == 1 or len(pictures) <= FEW:
         for part in parts:
             yield from answers(part)
+        return
+    if not in_processes:
+        with ThreadPoolExecutor(processes) as threads:
+            for some in threads.map(answers, parts):
+                yield from some
         return
     context = multiprocessing.get_context("spawn")  # a fork would inherit the threads of this process's libraries
     pool = ProcessPoolExecutor(processes, context, signal.signal, (signal.SIGINT, signal.SIG_IGN))  # Ctrl-C is for us
