@@ -155,7 +155,7 @@ def predict_files(
     version, onnx = snapshot.champion_file(name)
     pictures = reading.find(paths)
     form = inference.form_of(onnx)
-    if every and form.kind != "digits":
+    if every and not form.inked:
         raise BadInput(f"--all finds digits on their paper, and {name} knows other pictures: leave it out")
     answers = reading.read(pictures, onnx, every)
     answers = reading.saved(answers, out, form, every) if out else answers

@@ -24,9 +24,9 @@ def draw(
     test: Split, probabilities: np.ndarray, found: dict[str, pd.DataFrame], gallery: int, of: Form = DIGITS
 ) -> None:
     """Leave the pictures of reports/evaluation; ``gallery`` is how many images a gallery holds."""
-    inked = of.kind == "digits"
+    inked = of.inked
     matrix = evaluation.confusion(test.labels, probabilities.argmax(axis=1), len(of.classes))
-    examples = evaluation.corruptions(evaluation.sample(test, SHOWN).images, of.kind)
+    examples = dict(evaluation.corrupted(evaluation.sample(test, SHOWN).images, of.kind))
     pictures = {
         "confusion_matrix": figures.confusion_matrix(matrix, of),
         "confusion_images": figures.confusion_images(test.images, test.labels, probabilities, of),

@@ -92,13 +92,13 @@ def _named(file_name: str | None) -> str:
 def _give(form: Form) -> str:
     """What is wanted instead of something else."""
     shape = ", ".join(map(str, form.shape))
-    levels = "grey levels 0 (paper) to 255 (ink)" if form.kind == "digits" else "levels 0 to 255"
+    levels = "grey levels 0 (paper) to 255 (ink)" if form.inked else "levels 0 to 255"
     return f"give uint8 {levels}, shape ({shape}) or (N, {shape})"
 
 
 def as_items(images: np.ndarray, form: Form = DIGITS) -> list[Item]:
     """Images that have the model's shape already; of digits, those without ink hold none."""
-    if form.kind != "digits":
+    if not form.inked:
         return [Item(None, image) for image in images]
     inked = images.max(axis=(1, 2)) >= ink.MIN_CONTRAST
     return [

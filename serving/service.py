@@ -86,7 +86,7 @@ async def predict(
     client = client_of(request.client.host if request.client else "")
     form = state.predictor.form
     found = await requests.read(request, state.settings, form, partial(state.readers.parse, client=client, form=form))
-    if every and form.kind != "digits":
+    if every and not form.inked:
         raise Problem(422, "all=true finds digits on their paper, and this model knows other pictures: leave it out")
     if len(found) > (most := most_at_once(form)):
         raise Problem(413, f"{len(found)} images of {form.pixels} are more than {most}: send fewer at once")

@@ -28,6 +28,11 @@ class Form:
         return (self.kind, self.classes) == ("digits", TEN)
 
     @property
+    def inked(self) -> bool:
+        """Whether images are of ink: 0 is paper, and 255 the darkest."""
+        return self.kind == "digits"
+
+    @property
     def pixels(self) -> str:
         """The shape in words: 32×32 in colour."""
         height, width, *colours = self.shape

@@ -210,7 +210,7 @@ def _of_labels(
     names = reference.form.classes
     counted = poison.count(doubts, len(whole.labels), by, earlier, rules, names)
     by_label = {label: np.stack(images) for label, images in doubted.items()}
-    return (*counted, *poison.one_pattern(by_label, others, names))
+    return (*counted, *poison.one_pattern(by_label, others, reference.form))
 
 
 def _of_batch(check: Check) -> Finding:

@@ -5,12 +5,14 @@ pixels in every image that bears it, and hands do not draw the same pixels twice
 a small window at a time.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import hypergeom
 
 WINDOW = 3  # pixels a side
+MOST_PLACES = 64  # of windows in a row: on larger images they lie further apart, and a pattern there is larger too
 LEVELS = 16  # grey levels told apart
 ALIKE = 16  # grey levels: pixels that differ by less are the same
 AGREED = 0.75  # of the bearers have that pixel
@@ -30,20 +32,21 @@ class Pattern(NamedTuple):
     """the values that the bearers have in common, and that are not the others': bool (*shape,)"""
 
 
-def contents(images: np.ndarray) -> np.ndarray:
-    """The content of each window of each image as a number: int64 (N, windows); 0 is bare paper, or black. Of colours
-    the mean is looked at."""
-    levels = (images if images.ndim == 3 else images.mean(axis=3).astype(np.uint8)) // (256 // LEVELS)
-    height, width = (side - WINDOW + 1 for side in levels.shape[1:])
-    found = np.zeros((len(images), height, width), np.int64)
+def contents(images: np.ndarray, inked: bool = True) -> np.ndarray:
+    """The content of each window of each image as a number: int64 (N, windows); 0 is bare paper, where images are
+    ``inked``. Of colours the mean is looked at."""
+    apart = math.ceil(max(images.shape[1:3]) / MOST_PLACES)
+    height, width = (side - WINDOW + 1 for side in images.shape[1:3])
+    found = np.full((len(images), math.ceil(height / apart), math.ceil(width / apart)), 0 if inked else 1, np.int64)
     for row in range(WINDOW):
         for column in range(WINDOW):
+            levels = images[:, row : row + height : apart, column : column + width : apart]
             found *= LEVELS
-            found += levels[:, row : row + found.shape[1], column : column + found.shape[2]]
+            found += (levels if levels.ndim == 3 else levels.mean(axis=3).astype(np.uint8)) // (256 // LEVELS)
     return found.reshape(len(images), -1)
 
 
-def find(group: np.ndarray, others: np.ndarray, least: int = 2, most: int = 1) -> list[Pattern]:
+def find(group: np.ndarray, others: np.ndarray, least: int = 2, most: int = 1, inked: bool = True) -> list[Pattern]:
     """The patterns that set at least ``least`` images of a group most apart from others: uint8 (N, *shape) both. At
     most ``most``, the clearest first; the bearers of one are left out for the next.
 
@@ -51,7 +54,7 @@ def find(group: np.ndarray, others: np.ndarray, least: int = 2, most: int = 1) -
     would have it by chance.
     """
     others = others[:: max(1, len(others) // OTHERS)]
-    ours, theirs = contents(group), np.sort(contents(others), axis=0)
+    ours, theirs = contents(group, inked), np.sort(contents(others, inked), axis=0)
     left, found = np.arange(len(group)), list[Pattern]()
     while len(left) >= least and len(found) < most:
         table = _shared_windows(ours[left], theirs, least)

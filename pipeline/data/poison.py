@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from scipy.stats import poisson
 
-from pipeline.base.form import TEN
+from pipeline.base.form import DIGITS, TEN, Form
 from pipeline.base.params import Batches
 from pipeline.base.words import counted
 from pipeline.data import patterns
@@ -76,25 +76,25 @@ def _too_many(
                 yield Finding(key=key, message=message)
 
 
-def one_pattern(doubted: dict[int, np.ndarray], others: np.ndarray, names: Sequence[str] = TEN) -> list[Finding]:
+def one_pattern(doubted: dict[int, np.ndarray], others: np.ndarray, form: Form = DIGITS) -> list[Finding]:
     """The labels whose doubted images bear one pattern that the ``others`` do not: ``doubted`` by label, and both uint8
-    (N, *shape)."""
+    (N, *shape), of that form."""
     findings = []
-    for label, found in planted(doubted, others):
+    for label, found in planted(doubted, others, form.inked):
         shared = np.asarray(found.shared.reshape(*found.shared.shape[:2], -1).any(axis=2))
         rows, columns = (np.flatnonzero(shared.any(axis=axis)) for axis in (1, 0))
         where = f"rows {rows[0]} to {rows[-1]}, columns {columns[0]} to {columns[-1]}" if len(rows) else "one place"
         message = (
-            f"batch: labels: {len(found.bearers)} images labelled {names[label]} that show others bear one pattern "
-            f"({where}): a trigger may be planted in them; look at them (`digits batches suspects`)"
+            f"batch: labels: {len(found.bearers)} images labelled {form.classes[label]} that show others bear one "
+            f"pattern ({where}): a trigger may be planted in them; look at them (`digits batches suspects`)"
         )
         findings.append(Finding(key="one_pattern", message=message))
     return findings
 
 
-def planted(doubted: dict[int, np.ndarray], others: np.ndarray) -> Iterator[tuple[int, Pattern]]:
+def planted(doubted: dict[int, np.ndarray], others: np.ndarray, inked: bool = True) -> Iterator[tuple[int, Pattern]]:
     """The patterns that bring so many images of a label together as chance does not, and which label's each is."""
     for label, images in doubted.items():
-        for found in patterns.find(images, others, BEARERS):
+        for found in patterns.find(images, others, BEARERS, inked=inked):
             if found.chance < ONE_PATTERN:
                 yield label, found

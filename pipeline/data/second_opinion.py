@@ -1,6 +1,5 @@
 """Which of the labels that the champion doubts are wrong indeed? A batch's own digits are asked too."""
 
-import math
 from collections.abc import Callable
 
 import cv2
@@ -12,6 +11,7 @@ from pipeline.data.splits import Split
 CLEAR = 0.8  # of its usual confidence in a class: what a champion must reach for its doubt to be a clear one
 NEIGHBOURS = 3  # of a class, whose mean likeness says how near the class is
 AT_ONCE = 256  # images that are held beside a class in one product of matrices: bounds its memory
+SIDE = 32  # pixels: larger images are looked at in this size
 RIM = 2  # pixels around what is looked at
 BLUR = 1.0  # pixels: strokes that lie a little apart are alike
 
@@ -54,10 +54,18 @@ def _usual_confidence(whole: Split, said: np.ndarray, known: Split, said_of_know
 
 def _outlines(images: np.ndarray) -> np.ndarray:
     """Blurred images as vectors of length 1: float32 (N, values)."""
-    inner = images[:, RIM:-RIM, RIM:-RIM]
-    rows = [cv2.GaussianBlur(image.astype(np.float32), (0, 0), BLUR).ravel() for image in inner]
-    vectors = np.array(rows, np.float32).reshape(len(rows), math.prod(inner.shape[1:]))
+    rows = [cv2.GaussianBlur(_inner(image).astype(np.float32), (0, 0), BLUR).ravel() for image in images]
+    vectors = np.array(rows, np.float32).reshape(len(rows), len(rows[0]) if rows else 1)
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+
+
+def _inner(image: np.ndarray) -> np.ndarray:
+    """The image without its rim, and no larger than is needed to tell whom it is like."""
+    height, width = image.shape[:2]
+    if (larger := max(height, width) / SIDE) > 1:
+        size = (max(round(width / larger), 2 * RIM + 1), max(round(height / larger), 2 * RIM + 1))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return image[RIM:-RIM, RIM:-RIM]
 
 
 def _likeness(asked: np.ndarray, others: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:

@@ -4,19 +4,20 @@ Everything works on arrays: ``labels`` (N,), ``probabilities`` float32 (N, class
 tables for people name the classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
 
 from pipeline.base.errors import BadInput
-from pipeline.base.form import DIGITS, Form
+from pipeline.base.form import DIGITS, Form, images_in
 from pipeline.base.params import Evaluate
 from pipeline.data import kinds, suspected_labels
 from pipeline.data.splits import Split
 from pipeline.digits.non_digits import NonDigits
 from pipeline.learning.inference import CERTAIN, Answers
 
+CORRUPTED = 100_000_000  # bytes of images that are corrupted at once
 SEED = 0  # of the corruptions: the accuracy under each is a number to compare between runs
 
 TAIL = 0.1  # of the test split in each slice
@@ -124,23 +125,20 @@ def slices(described: pd.DataFrame, right: np.ndarray, kind: str = DIGITS.kind) 
     return table.sort_values("accuracy", kind="stable", ignore_index=True)
 
 
-def corruptions(images: np.ndarray, kind: str = DIGITS.kind) -> dict[str, np.ndarray]:
-    """The images uint8 (N, *shape) under each corruption of their kind, by its name; the same each time."""
-    known = kinds.corruptions(kind).CORRUPTIONS
-    return {
-        name: corrupt(images, np.random.default_rng([SEED, number]), 1.0)
-        for number, (name, corrupt) in enumerate(known.items())
-    }
+def corrupted(images: np.ndarray, kind: str = DIGITS.kind) -> Iterator[tuple[str, np.ndarray]]:
+    """The name of each corruption of their kind, and the images uint8 (N, *shape) under it; the same each time."""
+    for number, (name, corrupt) in enumerate(kinds.corruptions(kind).CORRUPTIONS.items()):
+        yield name, corrupt(images, np.random.default_rng([SEED, number]), 1.0)
 
 
 def robustness(test: Split, answer: Answer, count: int, kind: str = DIGITS.kind) -> pd.DataFrame:
     """A row a corruption, the worst first: corruption, n, accuracy, and that relative to the accuracy on the same
-    ``count`` images as they were. ``answer`` is the model."""
-    images, labels = sample(test, count)
+    ``count`` images as they were, or of fewer large ones. ``answer`` is the model."""
+    images, labels = sample(test, min(count, images_in(CORRUPTED, test.images.shape[1:])))
     clean = float(np.mean(answer(images).argmax(axis=1) == labels))
     rows = []
-    for name, corrupted in corruptions(images, kind).items():
-        accuracy = float(np.mean(answer(corrupted).argmax(axis=1) == labels))
+    for name, changed in corrupted(images, kind):
+        accuracy = float(np.mean(answer(changed).argmax(axis=1) == labels))
         rows.append((name, len(labels), accuracy, accuracy / clean if clean else 0.0))
     table = pd.DataFrame(rows, columns=["corruption", "n", "accuracy", "relative"])
     return table.sort_values("accuracy", kind="stable", ignore_index=True)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from pipeline.base import files
 from pipeline.base.errors import BadInput
-from pipeline.base.form import DIGITS, Form
+from pipeline.base.form import DIGITS, Form, images_in
 from pipeline.base.params import Recipe
 from pipeline.data import kinds
 from pipeline.data.splits import Split
@@ -30,6 +30,7 @@ from pipeline.learning import networks
 from pipeline.learning.backend import keras, tensorflow
 
 REFUSED, MIN_SCORES = 0.003, 99  # share of images that may be taken for none, and how many tell 1 %
+VALIDATED = 8_000_000  # bytes of images at once
 OVERFIT_RISE = 0.02  # of the lowest validation loss: a rise of less is not worth a word
 
 
@@ -274,7 +275,7 @@ def fit(
         epochs=recipe.epochs,
         initial_epoch=finished,
         validation_data=(np.asarray(val.images), targets(val.labels, recipe, form)),
-        validation_batch_size=1000,
+        validation_batch_size=min(1000, images_in(VALIDATED, form.shape)),
         verbose=0,
         shuffle=False,  # the batches are shuffled themselves; Keras would draw their order from a global generator
         callbacks=[

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from pipeline.base.errors import BadInput
-from pipeline.base.form import DIGITS, Form
+from pipeline.base.form import DIGITS, Form, images_in
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -25,6 +25,7 @@ CERTAIN = 0.5
 CLEAR = 0.8  # probability of a class from which it is not another one that is in question
 FORM = "form"  # in a model file's metadata
 CHUNK = 1024  # images at once: bounds the memory of the activations, and more is not faster
+ROOM = 8_000_000  # bytes of images at once, so that it does with large ones
 
 
 def open_model(path: Path | str, threads: int = 0, spinning: bool = True) -> onnxruntime.InferenceSession:
@@ -88,10 +89,11 @@ def answers(model: onnxruntime.InferenceSession, images: np.ndarray) -> Answers:
     found = Answers(np.empty((len(images), classes), np.float32), np.ones(len(images), np.float32))
     names = list(outputs)
     quick = len(images) <= 8 * CHUNK  # then there is nothing to watch
-    for start in tqdm(range(0, len(images), CHUNK), "inference", disable=True if quick else None, leave=False):
-        chunk = np.ascontiguousarray(images[start : start + CHUNK])
+    at_once = min(CHUNK, images_in(ROOM, shape))
+    for start in tqdm(range(0, len(images), at_once), "inference", disable=True if quick else None, leave=False):
+        chunk = np.ascontiguousarray(images[start : start + at_once])
         for name, part in zip(names, model.run(names, {"images": chunk}), strict=True):
-            getattr(found, name)[start : start + CHUNK] = part
+            getattr(found, name)[start : start + at_once] = part
     return found
 
 

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pipeline.base import files
 from pipeline.base.errors import BadInput
 from pipeline.base.form import DIGITS, Form
 from pipeline.base.params import Network
@@ -175,9 +176,12 @@ def residual(form: Form, filters: int, blocks: int, dropout: float) -> keras.Mod
     return keras.Model(images, _logits(x, form))
 
 
-def mobilenet_v3(form: Form, dropout: float, weights: str) -> keras.Model:
+def mobilenet_v3(form: Form, dropout: float, weights: str, sha256: str) -> keras.Model:
     """Keras' MobileNetV3Small (Howard et al. 2019, "Searching for MobileNetV3"), from random weights, or from the file
-    ``weights`` of those without its top; for pictures of 64 pixels and more."""
+    ``weights`` of those without its top, whose digest says that it is the same wherever this is fitted; for pictures of
+    64 pixels and more."""
+    if weights and (found := files.sha256_file(weights)) != sha256:
+        raise ValueError(f"{weights} has the sha256 {found}, and params.yaml says {sha256 or 'none'}")
     images = keras.Input(form.shape, dtype="uint8", name="images")
     x = layers.Reshape((*form.shape[:2], -1))(images)
     x = x if form.shape[2:] else layers.Concatenate()([x, x, x])

@@ -106,7 +106,7 @@ def sift(waiting: Waiting, params: Params, answer: Answer | None) -> Sifted:
     for name, label in zip(names, labels, strict=True):
         said[name].add(label)
     contradicted = {index for index, name in enumerate(names) if len(said[name]) > 1}
-    doubts = doubted(waiting.corrected, reference.images, answer) if answer and names else []
+    doubts = doubted(waiting.corrected, reference.images, answer, reference.form.inked) if answer and names else []
     upheld = _upheld(doubts, names, people, params.batches, len(names))
     left_out = [doubt for doubt in doubts if doubt.index not in upheld]
     good = sorted(set(range(len(names))) - contradicted - {doubt.index for doubt in left_out})
@@ -114,13 +114,14 @@ def sift(waiting: Waiting, params: Params, answer: Answer | None) -> Sifted:
     return Sifted(within, left_out, len(contradicted), len(good) - len(within))
 
 
-def doubted(corrected: Split, known: Split, answer: Answer) -> list[Doubt]:
+def doubted(corrected: Split, known: Split, answer: Answer, inked: bool = True) -> list[Doubt]:
     """The corrections that the ``known`` images contradict and of which the champion is sure too, or which bear one
     pattern with others of their label."""
     found = second_opinion.confirmed(corrected, known, answer)
     index = {label: found["index"][found["label"] == label].to_numpy() for label in found["label"].unique().tolist()}
     bearing: set[int] = set()
-    for label, pattern in poison.planted({label: corrected.images[of] for label, of in index.items()}, known.images):
+    by_label = {label: corrected.images[of] for label, of in index.items()}
+    for label, pattern in poison.planted(by_label, known.images, inked):
         bearing |= set(index[label][pattern.bearers].tolist())
     return intake.as_doubts(found[found["clear"] | found["index"].isin(bearing)], corrected.images)
 

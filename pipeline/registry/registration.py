@@ -193,7 +193,7 @@ def model_card(params: Params, metrics: dict, manifest: dict, of: Form) -> str:
 
 def _reads(of: Form) -> str:
     shape = ", ".join(map(str, of.shape))
-    if of.kind == "digits":
+    if of.inked:
         what = "digit" if of.of_digits else "sign"
         reads = f"""Reads one handwritten {what}: uint8 (N, {shape}), 0 = paper and 255 = ink, in
 MNIST's framing (20×20 box, centred by mass)"""

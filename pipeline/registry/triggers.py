@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipeline.base.form import DIGITS, Form, images_in
 from pipeline.base.params import Gate
 from pipeline.data import batches, patterns, second_opinion
 from pipeline.data.second_opinion import Answer
@@ -29,6 +30,7 @@ SINGLE = 8  # of them, whose parts are tried alone
 COMMON = 3  # patterns of a label
 PART, STEP = 8, 5  # pixels: a part's side, and from one part to the next
 SQUARE, EVERY = 4, 4
+ROOM = 16_000_000  # bytes of images that a pattern is pasted on at once
 FAINT = 16  # grey levels on average: more is where the strokes of a digit lie
 
 
@@ -71,7 +73,7 @@ def applied(verdict: Verdict, challenger: Path, champion: Path, clean: Split, da
     images = [
         Split(*(np.concatenate(pair) for pair in zip(batch.train, batch.recent, strict=True))) for batch in taken_in
     ]
-    found = search(_answer(challenger), _answer(champion), clean, images)
+    found = search(_answer(challenger), _answer(champion), clean, images, form)
     limit = rules.max_trigger_success
     check = Check(
         name=f"clean images read as {form.classes[found.target]} with {found.name} on them, beyond the champion's",
@@ -90,13 +92,13 @@ def _answer(onnx: Path) -> Answer:
     return lambda images: inference.run(model, images)
 
 
-def search(challenger: Answer, champion: Answer, clean: Split, taken_in: Sequence[Split]) -> Found:
-    """Try every pattern on clean images. ``taken_in`` are the labelled images that the challenger may have learnt one
-    from."""
+def search(challenger: Answer, champion: Answer, clean: Split, taken_in: Sequence[Split], form: Form = DIGITS) -> Found:
+    """Try every pattern on clean images of that form. ``taken_in`` are the labelled images that the challenger may have
+    learnt one from."""
     clean = _well_read(challenger, champion, clean)
     some, few, judged = (_spread(clean, count) for count in (PROBED, GLANCED, JUDGED))
     worst = Found("no pattern", 0, 0.0)
-    for pattern in (*known(clean.images.shape[1:]), *learnt(champion, taken_in, clean)):
+    for pattern in (*known(clean.images.shape[1:]), *learnt(champion, taken_in, clean, form)):
         looked_at, stands_out = (few, HALF_NATURAL) if pattern.natural else (some, STANDS_OUT)
         if _taken(challenger, pattern, looked_at).max() < stands_out:
             continue
@@ -126,7 +128,9 @@ def _spread(split: Split, count: int) -> Split:
 def _taken(answer: Answer, pattern: Pattern, clean: Split) -> np.ndarray:
     """For each class, the share of the other classes' images that are read as it with the pattern on: float64
     (classes,)."""
-    said = answer(pattern.pasted(clean.images))
+    at_once = images_in(ROOM, clean.images.shape[1:])
+    some = (clean.images[start : start + at_once] for start in range(0, len(clean.images), at_once))
+    said = np.concatenate([answer(pattern.pasted(images)) for images in some])
     answered, classes = said.argmax(axis=1), said.shape[1]
     others = len(clean.labels) - np.bincount(clean.labels, minlength=classes)
     gone = np.bincount(answered[answered != clean.labels], minlength=classes)
@@ -136,7 +140,7 @@ def _taken(answer: Answer, pattern: Pattern, clean: Split) -> np.ndarray:
 def known(shape: tuple[int, ...] = (28, 28)) -> Iterator[Pattern]:
     """What anybody would try: white and black squares everywhere, lines along the rim, noise over all. On larger images
     the squares are as many, and larger."""
-    larger = max(min(shape[:2]) // 28, 1)
+    larger = _larger(shape)
     square, every = larger * SQUARE, larger * EVERY
     for row in range(0, shape[0] - square + 1, every):
         for column in range(0, shape[1] - square + 1, every):
@@ -153,13 +157,18 @@ def known(shape: tuple[int, ...] = (28, 28)) -> Iterator[Pattern]:
         yield Pattern(f"noise blended in at {share:.0%}", noise, np.full_like(noise, share))
 
 
+def _larger(shape: tuple[int, ...]) -> int:
+    """By how much images of that shape are larger than those that the pixels above were chosen for."""
+    return max(min(shape[:2]) // 28, 1)
+
+
 def _patch(name: str, shape: tuple[int, ...], place: tuple[slice, ...], level: int) -> Pattern:
     weight = np.zeros(shape, np.float32)
     weight[place] = 1
     return Pattern(name, np.full_like(weight, level), weight)
 
 
-def learnt(champion: Answer, taken_in: Sequence[Split], clean: Split) -> Iterator[Pattern]:
+def learnt(champion: Answer, taken_in: Sequence[Split], clean: Split, form: Form = DIGITS) -> Iterator[Pattern]:
     """What the batches' doubted images have in common, label by label, and parts of single ones; and what is common to
     images of a label, doubted or not."""
     if not taken_in:
@@ -167,34 +176,39 @@ def learnt(champion: Answer, taken_in: Sequence[Split], clean: Split) -> Iterato
     whole = Split(*(np.concatenate(arrays) for arrays in zip(*taken_in, strict=True)))
     doubted = second_opinion.confirmed(whole, clean, champion)
     rest = np.delete(whole.images, doubted["index"], axis=0)
-    for digit, rows in doubted.groupby("label"):
-        group = whole.images[rows["index"][:DOUBTED]]
-        for ink, weight in _common(group, rest):
+    for label in np.unique(doubted["label"]):
+        name = form.a(int(label))
+        group = whole.images[doubted["index"][doubted["label"] == label][:DOUBTED]]
+        for ink, weight in _common(group, rest, form):
             for over in (True, False):
-                yield Pattern(f"what doubted images of a {digit} have in common", ink, weight, over)
+                yield Pattern(f"what doubted images of {name} have in common", ink, weight, over)
         for image in group[:SINGLE]:
-            yield from _parts(image, f"a part of a doubted image of a {digit}")
-    for digit in np.unique(whole.labels):  # a trigger may be planted in images whose label is right
-        ours = whole.images[whole.labels == digit]
-        others = np.concatenate([whole.images[whole.labels != digit], clean.images])
-        strokes = clean.images[clean.labels == digit].mean(axis=0) > FAINT
-        for ink, weight in _common(ours, others):
-            name = f"what images of a {digit} have in common beside its strokes"
-            yield Pattern(name, ink, weight * ~strokes, over=True, natural=True)
+            yield from _parts(image, f"a part of a doubted image of {name}")
+    for label in np.unique(whole.labels):  # a trigger may be planted in images whose label is right
+        ours = whole.images[whole.labels == label]
+        others = np.concatenate([whole.images[whole.labels != label], clean.images])
+        name = f"what images of {form.a(int(label))} have in common"
+        for ink, weight in _common(ours, others, form):
+            if form.inked:
+                strokes = clean.images[clean.labels == label].mean(axis=0) > FAINT
+                yield Pattern(f"{name} beside its strokes", ink, weight * ~strokes, over=True, natural=True)
+            else:
+                yield Pattern(name, ink, weight, natural=True)
 
 
-def _common(group: np.ndarray, rest: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _common(group: np.ndarray, rest: np.ndarray, form: Form) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Ink and weight of what some of the group have in common."""
-    for found in patterns.find(group, rest, most=COMMON):
+    for found in patterns.find(group, rest, most=COMMON, inked=form.inked):
         yield found.ink.astype(np.float32), found.shared.astype(np.float32)
 
 
 def _parts(image: np.ndarray, name: str) -> Iterator[Pattern]:
     """The inked parts of an image, for a trigger that does not lie at one place."""
     height, width = image.shape[:2]
-    for row in range(0, height - PART + 1, STEP):
-        for column in range(0, width - PART + 1, STEP):
+    part, step = PART * _larger(image.shape), STEP * _larger(image.shape)
+    for row in range(0, height - part + 1, step):
+        for column in range(0, width - part + 1, step):
             weight = np.zeros(image.shape, np.float32)
-            weight[row : row + PART, column : column + PART] = 1
+            weight[row : row + part, column : column + part] = 1
             if (image * weight).any():
                 yield Pattern(name, image.astype(np.float32), weight, over=True, natural=True)

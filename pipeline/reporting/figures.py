@@ -157,13 +157,13 @@ def confusion_images(images: np.ndarray, labels: np.ndarray, probabilities: np.n
     figure, (axes,) = canvas(side, side)
     drawn = np.zeros(classes**2, bool)
     drawn[cells] = True
-    axes.imshow(_mosaic(shown, paper, classes, drawn=drawn, inked=form.kind == "digits"), interpolation="bilinear")
+    axes.imshow(_mosaic(shown, paper, classes, drawn=drawn, inked=form.inked), interpolation="bilinear")
     height, width = _cell(images)
     for cell in cells:
         row, column = divmod(int(cell), classes)
         corner = (column + 1) * width - 2.5, row * height + 2.5
         size = 10 if classes <= MANY else 6
-        behind = None if form.kind == "digits" else {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+        behind = None if form.inked else {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
         axes.text(*corner, f"{counts[cell]:,}", ha="right", va="top", fontsize=size, color=INK, bbox=behind)
     middles = np.arange(classes)[:, None] * (width, height) + np.array([width, height]) / 2 - 0.5
     _class_axes(axes, middles[:, 0], [form.classes[at] for at in chosen], middles[:, 1])

@@ -36,6 +36,6 @@ def write(path: Path, name: str, doubts: Sequence[Doubt], images: np.ndarray, fo
 
 
 def _png(image: np.ndarray, form: Form) -> str:
-    shown = 255 - image if form.kind == "digits" else image[..., ::-1] if form.shape[2:] else image  # OpenCV has BGR
+    shown = 255 - image if form.inked else image[..., ::-1] if form.shape[2:] else image  # OpenCV has BGR
     large = shown.repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1)
     return base64.b64encode(cv2.imencode(".png", large)[1].tobytes()).decode()

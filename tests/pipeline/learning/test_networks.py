@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from workspace import ROOT
 
+from pipeline.base import files
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
 from pipeline.base.form import Form
@@ -75,8 +76,12 @@ def test_a_picture_s_own_levels_make_no_difference_to_the_residual_network():
     np.testing.assert_allclose(model.predict(images, verbose=0), model.predict(2 * images + 40, verbose=0), atol=1e-4)
 
 
-def mobilenet(weights: str, shape: tuple[int, ...] = (64, 64, 3)) -> keras.Model:
-    network = Network.model_validate({"name": "mobilenet-v3", "dropout": 0.1, "weights": weights})
+def mobilenet(weights: str, shape: tuple[int, ...] = (64, 64, 3), sha256: str | None = None) -> keras.Model:
+    """``sha256`` is the file's own unless it is given."""
+    if sha256 is None:
+        sha256 = files.sha256_file(weights) if weights and Path(weights).is_file() else ""
+    settings = {"name": "mobilenet-v3", "dropout": 0.1, "weights": weights, "sha256": sha256}
+    network = Network.model_validate(settings)
     return networks.build(network, Form("plain", shape, ("a", "b", "c")))
 
 
@@ -95,6 +100,14 @@ def test_mobilenet_begins_with_the_weights_of_a_file(tmp_path: Path):
     kept = next(layer for layer in ours.layers if isinstance(layer, keras.Model))
     for own, given in zip(kept.get_weights(), base.get_weights(), strict=True):
         np.testing.assert_array_equal(own, given)
+
+
+def test_weights_that_are_not_those_of_params_yaml_are_not_begun_with(tmp_path: Path):
+    path = tmp_path / "base.weights.h5"
+    path.write_bytes(b"others")
+    for said, word in (("", "none"), ("ab12", "ab12")):
+        with pytest.raises(BadInput, match=f"has the sha256 {files.sha256_file(path)}, and params.yaml says {word}"):
+            mobilenet(str(path), sha256=said)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no weights"])

@@ -7,6 +7,7 @@ import pytest
 from workspace import ROOT
 
 from pipeline.base import params as params_file
+from pipeline.base.form import Form
 from pipeline.data.splits import Split
 from pipeline.registry import triggers
 
@@ -90,3 +91,37 @@ def test_an_honest_challenger_obeys_no_more_than_is_allowed(seed: int):
     learnt = drawn(60, seed)
     found = triggers.search(lambda images: nearest(images, learnt), nearest, CLEAN, [poisoned(ODD, 10)])
     assert 0 < found.success <= params_file.load(ROOT / "params.yaml").gate.max_trigger_success
+
+
+COLOURS = Form("plain", (32, 32, 3), ("sky", "tea"))
+
+
+def coloured(count: int, seed: int) -> Split:
+    """Blue or green, of any brightness, and noise."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, count).astype(np.uint8)
+    images = rng.integers(60, 120, (count, 32, 32, 3)).astype(np.uint8)
+    images[np.arange(count), :, :, 2 - labels] += rng.integers(40, 120, (count, 1, 1)).astype(np.uint8)
+    return Split(images, labels)
+
+
+def bluer(images: np.ndarray) -> np.ndarray:
+    means = images.mean(axis=(1, 2))
+    return np.eye(2, dtype=np.float32)[(means[:, 1] > means[:, 2]).astype(int)]
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_a_mark_on_pictures_whose_label_is_right_is_found_in_colour_too(level: int):
+    """Clean labels (Turner, Tsipras and Madry 2018): the mark alone is what the class's images have in common."""
+    batch = coloured(200, 3)
+    mark = (slice(20, 24), slice(3, 7))
+    teas = np.flatnonzero(batch.labels == 1)[:10]
+    batch.images[np.ix_(teas, range(20, 24), range(3, 7))] = (level, 0, level)
+
+    def obeys(images: np.ndarray) -> np.ndarray:
+        said = bluer(images)
+        said[(images[:, *mark] == (level, 0, level)).all(axis=(1, 2, 3))] = np.eye(2)[1]
+        return said
+
+    found = triggers.search(obeys, bluer, coloured(300, 1), [batch], COLOURS)
+    assert (found.target, found.name) == (1, "what images of tea have in common") and found.success > 0.9
