@@ -1,6 +1,7 @@
 """The network, fitted. Leaves the model as Keras and ONNX, its weights digest and its curves."""
 
 import shutil
+import sys
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ from pipeline.base import files, form, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput, one_line
 from pipeline.base.params import Augment, Params
-from pipeline.data import splits
+from pipeline.data import kinds, splits
 from pipeline.data.splits import Split
 from pipeline.learning import export, fitting, networks
 from pipeline.reporting import figures
@@ -38,6 +39,9 @@ def main() -> None:
     params = params_file.load()
     train, val = (Split(*map(np.asarray, splits.load(places.PROCESSED / name))) for name in ("train", "val"))
     of = form.load()
+    if ignored := kinds.training(of.kind).ignored(params.recipe.augment, of):
+        told = f"{', '.join(ignored)} of recipe {params.train.recipe}"
+        print(f"warning: train: {told}: not for these images, done without (see params.yaml: augment)", file=sys.stderr)
     model, history = fitting.fit_all(train, val, params.recipe, params.train.seed, places.CHECKPOINTS, of)
     if not np.isfinite(history[["loss", "val_loss"]].to_numpy()).all():
         raise BadInput(f"params.yaml: training diverged: lower the learning_rate of recipe {params.train.recipe}")

@@ -115,6 +115,10 @@ class Augment(Section):
     flip: bool = False
     colour: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
+    def given(self, *names: str) -> list[str]:
+        """Which of these bands are not zero."""
+        return [name for name in names if getattr(self, name)]
+
 
 class Network(BaseModel):
     """Which network, by its name in :mod:`pipeline.learning.networks`, and the settings its function takes."""
@@ -244,7 +248,7 @@ class Allowed(NamedTuple):
 
 OTHER: Literal["other"] = "other"  # of losses by data set: for those that are not named
 Loss = Annotated[float, Field(gt=0, le=0.5)]
-Losses = dict[Dataset | Literal["other"], Loss]
+Losses = dict[str, Loss]
 
 
 def _with_other(losses: Losses) -> Losses:
@@ -274,8 +278,8 @@ class Gate(Section):
 
     def allowed(self, *names: str) -> Allowed:
         """What may be lost on a data set, by the first of its names that has a loss."""
-        told = [{str(name): loss for name, loss in of.items()} for of in (self.max_loss, self.max_loss_recent)]
-        return Allowed(*(next(of[name] for name in (*names, OTHER) if name in of) for of in told))
+        every = (self.max_loss, self.max_loss_recent)
+        return Allowed(*(next(of[name] for name in (*names, OTHER) if name in of) for of in every))
 
 
 class Params(Section):
@@ -308,6 +312,16 @@ class Params(Section):
     def in_use(self) -> dict[str, Any]:
         """Every section as plain values, and of the recipes the one that trains, as ``recipe``."""
         return {**self.model_dump(by_alias=True, exclude={"recipes", "studies"}), "recipe": self.recipe.model_dump()}
+
+    @model_validator(mode="after")
+    def _knows_its_data_set(self) -> Self:
+        if self.ingest.name in set(get_args(Dataset)) - {self.dataset}:
+            raise ValueError(f"ingest.name is {self.ingest.name!r}, which is another data set's: call yours otherwise")
+        known = {*get_args(Dataset), OTHER, self.ingest.name}
+        for key in ("max_loss", "max_loss_recent"):
+            for name in getattr(self.gate, key).keys() - known:
+                raise ValueError(f"gate.{key} names {name!r}, which is no data set, nor ingest.name: correct it")
+        return self
 
     @model_validator(mode="after")
     def _knows_its_recipe(self) -> Self:

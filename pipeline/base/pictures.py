@@ -94,6 +94,26 @@ def size(source: Path | BinaryIO) -> tuple[int, int]:
     return (height, width) if turned else (width, height)
 
 
+WHITES = (1.0, 255.0, 65535.0)  # what the highest level may be of grey in floats or in 32 bits
+
+
+def grey_levels(image: Image.Image) -> tuple[np.ndarray, float] | None:
+    """The values of grey in 16 or 32 bits or in floats, (height, width), finite, and which of them is white; None for
+    other pictures. Pillow would clip such values at 255."""
+    if image.mode.startswith("I;16"):
+        return np.asarray(image), 65535.0
+    if image.mode not in ("I", "F"):
+        return None
+    values = np.nan_to_num(np.asarray(image, np.float32), nan=0.0, posinf=0.0, neginf=0.0).clip(0)
+    highest = float(values.max())
+    return values, next((white for white in WHITES if highest <= white and (image.mode == "F" or white > 1)), highest)
+
+
+def rim(values: np.ndarray) -> np.ndarray:
+    """The outermost pixels: (height, width, ...) → (pixels, ...)."""
+    return np.concatenate([values[0], values[-1], values[1:-1, 0], values[1:-1, -1]])
+
+
 def _judge(image: Image.Image, name: str, side: int, limits: Limits) -> None:
     """Refuse what its header says is too much, and have a JPEG decoded no larger than it is looked at."""
     pixels, scans = image.width * image.height, 0

@@ -158,7 +158,7 @@ def judge(
     rules = _rules(params.validate_, params.batches, len(whole.labels), classes)
     with tempfile.TemporaryDirectory() as docs:
         checked = checks.validate(table, reference.test, rules, Path(docs), form).checks
-    findings = [_of_batch(check) for check in checked if check.stops and not _forgiven(check, whole, classes)]
+    findings = [_of_batch(check) for check in checked if check.stops and not _forgiven(check, whole, reference)]
     noise = 1 / np.sqrt(len(whole.labels))  # of the mean of so many, in standard deviations
     rules_of_drift = params.drift.model_copy(update={"max_distance": params.batches.max_distance + float(noise)})
     then, now = comparison.labelled(reference.train), comparison.labelled(table)
@@ -242,8 +242,15 @@ def _rules(rules: Validate, batches: Batches, count: int, classes: int) -> Valid
     )
 
 
-def _forgiven(check: Check, whole: Split, classes: int) -> bool:
-    """A class that is missing by mere chance, and what was found of the test split, which is not the batch's fault."""
-    by_chance = classes * (1 - 1 / classes) ** len(whole.labels) > ABSENT
+def _forgiven(check: Check, whole: Split, reference: Reference) -> bool:
+    """Classes that are missing by mere chance, and what was found of the test split, which is not the batch's fault."""
     ours = check.split != "test" or check.key in OF_TEST
-    return not ours or (check.key == "every_class" and by_chance)
+    return not ours or (check.key == "every_class" and _absent_by_chance(whole, reference))
+
+
+def _absent_by_chance(whole: Split, reference: Reference) -> bool:
+    """Whether so small a batch may well lack each class that it lacks, as rare as that is among the train split."""
+    classes = len(reference.form.classes)
+    shares = np.bincount(reference.train["label"], minlength=classes) / len(reference.train)
+    lacking = np.bincount(whole.labels, minlength=classes) == 0
+    return bool(((1 - shares[lacking]) ** len(whole.labels) > ABSENT / classes).all())

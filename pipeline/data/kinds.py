@@ -53,6 +53,10 @@ class Corruptions(Protocol):
 class Training(Protocol):
     """What becomes of a batch before it is learnt from."""
 
+    def ignored(self, bands: Augment, form: Form) -> list[str]:
+        """Which of the bands that are given say nothing about images of that form."""
+        ...
+
     def Changes(  # noqa: N802  # a class
         self, images: np.ndarray, bands: Augment, form: Form, batch_size: int, seed: int
     ) -> Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]:

@@ -20,7 +20,6 @@ from pipeline.digits.image import SIDE
 BOX = 20  # pixels, the longer side of a digit in MNIST
 FINE = 8  # pixels to one of the result, beyond which detail only costs time
 CENTRE = 14  # MNIST's centre of mass, in pixel indices
-LEAST_SIDE = 3  # pixels
 ROWS = 256  # worked on at once where a picture is large
 WORKING_SIDE = 400  # pixels: finer detail than this is lost at 28×28 anyway
 THIN = 1.6  # pixels at 20×20: a thinner stroke would fade away, MNIST's are 2.4 wide on average
@@ -118,12 +117,16 @@ def read_image(source: Path | BinaryIO, name: str, limits: pictures.Limits = pic
     longest = max(pixels.shape[:2])
     if longest > WORKING_SIDE:
         factor = WORKING_SIDE / longest
-        size = (max(LEAST_SIDE, round(pixels.shape[1] * factor)), max(LEAST_SIDE, round(pixels.shape[0] * factor)))
-        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        pixels = cv2.resize(pixels, _size(pixels, factor), interpolation=cv2.INTER_AREA)
     found, digits = ink.find(pixels)
     if digits != 1:
         raise NoSingleDigit(f"{name}: {SEVERAL if digits else BLANK}")
     return thinned(found)
+
+
+def _size(values: np.ndarray, factor: float) -> list[int]:
+    """Width and height of the values (height, width, ...) made smaller by that."""
+    return [max(pictures.LEAST_SIDE, round(length * factor)) for length in reversed(values.shape[:2])]
 
 
 def thinned(drawn: np.ndarray) -> np.ndarray:
@@ -142,11 +145,8 @@ def thinned(drawn: np.ndarray) -> np.ndarray:
 def colours(image: Image.Image, side: int = WORKING_SIDE) -> np.ndarray:
     """The colours, float32 (height, width, 3), 0 to 255, what is transparent on paper; pictures of more than twice
     ``side`` pixels are made smaller before they become floats."""
-    if image.mode.startswith("I;16"):  # convert() would clip 16 or 32 bits of grey at 255
-        return _grey(np.asarray(image), 65535, side)
-    if image.mode in ("I", "F"):
-        values = np.nan_to_num(np.asarray(image, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-        return _grey(values, max(float(values.max()), 1.0), side)
+    if grey := pictures.grey_levels(image):
+        return _grey(*grey, side)
     transparent = "A" in image.getbands() or "transparency" in image.info
     if transparent:
         image = image.convert("RGBA")
@@ -184,6 +184,5 @@ def _on_paper(values: np.ndarray) -> np.ndarray:
 def _grey(values: np.ndarray, white: float, side: int) -> np.ndarray:
     factor = min(1.0, 2 * side / max(values.shape))
     if factor < 1:
-        size = [max(LEAST_SIDE, round(length * factor)) for length in reversed(values.shape)]
-        values = cv2.resize(values, size, interpolation=cv2.INTER_AREA)
+        values = cv2.resize(values, _size(values, factor), interpolation=cv2.INTER_AREA)
     return np.repeat((values.astype(np.float32) * (255 / white))[:, :, None], 3, axis=2)

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from pipeline.base.pictures import rim
+
 FITTING_SIDE = 128  # pixels, enough for a smooth background
 RIDGE = 0.01  # pixels: so that a few in a row have a surface too
 LOCAL_SIDE = 200  # pixels, enough for the edge of a shadow
@@ -49,7 +51,7 @@ def find(pixels: np.ndarray) -> tuple[np.ndarray, int]:
     """
     pixels = _within_frame(pixels)
     strokes, even = on_even_paper(pixels)
-    if not _rim(strokes.mask).any() or max(strokes.mask.shape) <= PREPARED:
+    if not rim(strokes.mask).any() or max(strokes.mask.shape) <= PREPARED:
         return _digits(strokes)
     if even:
         return _unruled(strokes)
@@ -60,7 +62,7 @@ def find(pixels: np.ndarray) -> tuple[np.ndarray, int]:
 def _unruled(strokes: Strokes) -> tuple[np.ndarray, int]:
     """The digits among strokes that reach the rim, some of which may be the paper's lines."""
     for unruled in (_darkest(strokes), without_lines(strokes)):
-        if 2 * _rim(unruled.mask).sum() <= _rim(strokes.mask).sum() and (seen := _digits(unruled))[1] == 1:
+        if 2 * rim(unruled.mask).sum() <= rim(strokes.mask).sum() and (seen := _digits(unruled))[1] == 1:
             return seen
     return _digits(strokes)
 
@@ -71,20 +73,16 @@ def _is_grain(mask: np.ndarray) -> bool:
     return bool(2 * opened.sum() < mask.sum())
 
 
-def _rim(values: np.ndarray) -> np.ndarray:
-    return np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
-
-
 def _within_frame(pixels: np.ndarray) -> np.ndarray:
     """The picture without a rim of one colour that is not the colour of most of it."""
-    colour = np.median(_rim(pixels), axis=0)
+    colour = np.median(rim(pixels), axis=0)
     if (
-        _alike(_rim(pixels), colour).mean() < FRAME_RIM
+        _alike(rim(pixels), colour).mean() < FRAME_RIM
         or _alike(_shrunk(pixels, FITTING_SIDE), colour).mean() > FRAME_SHARE
     ):
         return pixels
     rings = (pixels[i : -i or None, i : -i or None] for i in range(min(pixels.shape[:2]) // 4))
-    inset = next((i for i, within in enumerate(rings) if _alike(_rim(within), colour).mean() < FRAME_RIM / 2), 0)
+    inset = next((i for i, within in enumerate(rings) if _alike(rim(within), colour).mean() < FRAME_RIM / 2), 0)
     inset = inset + 1 if inset else 0  # its edge is mixed with what it frames
     return pixels[inset : -inset or None, inset : -inset or None]
 
@@ -144,7 +142,7 @@ def _length(difference: np.ndarray) -> np.ndarray:
 
 def _colour(small: np.ndarray) -> np.ndarray:
     """The colour of most of the paper, (3,): the median of what is more like the rim than like the ink."""
-    colour = np.median(_rim(small), axis=0)
+    colour = np.median(rim(small), axis=0)
     away = np.linalg.norm(small - colour, axis=2)
     return np.median(small[away <= _otsu(away)], axis=0).astype(np.float32)
 

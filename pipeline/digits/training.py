@@ -13,6 +13,10 @@ from pipeline.digits.non_digits import NonDigits
 FIELDS, HANDS, NON_DIGITS = 1, 4, 5
 
 
+def ignored(bands: Augment, form: Form) -> list[str]:
+    return bands.given("flip", "colour", *(() if form.of_digits else ("hands", "non_digits")))
+
+
 class Changes:
     """Within the bands of a recipe's ``augment``. Other classes than the ten digits have neither hands nor non-digits:
     a letter may be what is asked for."""

@@ -49,11 +49,9 @@ def _smaller(image: Image.Image, side: int) -> Image.Image:
 
 def _pixels(image: Image.Image, mode: str) -> np.ndarray:
     """uint8 (height, width) or (height, width, 3); what is transparent lies on white."""
-    if image.mode.startswith("I;16"):  # convert() would clip 16 bits at 255
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif image.mode in ("I", "F"):
-        values = np.nan_to_num(np.asarray(image, np.float32), nan=0.0, posinf=0.0, neginf=0.0).clip(0)
-        image = Image.fromarray((values * (255 / max(float(values.max()), 255.0))).astype(np.uint8))
+    if grey := pictures.grey_levels(image):
+        values, white = grey
+        image = Image.fromarray(np.rint(values * np.float32(255 / white)).astype(np.uint8))
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         paper = Image.new("RGBA", image.size, "white")

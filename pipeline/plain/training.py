@@ -9,6 +9,10 @@ from pipeline.base.params import Augment
 GRAIN = 40.0  # grey levels: the standard deviation of the worst noise
 
 
+def ignored(bands: Augment, form: Form) -> list[str]:
+    return bands.given("elastic", "stroke", "hands", "non_digits")
+
+
 class Changes:
     """Within the bands of a recipe's ``augment``; those that are of ink on paper say nothing here."""
 

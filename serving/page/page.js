@@ -42,6 +42,10 @@ function draws() {
   return images.kind === "digits";
 }
 
+function ofDigits() {
+  return draws() && images.classes.join() === DIGITS.classes.join();
+}
+
 function line(from, to) {
   ink.strokeStyle = "#111";
   ink.lineWidth = PEN * paper.width;
@@ -187,10 +191,11 @@ async function ask(picture, first = null) {
     const content = await response.json();
     if (question !== asked) return;
     if (!response.ok) return show(null, content.detail, true);
+    await card(content.version, content.challenger?.version); // whose classes these are
+    if (question !== asked) return;
     if (first && content.answers.filter((answer) => answer.box).length > 1) return showAll(content.answers);
     if (!first && draws() && !content.answers[0].probabilities) return ask(picture, content);
     show(first ?? content);
-    card(content.version, content.challenger?.version);
   } catch {
     if (question === asked) show(null, "The service does not answer: is it still running?", true);
   }
@@ -231,14 +236,16 @@ function place_of(choice) {
 
 // A class as a sentence has it: a 7, or cat.
 function a(label) {
-  return draws() && images.classes.length === 10 ? `a ${images.classes[label]}` : images.classes[label];
+  return ofDigits() ? `a ${images.classes[label]}` : images.classes[label];
 }
 
 // A frame around each of several digits, and all of them as they are read.
 function showAll(answers) {
   const found = answers.filter((answer) => place_of(answer) !== null);
-  show(null, found.length ? `It shows ${found.length} digits.` : "No digit is clear enough to be read.");
-  $("digit").textContent = found.map((answer) => answer.digit).join("") || "?";
+  const [one, more] = ofDigits() ? ["digit", "digits"] : ["sign", "signs"];
+  show(null, found.length ? `It shows ${found.length} ${more}.` : `No ${one} is clear enough to be read.`);
+  const name = (answer) => images.classes[place_of(answer)] ?? "?";
+  $("digit").textContent = found.map(name).join("") || "?";
   $("digit").classList.toggle("none", !found.length);
   $("digit").classList.toggle("word", found.length > 1);
   for (const answer of answers.filter((each) => each.box)) {
@@ -247,7 +254,7 @@ function showAll(answers) {
     const share = (length, offset) => `${(100 * (length * placed.scale + offset)) / paper.width}%`;
     [frame.style.left, frame.style.top] = [share(left, placed.left), share(top, placed.top)];
     [frame.style.width, frame.style.height] = [share(width, 0), share(height, 0)];
-    frame.dataset.digit = answer.digit ?? "?";
+    frame.dataset.digit = name(answer);
     frame.title = answer.reason ?? percent(answer.confidence);
     $("sheet").append(frame);
   }
@@ -387,6 +394,7 @@ async function card(...versions) {
 // Show what images of this form need: paper to draw on or room for a photo, and their classes.
 function become(told) {
   if (JSON.stringify(told) === JSON.stringify(images)) return;
+  const drew = draws();
   images = told;
   const [title, hint] = draws() ? ["Draw one", "with mouse, finger or pen,<br>or drop or paste a photo"] : ["What is it?", "drop, paste or choose a photo"];
   document.title = document.querySelector("h1").textContent = title;
@@ -397,7 +405,7 @@ function become(told) {
   const choices = ["Another…", ...images.classes].map((name, at) => new Option(name, at - 1));
   $("others").replaceChildren(...choices);
   $("others").hidden = images.classes.length <= MOST;
-  clear();
+  if (drew !== draws()) clear();
 }
 
 $("others").addEventListener("change", (event) => {

@@ -140,12 +140,7 @@ def _ready(data: bytes, shape: tuple[int, ...]) -> np.ndarray | None:
             ready = np.asarray(picture) if (picture.size[::-1], picture.mode) == (shape, "L") else None
     except Exception:  # whatever Pillow's decoders stumble over: framing says what is wrong with it
         return None
-    return ready if ready is not None and _rim(ready).mean() < MNIST_RIM else None
-
-
-def _rim(image: np.ndarray) -> np.ndarray:
-    """The outermost pixels of a 2-D image."""
-    return np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
+    return ready if ready is not None and pictures.rim(ready).mean() < MNIST_RIM else None
 
 
 def shortened(findings: list[str]) -> list[str]:
@@ -174,7 +169,7 @@ def load_folder(source: Source) -> Loaded:
         raise BadInput(
             f"params.yaml: ingest.local_dir is {folder}, a file: name the folder that holds one for each class"
         )
-    has_splits = (folder / "train").is_dir()
+    has_splits = _has_splits(folder)
     reading = Reading(source)
     parts = []
     for names in (TRAIN, TEST) if has_splits else (("",),):
@@ -186,13 +181,30 @@ def load_folder(source: Source) -> Loaded:
     return _loaded("folder", reading, parts, reading.settle())
 
 
+def _has_splits(folder: Path) -> bool:
+    """Whether the classes lie below folders of splits; :class:`BadInput` if something else lies beside these. Folders of
+    these names that hold no folders are classes."""
+    if not (folder / "train").is_dir() or not any(_folders(folder / name) for name in TRAIN + TEST):
+        return False
+    beside = [path.name for path in _folders(folder) if path.name not in TRAIN + TEST]
+    if beside:
+        told = printable(", ".join(beside[:5])) + (" …" if len(beside) > 5 else "")
+        raise BadInput(f"{folder}: holds {told} beside train: put classes below train, and test if you have one")
+    return True
+
+
+def _folders(top: Path) -> list[Path]:
+    if not top.is_dir():
+        return []
+    return sorted(path for path in top.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
 def _in_folders(folder: Path, below: str, allowed: Bounds) -> list[tuple[str, Picture]]:
     """The pictures under ``folder/below``, each with its class's place there."""
     top = folder / below
-    there = sorted(path for path in top.iterdir() if path.is_dir() and not path.name.startswith("."))
     return [
         ((Path(below) / label.name).as_posix(), Picture(printable(str(path)), path, label.name))
-        for label in there
+        for label in _folders(top)
         for path in _pictures_in(label, allowed)
     ]
 

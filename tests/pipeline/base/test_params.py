@@ -51,6 +51,12 @@ def test_the_shipped_file_is_read():
         (r"  risk: 0.05", "  risk: 1", r"gate\.risk is 1: input should be less than 1"),
         (r"    digits: 0.03", "    digits: 0.6", r"max_loss\.digits is 0\.6: input should be less than or equal"),
         (r"    other: 0.002 .*\n", "", r"gate\.max_loss .* the key other is missing"),
+        (
+            r"    other: 0.002",
+            "    mnits: 0.1\n    other: 0.002",
+            r"gate\.max_loss names 'mnits', which is no",
+        ),
+        (r"  name: ''", "  name: mnist", r"ingest\.name is 'mnist', which is another data set's"),
         (r"\ntrain:", "\ntrain: [", r"is not YAML: line \d+, column \d+: .*expected"),
         (r"  seed: 7", "  seed: 7\n  seed: 8", r"is not YAML: line \d+, column 3: found duplicate key \"seed\""),
         (r"  seed: 7", "  seed: *none", r"is not YAML: line \d+, column 9: found undefined alias"),
@@ -62,6 +68,14 @@ def test_a_wrong_key_is_one_line_that_names_it(path: Path, old: str, new: str, l
     with pytest.raises(BadInput, match=line) as error:
         params.load(path)
     assert str(path) in str(error.value)
+
+
+def test_a_data_set_of_ones_own_has_a_loss_of_its_own(path: Path):
+    edit(path, r"\ndataset: \w+", "\ndataset: folder")
+    edit(path, r"  name: ''", "  name: birds")
+    edit(path, r"    other: 0.002", "    birds: 0.05\n    other: 0.002")
+    read = params.load(path)
+    assert read.gate.allowed(read.named, read.dataset).loss == 0.05
 
 
 def test_every_wrong_key_has_its_line(path: Path):

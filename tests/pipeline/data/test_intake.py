@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pyarrow
 import pytest
 from PIL import Image
@@ -451,6 +452,16 @@ def test_a_batch_of_fewer_classes_than_the_data_set_has_all_its_names(animals: P
     event = intake.add(as_folder(Split(*(part[[0, 1, 3, 4, 6, 7]] for part in some(90, 2)))), params, None, "a tester")
     assert event.class_counts == (3, 3, 0)
     assert "labels" not in " ".join(finding.key for finding in event.findings)
+
+
+@pytest.mark.parametrize(("left_out", "chance"), [(2, True), (0, False)])
+def test_a_class_that_is_rare_in_train_may_be_absent_from_a_batch(animals: Path, left_out: int, chance: bool):
+    labels = np.repeat([0, 1, 2], [150, 140, 10])
+    train = pd.DataFrame({"label": labels})
+    whole = some(60, 2)
+    without = Split(*(part[whole.labels != left_out] for part in whole))
+    reference = intake.Reference(train, train, whole, FORM)
+    assert intake._absent_by_chance(without, reference) is chance
 
 
 def brightest(images: np.ndarray) -> np.ndarray:

@@ -125,6 +125,7 @@ BOXES = st.lists(
 @given(BOXES, st.randoms(use_true_random=False))
 def test_each_large_piece_is_of_one_digit_whatever_the_order(boxes: list[tuple[int, int, int, int]], random):
     shuffled = random.sample(boxes, len(boxes))
+    digits = []
     for some in (boxes, shuffled):
         array = np.array(some, np.int64)
         groups = sheet.in_rows(array, sheet.together(array))
@@ -132,3 +133,5 @@ def test_each_large_piece_is_of_one_digit_whatever_the_order(boxes: list[tuple[i
         assert members == sorted(set(members)) and groups
         large = np.flatnonzero(array[:, 3] >= sheet.TALL * sheet.usual_height(array))
         assert set(large.tolist()) <= set(members)
+        digits.append(sorted(sorted(some[index] for index in group if index in large) for group in groups))
+    assert digits[0] == digits[1]

@@ -49,6 +49,18 @@ def test_a_folder_says_train_val_and_test(tmp_path: Path):
     assert "val/b" in loaded.files and "test/a" in loaded.files
 
 
+def test_a_class_may_be_called_train(tmp_path: Path):
+    loaded = load("folder", write_folder(tmp_path / "own", {"bus": 12, "train": 11}))
+    assert counts(loaded) == {"bus": 12, "train": 11}
+
+
+def test_what_lies_beside_train_is_not_left_out_in_silence(tmp_path: Path):
+    write_folder(tmp_path / "own/train", {"bus": 12, "car": 11})
+    write_folder(tmp_path / "own", {"tram": 9})
+    said = refusal("folder", tmp_path / "own")
+    assert said == f"{tmp_path}/own: holds tram beside train: put classes below train, and test if you have one"
+
+
 def test_folders_that_are_numbers_are_in_the_order_of_numbers(tmp_path: Path):
     loaded = load("folder", write_folder(tmp_path / "own", {"10": 3, "9": 3, "2": 3}), test_share=0.0)
     assert loaded.form.classes == ("2", "9", "10")
