@@ -182,8 +182,8 @@ def load_folder(source: Source) -> Loaded:
 
 
 def _has_splits(folder: Path) -> bool:
-    """Whether the classes lie below folders of splits; :class:`BadInput` if something else lies beside these. Folders of
-    these names that hold no folders are classes."""
+    """Whether the classes lie below folders of splits; :class:`BadInput` if something else lies beside these. Those of
+    these names that hold no folders are classes themselves."""
     if not (folder / "train").is_dir() or not any(_folders(folder / name) for name in TRAIN + TEST):
         return False
     beside = [path.name for path in _folders(folder) if path.name not in TRAIN + TEST]
