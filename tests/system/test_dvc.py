@@ -61,11 +61,12 @@ def test_what_python_leaves_beside_the_code_makes_nothing_stale(checkout: Worksp
     assert status(checkout) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "committed",
     [
         pytest.param(True, id="lock committed"),
-        pytest.param(False, id="lock left alone", marks=pytest.mark.slow),
+        pytest.param(False, id="lock left alone"),
     ],
 )
 def test_a_scheduled_retraining_runs_nothing_that_was_run_before(checkout: Workspace, committed: bool):

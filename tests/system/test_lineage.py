@@ -35,6 +35,7 @@ def write_batch(workspace: Workspace, name: str, shift: int = 1) -> Path:
     return path
 
 
+@pytest.mark.slow  # what ingest makes of batches, and the gate of recent images, has short tests in their rooms
 def test_an_accepted_batch_is_trained_on_and_judged_by(
     workspace: Workspace, told: Callable[..., dict], typed: Callable[..., Any]
 ):

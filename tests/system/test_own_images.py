@@ -12,6 +12,7 @@ import pytest
 from running import served
 from workspace import ROOT, Workspace
 
+pytestmark = pytest.mark.slow  # each room has tests of images that are no digits
 CLASSES = ("blue sky", "green tea", "red fox")
 COLOURS = np.array([(40, 60, 200), (40, 180, 60), (210, 60, 30)])
 

@@ -170,6 +170,7 @@ def test_a_data_set_that_cannot_be_read_leaves_everything_as_it_was(trained: Wor
     assert everything_in(trained.folder) == before
 
 
+@pytest.mark.slow
 def test_refused_data_stops_the_pipeline_and_the_champion_still_answers(trained: Workspace):
     """Inverted images: ingest takes them, validate stops them; going back to the good data set trains nothing again."""
     rng = np.random.default_rng(0)
@@ -192,6 +193,7 @@ def test_refused_data_stops_the_pipeline_and_the_champion_still_answers(trained:
     assert trained.digits("champion", "--json").stdout == champion
 
 
+@pytest.mark.slow
 def test_a_registry_that_was_lost_is_filled_again_though_no_stage_has_changed(trained: Workspace):
     (trained.folder / "mlflow.db").rename(trained.folder / "lost.db")
     try:
