@@ -95,6 +95,7 @@ def test_a_version_that_comes_out_otherwise_is_told(workspace: Workspace, told: 
     assert not found["agrees"] and not found["weights"]["agrees"] and found["data"]
 
 
+@pytest.mark.slow  # prunes what the trainings above left
 def test_prune_says_what_would_go_and_removes_only_that(
     workspace: Workspace, told: Callable[..., dict], typed: Callable[..., Any]
 ):
