@@ -12,3 +12,15 @@ class Rule(NamedTuple):
     """what people know it by"""
     expectation: Any
     advice: str
+
+
+def no_blank() -> Rule:
+    """Of images of whatever kind."""
+    from great_expectations import expectations as gxe
+
+    return Rule(
+        "no_blank",
+        "no blank or constant image",
+        gxe.ExpectColumnPairValuesAToBeGreaterThanB(column_A="maximum", column_B="minimum"),
+        "remove these images",
+    )

@@ -1,7 +1,7 @@
 """What is expected of images of ink on paper: its levels, how much of it there is, and which is which."""
 
 from pipeline.base.params import Validate
-from pipeline.base.rules import Rule
+from pipeline.base.rules import Rule, no_blank
 
 MOSTLY_PAPER = 0.995  # of the images must have a rim of paper: a few touch it, an inverted set has none
 
@@ -36,12 +36,7 @@ def rules(params: Validate) -> list[Rule]:
             gxe.ExpectColumnMeanToBeBetween(column="ink_share", min_value=least, max_value=most),
             "look at the images, then correct them or validate.ink_share",
         ),
-        Rule(
-            "no_blank",
-            "no blank or constant image",
-            gxe.ExpectColumnPairValuesAToBeGreaterThanB(column_A="maximum", column_B="minimum"),
-            "remove these images",
-        ),
+        no_blank(),
         Rule(
             "polarity",
             "paper is 0, ink is 255",
