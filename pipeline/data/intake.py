@@ -103,11 +103,11 @@ def add(
     if not len(whole.labels):
         raise BadInput(f"nothing is left of the batch {facts['source']}: every image of it was dropped; keep some")
     facts["digest"] = splits.digest(splits.content_hashes(whole.images), whole.labels)
-    _refuse_known(path, facts["digest"])
+    _refuse_known(path, facts["digest"], params.named)
     findings, numbers = judge(whole, compared_with, answer, params, decided.kept)
-    facts |= {"batch": f"{datetime.now(UTC):%Y%m%d}-{facts['digest'][:12]}", **numbers}
+    facts |= {"batch": _named(facts["digest"]), **numbers}
     with batches.locked():
-        _refuse_known(path, facts["digest"])
+        _refuse_known(path, facts["digest"], params.named)
         earlier = [batches.relabelled(one, form) for one in batches.of_dataset(params.named)[0]]
         findings += _of_labels(whole, compared_with, numbers["doubts"], earlier, by, params.batches)
         if not findings:
@@ -126,10 +126,17 @@ def _only_told(_path: Path | None, filed: Filed, _limits: Batches, _doubted: Spl
     return filed
 
 
-def _refuse_known(path: Path, digest: str) -> None:
+def _refuse_known(path: Path, digest: str, dataset: str) -> None:
+    """:class:`Known` if the data set has, or had, that batch; another one's may be handed in to this one too."""
     for known in (*batches.filed(), *batches.removed()):
-        if known.digest == digest:
+        if known.digest == digest and known.dataset in ("", dataset):
             raise Known(path, known)
+
+
+def _named(digest: str) -> str:
+    """A name for the batch that none has, of the same images for another data set either."""
+    name = f"{datetime.now(UTC):%Y%m%d}-{digest[:12]}"
+    return f"{name}-{datetime.now(UTC):%H%M%S%f}" if (places.BATCHES / name).exists() else name
 
 
 def reference(dataset: str) -> Reference:

@@ -418,6 +418,19 @@ def as_parquet(split: Split) -> Path:
     return Path("new.parquet")
 
 
+def test_a_batch_of_another_data_set_may_be_handed_in_to_this_one(animals: Path):
+    """As when a class was added, and the data set has another name since."""
+    path = as_folder(some(90, 2))
+    first = intake.add(path, OWN, None, "a tester")
+    files.write_json(places.MANIFEST, {"dataset": "animals-2", "batches": []})
+    later = OWN.model_copy(update={"ingest": OWN.ingest.model_copy(update={"name": "animals-2"})})
+    again = intake.add(path, later, None, "a tester")
+    assert (again.event, again.dataset) == ("accepted", "animals-2") and again.batch != first.batch
+    assert [len(batches.accepted(name, FORM)) for name in ("animals", "animals-2")] == [1, 1]
+    with pytest.raises(BadInput, match="is known: accepted"):
+        intake.add(path, later, None, "a tester")
+
+
 def test_the_same_batch_in_other_files_is_known(animals: Path):
     new = some(90, 2)
     intake.add(as_folder(new), OWN, None, "a tester")
