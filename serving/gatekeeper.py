@@ -22,6 +22,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pipeline.base.errors import printable
 from pipeline.base.params import Serving
 from serving import problems, protection, telemetry
 from serving.clients import client_of
@@ -179,4 +180,4 @@ def _credentials(headers: Headers) -> tuple[str, str]:
             person, _, word = b64decode(word, validate=True).decode().partition(":")
         except ValueError:
             word = ""
-    return person, headers.get("x-api-key") or word
+    return printable(person), headers.get("x-api-key") or word
