@@ -126,17 +126,21 @@ class Predictor:
         self.fault = None
         if champion and (self.champion is None or champion.number != self.champion.number):
             log.info("%s version %s answers", self.name, champion.number)
-        challenger = None
-        try:
-            challenger = self._opened(told["challenger"], self.challenger)
-            if challenger and champion and challenger.form != champion.form:
-                challenger = None
-                raise BadInput("its images or classes are not the champion's")
-        except BadInput as error:
-            log.warning("the challenger is not used: %s", error)
-        self.champion, self.challenger = champion, challenger
+        self.champion, self.challenger = champion, self._rival(told["challenger"], champion)
         if champion:
             self._remember(told)
+
+    def _rival(self, facts: dict[str, Any] | None, champion: Served | None) -> Served | None:
+        """The challenger, if it can be asked about the champion's images."""
+        try:
+            rival = self._opened(facts, self.challenger)
+        except BadInput as error:
+            log.warning("the challenger is not used: %s", error)
+            return None
+        if rival and champion and rival.form != champion.form:
+            log.warning("the challenger is not used: its images or classes are not the champion's")
+            return None
+        return rival
 
     def _report(self, fault: str) -> None:
         if fault != self.fault:

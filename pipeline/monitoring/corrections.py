@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline.base import files, places
 from pipeline.base.errors import BadInput
+from pipeline.base.form import Form
 from pipeline.base.params import Batches, Params
 from pipeline.base.words import counted
 from pipeline.data import intake, poison, quarantine, second_opinion, splits
@@ -34,6 +35,8 @@ class Waiting(NamedTuple):
     ids: list[str]
     people: list[str]
     corrected: Split
+    form: Form
+    """of the images, and what their labels are indexes of"""
 
 
 class Sifted(NamedTuple):
@@ -70,7 +73,7 @@ def add(params: Params, answer: Answer | None, by: str, dry_run: bool = False) -
     ids = [waiting.ids[index] for index in sifted.good]
     corrected = Split(*(array[sifted.good] for array in waiting.corrected))
     path = places.CORRECTIONS / f"corrections-{datetime.now(UTC):%Y%m%d%H%M%S}.npz"
-    names = np.array(intake.reference(params.named).form.classes)[corrected.labels]
+    names = np.array(waiting.form.classes)[corrected.labels]
     with files.atomic(path) as part:
         np.savez_compressed(part, images=corrected.images, labels=names)
     batch = ""
@@ -94,7 +97,7 @@ def read(params: Params) -> Waiting:
     model = None if form.of_digits else versions.model_name(params.named)  # digits are digits, whoever answered
     with live.store() as store:
         ids, corrected = live.corrections(store, model, form)
-        return Waiting(ids, live.people(store, ids), corrected)
+        return Waiting(ids, live.people(store, ids), corrected, form)
 
 
 def sift(waiting: Waiting, params: Params, answer: Answer | None) -> Sifted:
@@ -174,11 +177,9 @@ def decide(doubts: Sequence[Doubt], keep: set[int], drop: set[int], params: Para
     files.write_json(places.CORRECTIONS_KEPT, sorted(kept | {doubts[number - 1].image for number in keep}))
     waiting = read(params)
     dropped = [doubts[number - 1] for number in drop]
-    names = intake.reference(params.named).form.classes
+    names = [waiting.form.classes[doubt.label] for doubt in dropped]
     with live.store() as store:
-        live.file_under(
-            store, [waiting.ids[doubt.index] for doubt in dropped], [names[doubt.label] for doubt in dropped], DROPPED
-        )
+        live.file_under(store, [waiting.ids[doubt.index] for doubt in dropped], names, DROPPED)
 
 
 def _all_to_train(params: Params) -> Params:

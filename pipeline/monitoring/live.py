@@ -48,8 +48,8 @@ _INDEX = "CREATE INDEX IF NOT EXISTS corrections_bytes ON corrections (id, bytes
 _NAMED = (
     "DROP INDEX IF EXISTS corrections_waiting",
     *(f"ALTER TABLE corrections ADD COLUMN {of}" for of in ("class TEXT", "kind TEXT", "pixels TEXT", "bytes INTEGER")),
-    "UPDATE corrections SET bytes = length(image) + 616 + 4096 * (length(image) > 850)",
     "UPDATE corrections SET class = label, kind = 'digits', pixels = '28×28' WHERE length(image) = 784",
+    "UPDATE corrections SET bytes = room(image, coalesce(class, ''))",
 )
 
 
@@ -105,6 +105,7 @@ def _bring_up_to_date(connection: sqlite3.Connection, wanted: Iterable[str]) -> 
     for name in wanted:
         if name not in there:
             connection.execute(f"ALTER TABLE seen ADD COLUMN {name} REAL")
+    connection.create_function("room", 2, _room, deterministic=True)
     for statement in _NAMED if "class" not in _columns(connection, "corrections") else ():
         connection.execute(statement)
     connection.execute(_INDEX)
