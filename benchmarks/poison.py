@@ -117,8 +117,9 @@ def harm(onnx: Path, attack: Attack, test: Split) -> dict[str, float | None]:
 
 def _correct(folder: Path, batch: Split, attack: Attack, rng: np.random.Generator) -> None:
     """The batch as corrections that people made: the marked images by the hostile ones, the others by honest ones."""
-    marked = attack.trigger(batch.images) if attack.trigger else batch.images
-    hostile = (marked == batch.images).all(axis=(1, 2))  # the mark is on them already
+    images = np.asarray(batch.images)
+    marked = attack.trigger(images) if attack.trigger else images
+    hostile = (marked == images).all(axis=(1, 2))  # the mark is on them already
     answers = inference.probabilities(versions_in_use(folder), batch.images).argmax(axis=1)
     with contextlib.chdir(folder), live.store(places.SEEN) as store:
         room = int(1e6 * params.load().serving.memory_mb)

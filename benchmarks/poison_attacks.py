@@ -108,7 +108,7 @@ def rewritten(split: Split, count: int, rng: np.random.Generator) -> Split:
 
 def poisoned(attack: Attack, clean: Split, test: Split, rng: np.random.Generator) -> Split:
     """The batch as the attacker hands it in."""
-    images, labels = clean.images.copy(), clean.labels.copy()
+    images, labels = np.array(clean.images), np.array(clean.labels)
     if attack.kind == "flood":
         more = np.flatnonzero(labels == attack.target)
         places = rng.permutation(np.flatnonzero(labels != attack.target))[: round(attack.share * len(labels))]

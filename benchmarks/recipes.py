@@ -82,7 +82,10 @@ def keras_example(loaded: Loaded, seed: int) -> dict[str, float]:
 
     classes = len(loaded.form.classes)
     (images, labels), (test_images, test_labels) = (
-        (split.images[..., None].astype(np.float32) / 255, keras.utils.to_categorical(split.labels, classes))
+        (
+            np.asarray(split.images)[..., None].astype(np.float32) / 255,
+            keras.utils.to_categorical(split.labels, classes),
+        )
         for split in (loaded.train, loaded.test)
     )
     keras.utils.set_random_seed(seed)

@@ -1,19 +1,25 @@
-"""The images in numbers, once for all: data/features/{train,test,recent}.parquet, read by every stage and by intake."""
+"""The images in numbers, once for all: a table a split, or a shard, in data/features, read by every stage and intake.
 
-from pipeline.base import form, places
+A shard that was described before, by this very code, is not described again.
+"""
+
+from pipeline.base import cluster, form, places
 from pipeline.base.errors import one_line
 from pipeline.data import descriptions, splits
 
 
 def main() -> None:
-    parts = {name: splits.load(places.RAW / name) for name in ("train", "test", "recent")}
     of = form.load(places.RAW)
+    parts = {name: splits.load(places.RAW / name) for name in descriptions.SPLITS}
     splits.check_arrays(parts["train"], parts["test"], of, "describe")
-    tables = {name: descriptions.describe(split, of.kind) for name, split in parts.items()}
-    for name, table in tables.items():
-        descriptions.save(name, table, of.kind)
-    counts = ", ".join(f"{len(table):,} {name}" for name, table in tables.items())
-    print(f"describe: {counts} images, {tables['train'].shape[1]} columns")
+    wanted = {descriptions.place(piece.split, piece.number, piece.of): piece for piece in descriptions.pieces(of.kind)}
+    missing = [piece for path, piece in wanted.items() if not piece.origin or descriptions.origin(path) != piece.origin]
+    cluster.each(descriptions.describe_shard, missing, "describe")
+    for path in set(places.FEATURES.iterdir()) - wanted.keys():  # of an earlier data set
+        path.unlink()
+    told = ", ".join(f"{len(split.labels):,} {name}" for name, split in parts.items())
+    known = f", {len(wanted) - len(missing)} of {len(wanted)} shards known" if len(missing) < len(wanted) else ""
+    print(f"describe: {told} images, {len(descriptions.columns(of.kind))} columns{known}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pipeline.data import comparison, descriptions
 
 def main() -> None:
     params = params_file.load().drift
-    train, test = (comparison.labelled(descriptions.load(name)) for name in ("train", "test"))
+    train, test = (comparison.labelled(descriptions.sample(name)) for name in ("train", "test"))
     compared, snapshot = comparison.compare(train, test, params)
     comparison.save_page(snapshot, places.DRIFT_PAGE)
     files.write_json(places.DRIFT, compared.as_json())

@@ -18,6 +18,7 @@ from pipeline.learning.inference import Answers
 from pipeline.reporting import figures
 
 SHOWN = 10  # images in a row of examples
+ASKED = 100_000  # of train, for the gap between what was learnt and what is read: as many tell it to a tenth of a point
 
 
 def draw(
@@ -26,7 +27,7 @@ def draw(
     """Leave the pictures of reports/evaluation; ``gallery`` is how many images a gallery holds."""
     inked = of.inked
     matrix = evaluation.confusion(test.labels, probabilities.argmax(axis=1), len(of.classes))
-    examples = dict(evaluation.corrupted(evaluation.sample(test, SHOWN).images, of.kind))
+    examples = dict(evaluation.corrupted(test.spread(SHOWN).images, of.kind))
     pictures = {
         "confusion_matrix": figures.confusion_matrix(matrix, of),
         "confusion_images": figures.confusion_images(test.images, test.labels, probabilities, of),
@@ -56,8 +57,9 @@ def main() -> None:
     parts = {name: splits.load(places.PROCESSED / name) for name in ("train", "val", "test", "recent")}
     model, test = inference.open_model(places.ONNX), parts["test"]
     held_out.note_look(held_out.of(test, parts["recent"]), settings.named, files.sha256_file(places.ONNX))
+    parts["train"] = parts["train"].spread(ASKED)
     answers = evaluation.ask(answer := lambda images: inference.run(model, images), parts)
-    features = descriptions.of_images(test.images, descriptions.load("test"))
+    features = descriptions.of_images(test.images, "test")
     found = evaluation.tables(test, features, answers["test"], answer, params, of)
     certain = inference.answers(model, test.images)
     numbers = evaluation.measure(answers, {name: np.asarray(split.labels) for name, split in parts.items()}, params)

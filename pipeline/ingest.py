@@ -28,8 +28,8 @@ def with_batches(loaded: Loaded, accepted: list[Batch]) -> tuple[Loaded, Split]:
     """The data set with the batches' images added to train, and what was held out of them: without what, or nearly
     what, was known when it came, from the data set or an earlier batch, as somebody may have trained on it."""
     nothing = Split(loaded.test.images[:0], loaded.test.labels[:0])
-    train = _joined([nothing, *(batch.train for batch in accepted)])
-    recent = _joined([nothing, *(batch.recent for batch in accepted)])
+    train = splits.joined([nothing, *(batch.train for batch in accepted)])
+    recent = splits.joined([nothing, *(batch.recent for batch in accepted)])
     order = np.arange(len(accepted))
     came = (
         np.repeat(order, [len(b.recent.labels) for b in accepted]),
@@ -38,32 +38,25 @@ def with_batches(loaded: Loaded, accepted: list[Batch]) -> tuple[Loaded, Split]:
     known = near_copies.find(recent.images, train.images, since=came)
     for split in (loaded.train, loaded.test):
         known |= near_copies.find(recent.images, split.images)
-    unseen = Split(recent.images[~known], recent.labels[~known])
-    return loaded._replace(train=_joined([loaded.train, train]) if len(train.labels) else loaded.train), unseen
+    if len(train.labels):
+        loaded = loaded._replace(train=splits.joined([loaded.train, train]))
+    return loaded, recent.chosen(~known)
 
 
-def _joined(parts: list[Split]) -> Split:
-    if len(parts) == 1:
-        return parts[0]
-    return Split(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
-
-
-def manifest(loaded: Loaded, recent: Split, accepted: list[Batch], others: list[str]) -> dict[str, Any]:
-    """What was read, from where, how much of it, and its digests; the same for the same data, on every machine.
-    ``others`` are the batches of other data sets."""
-    every = {"train": loaded.train, "test": loaded.test, "recent": recent}
+def manifest(
+    loaded: Loaded, counts: dict[str, int], accepted: list[Batch], others: list[str], raw: Path
+) -> dict[str, Any]:
+    """What was read, from where, how much of it, and the digests of what lies in ``raw``; the same for the same data,
+    on every machine. ``others`` are the batches of other data sets."""
     return {
         "dataset": loaded.name,
         "source": loaded.source,
         "batches": [batch.name for batch in accepted],
         **({"other_batches": others} if others else {}),
         **loaded.form.as_json(),
-        "counts": {name: len(split.labels) for name, split in every.items()},
+        "counts": counts,
         "files": dict(sorted(loaded.files.items())),
-        "digests": {
-            name: {field: files.sha256_array(getattr(split, field)) for field in split._fields}
-            for name, split in every.items()
-        },
+        "digests": {name: splits.digests(raw / name) for name in counts},
     }
 
 
@@ -73,19 +66,19 @@ def save(
     """Write all beside ``raw``, then swap: ``raw`` holds the old data or the new. Returns the counts."""
     part, old = raw.with_name(f"{raw.name}.part"), raw.with_name(f"{raw.name}.old")
     loaded, recent = with_batches(loaded, accepted)
-    facts = manifest(loaded, recent, accepted, others or [])
+    every = {"train": loaded.train, "test": loaded.test, "recent": recent}
+    counts = {name: len(split.labels) for name, split in every.items()}
     _settle(raw, part, old)
     try:
-        for name, split in {"train": loaded.train, "test": loaded.test, "recent": recent}.items():
-            splits.save(part / name, split)
-        files.write_json(part / places.MANIFEST.name, facts)
+        for name, split in every.items():
+            splits.save(part / name, split, before=raw / name)
+        files.write_json(part / places.MANIFEST.name, manifest(loaded, counts, accepted, others or [], part))
         form.save(loaded.form, part)
         if raw.exists():
             raw.replace(old)
         part.replace(raw)
     finally:
         _settle(raw, part, old)
-    counts: dict[str, int] = facts["counts"]
     return counts
 
 

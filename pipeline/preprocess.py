@@ -5,42 +5,30 @@ also stand in test or recent, or nearly the same ones, are dropped from train, s
 the model's own first layer.
 """
 
+import functools
+import json
 from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.base import form, places
+from pipeline.base import cluster, form, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput, one_line
 from pipeline.base.form import TEN
-from pipeline.data import near_copies, splits
-from pipeline.data.splits import Split
+from pipeline.data import separation, splits
 
 
-def separate(train: Split, unseen: np.ndarray, val_share: float) -> tuple[Split, Split, int]:
-    """Split train into train and val; returns both and how many images were dropped because they, or nearly the same,
-    are in ``unseen``."""
-    hashes = splits.content_hashes(train.images)
-    leaked = near_copies.find(train.images, unseen)
-    held_out = splits.held_out(hashes, val_share, "val")
-    return (
-        Split(train.images[~leaked & ~held_out], train.labels[~leaked & ~held_out]),
-        Split(train.images[~leaked & held_out], train.labels[~leaked & held_out]),
-        int(leaked.sum()),
-    )
-
-
-def check_alike(train: Split, val: Split, max_difference: float, classes: Sequence[str] = TEN) -> float:
-    """The largest difference of a class's share between train and val; :class:`BadInput` above ``max_difference``."""
-    shares = [splits.class_shares(split.labels, len(classes)) for split in (train, val)]
+def check_alike(train: np.ndarray, val: np.ndarray, max_difference: float, classes: Sequence[str] = TEN) -> float:
+    """The largest difference of a class's share between the labels of train and val; :class:`BadInput` above
+    ``max_difference``."""
+    shares = [splits.class_shares(labels, len(classes)) for labels in (train, val)]
     differences = np.abs(shares[0] - shares[1])
     worst = int(differences.argmax())
-    max_difference = max(max_difference, splits.by_chance(len(classes), len(val.labels)))
+    max_difference = max(max_difference, splits.by_chance(len(classes), len(val)))
     if differences[worst] > max_difference:
         raise BadInput(
             f"preprocess: class {classes[worst]}'s share differs by {differences[worst]:.3f} between train "
-            f"({len(train.labels)} images) and val ({len(val.labels)}), allowed {max_difference:.3g}: add images or "
-            "change val_share"
+            f"({len(train)} images) and val ({len(val)}), allowed {max_difference:.3g}: add images or change val_share"
         )
     return float(differences[worst])
 
@@ -48,17 +36,21 @@ def check_alike(train: Split, val: Split, max_difference: float, classes: Sequen
 def main() -> None:
     params = params_file.load()
     of = form.load(places.RAW)
-    raw, test, recent = (splits.load(places.RAW / name) for name in ("train", "test", "recent"))
-    unseen = np.concatenate([test.images, recent.images])
-    train, val, leaked = separate(raw, unseen, params.recipe.val_share)
-    difference = check_alike(train, val, params.preprocess.max_share_difference, of.classes)
-    for name, split in {"train": train, "val": val, "test": test, "recent": recent}.items():
-        splits.save(places.PROCESSED / name, split)
+    count = len(splits.shards(places.RAW / "train") or [0])
+    unseen = json.dumps([splits.digests(places.RAW / name) for name in ("test", "recent")])
+    write = functools.partial(separation.write_shard, of=count, val_share=params.recipe.val_share, unseen=unseen)
+    separated = cluster.each(write, range(count), "preprocess")
+    for name in ("train", "val"):
+        splits.finish(places.PROCESSED / name, [getattr(one, name) for one in separated])
+    for name in ("test", "recent"):
+        splits.save(places.PROCESSED / name, splits.load(places.RAW / name))
     form.save(of, places.PROCESSED)
+    train, val, test = (splits.load(places.PROCESSED / name).labels for name in ("train", "val", "test"))
+    difference = check_alike(train, val, params.preprocess.max_share_difference, of.classes)
     print(
-        f"preprocess: {len(train.labels):,} train, {len(val.labels):,} val, {len(test.labels):,} test images; "
-        f"{leaked} of train dropped because test or recent holds them, or nearly; class shares differ by at most "
-        f"{difference:.3f}"
+        f"preprocess: {len(train):,} train, {len(val):,} val, {len(test):,} test images; "
+        f"{sum(one.leaked for one in separated)} of train dropped because test or recent holds them, or nearly; class "
+        f"shares differ by at most {difference:.3f}"
     )
 
 

@@ -11,8 +11,7 @@ from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput, one_line
 from pipeline.base.params import Augment, Params
 from pipeline.data import kinds, splits
-from pipeline.data.splits import Split
-from pipeline.learning import export, fitting, networks
+from pipeline.learning import blocks, export, fitting, networks
 from pipeline.reporting import figures
 
 
@@ -37,7 +36,7 @@ def facts(params: Params, weights: int, history: pd.DataFrame) -> dict:
 
 def main() -> None:
     params = params_file.load()
-    train, val = (Split(*map(np.asarray, splits.load(places.PROCESSED / name))) for name in ("train", "val"))
+    train, val = (blocks.brought(splits.load(places.PROCESSED / name)) for name in ("train", "val"))
     of = form.load()
     if ignored := kinds.training(of.kind).ignored(params.recipe.augment, of):
         told = f"{', '.join(ignored)} of recipe {params.train.recipe}"

@@ -14,12 +14,11 @@ from pipeline.data import checks, descriptions
 
 
 def main() -> None:
-    params = params_file.load().validate_
+    params, of = params_file.load().validate_, form.load(places.RAW)
     places.REPORTS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=places.REPORTS) as folder:
-        validated = checks.validate(
-            descriptions.load("train"), descriptions.load("test"), params, Path(folder) / "docs", form.load(places.RAW)
-        )
+        train, test = (descriptions.load(name, columns=checks.columns(params, of)) for name in ("train", "test"))
+        validated = checks.validate(train, test, params, Path(folder) / "docs", of)
         shutil.rmtree(places.DATA_DOCS, ignore_errors=True)
         (Path(folder) / "docs").replace(places.DATA_DOCS)
     files.write_json(places.VALIDATION, validated.as_json())

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.base.stored import Images
+
 
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
@@ -93,7 +95,7 @@ def sha256_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def sha256_array(array: np.ndarray) -> str:
+def sha256_array(array: Images) -> str:
     """Hex SHA-256 of an array's dtype, shape and C-ordered values: the digest does not depend on the file's format."""
     digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
     for start in range(0, len(array), 8192):  # in chunks, so that a memory-mapped array is never read whole

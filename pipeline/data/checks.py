@@ -19,12 +19,13 @@ from pipeline.base import repeatable
 from pipeline.base.form import DIGITS, TEN, Form
 from pipeline.base.params import Validate
 from pipeline.base.rules import Rule
-from pipeline.data import kinds, splits
+from pipeline.data import descriptions, kinds, splits
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # stands for "no date", which Data Docs cannot do without
 _MOMENT = re.compile(r"\b2\d{3}[01]\d[0-3]\dT[0-2]\d[0-5]\d[0-5]\d\.\d{6}Z")  # as Great Expectations writes it
 _SHOWN = re.compile(r"(?<='run_time': ')[^']*|\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\b")  # a run's time, for people
 _ROWS = re.compile(r"(?<=\bdata: )\[\{'.*\}\]")  # of a table of the index
+ARGUMENTS = ("column", "column_A", "column_B")  # of an expectation
 NAMED = 5  # classes that a line names
 
 
@@ -57,12 +58,26 @@ class Check:
 
 def image_rows(table: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     """One row an image of the described split ``table``; ``other`` is the split that must share no image with it."""
-    by_content = table["label"].groupby(table["hash"])
+    hashes = table["hash"]
+    contradicting = np.zeros(len(table), np.uint8)
+    again = np.flatnonzero(hashes.duplicated(keep=False))  # few, and only these can contradict one another
+    labels = table["label"].iloc[again]
+    contradicting[again] = labels.groupby(hashes.iloc[again]).transform("nunique") > 1
     return table.drop(columns="hash").assign(
-        duplicate=table["hash"].duplicated().astype(int),
-        contradicting=(by_content.transform("nunique") > 1).astype(int),
-        in_other_split=table["hash"].isin(other["hash"]).astype(int),
+        duplicate=hashes.duplicated().astype(np.uint8),
+        contradicting=contradicting,
+        in_other_split=hashes.isin(other["hash"]).astype(np.uint8),
     )
+
+
+def columns(params: Validate, form: Form) -> list[str]:
+    """Those of a described split that are looked at here."""
+    asked = {
+        rule.expectation.configuration.kwargs.get(name)
+        for rule in image_rules("test", params, form)
+        for name in ARGUMENTS
+    }
+    return [name for name in descriptions.columns(form.kind) if name in {"hash", "label"} | asked]
 
 
 def class_rows(train: pd.DataFrame, test: pd.DataFrame, classes: Sequence[str] = TEN) -> pd.DataFrame:
@@ -181,6 +196,8 @@ class Validated(NamedTuple):
 def validate(train: pd.DataFrame, test: pd.DataFrame, params: Validate, docs: Path, form: Form = DIGITS) -> Validated:
     """Run every expectation on two described splits; leaves the Data Docs in ``docs``."""
     count = len(form.classes)
+    asked = columns(params, form)
+    train, test = train[asked], test[asked]
     tables = {
         "train": (image_rows(train, test), image_rules("train", params, form)),
         "test": (image_rows(test, train), image_rules("test", params, form)),
@@ -189,7 +206,7 @@ def validate(train: pd.DataFrame, test: pd.DataFrame, params: Validate, docs: Pa
             class_rules(params, {"train": len(train), "test": len(test)}, count),
         ),
     }
-    checks = _run(tables, docs, form.classes)
+    checks = _run(tables, docs, form)
     classes = tables["classes"][0]
     copies = {name: int(tables[name][0]["duplicate"].sum()) for name in ("train", "test")}
     numbers = {
@@ -210,7 +227,7 @@ def _uniformity(labels: pd.Series, classes: int) -> dict[str, float | None]:
     return {"statistic": round(float(result.statistic), 4), "p_value": float(result.pvalue)}
 
 
-def _run(tables: dict[str, tuple[pd.DataFrame, list[Rule]]], docs: Path, classes: Sequence[str]) -> list[Check]:
+def _run(tables: dict[str, tuple[pd.DataFrame, list[Rule]]], docs: Path, form: Form) -> list[Check]:
     """Validate each table by its rules with Great Expectations; a row a check, and the Data Docs in ``docs``."""
     import great_expectations as gx
     from great_expectations.checkpoint import UpdateDataDocsAction
@@ -242,7 +259,7 @@ def _run(tables: dict[str, tuple[pd.DataFrame, list[Rule]]], docs: Path, classes
         )
         run = checkpoint.run(batch_parameters={"dataframe": rows}, run_id=_run_id(number))
         (result,) = run.run_results.values()
-        checks += [_check(name, rows, rule, _of(rule, suite, result), classes) for rule in rules]
+        checks += [_check(name, rows, rule, _of(rule, suite, result), form) for rule in rules]
     for page in docs.rglob("*.html"):
         repeatable.rewrite(page, _stable_rows, repeatable.stable_ids, _stable_times)
     return checks
@@ -279,7 +296,7 @@ def _of(rule: Rule, suite: Any, result: Any) -> Any:
     return found
 
 
-def _check(table: str, rows: pd.DataFrame, rule: Rule, result: Any, classes: Sequence[str]) -> Check:
+def _check(table: str, rows: pd.DataFrame, rule: Rule, result: Any, form: Form) -> Check:
     if result.exception_info.get("raised_exception"):
         raise RuntimeError(f"{table}: {rule.name}: {result.exception_info}")
     return Check(
@@ -288,17 +305,17 @@ def _check(table: str, rows: pd.DataFrame, rule: Rule, result: Any, classes: Seq
         split=table,
         severity=str(getattr(rule.expectation.severity, "value", rule.expectation.severity)),
         passed=bool(result.success),
-        observed=_observed(rows, result, classes),
-        expected=_expected(result.expectation_config.kwargs, classes),
+        observed=_observed(rows, result, form),
+        expected=_expected(result.expectation_config.kwargs, form.classes),
         advice=rule.advice,
     )
 
 
-def _observed(rows: pd.DataFrame, result: Any, classes: Sequence[str]) -> str:
+def _observed(rows: pd.DataFrame, result: Any, form: Form) -> str:
     """What was found, for a person: a number, what is missing, or what broke the rule."""
-    facts = result.result
+    facts, classes = result.result, form.classes
     if "partial_missing_list" in facts:
-        every = "all ten" if tuple(classes) == TEN else f"all {len(classes)}"
+        every = "all ten" if classes == TEN else f"all {len(classes)}"
         missing = [classes[label] for label in facts["partial_missing_list"]]
         return f"none of {', '.join(missing)}" if facts["missing_count"] else every
     if "observed_value" in facts:
@@ -311,7 +328,15 @@ def _observed(rows: pd.DataFrame, result: Any, classes: Sequence[str]) -> str:
         shares = rows[result.expectation_config.kwargs["column"]]
         told = ", ".join(f"{shares[label]:.3f} for {rows['class'][label]}" for label in first[:NAMED])
         return told + (f" and {count - NAMED} more" if count > NAMED else "")
-    return f"{count:,} of {len(rows):,} images, the first at index {', '.join(map(str, first[:3]))}"
+    return f"{count:,} of {len(rows):,} images, the first at {_at(first[:3], len(rows), form)}"
+
+
+def _at(places: Sequence[int], images: int, form: Form) -> str:
+    """Where images of a split lie, among so many: their index, and where there are several shards, in which."""
+    size = splits.shard_size(form.shape)
+    if images <= size:
+        return f"index {', '.join(map(str, places))}"
+    return ", ".join(f"index {place % size} of shard {place // size}" for place in places)
 
 
 def _expected(kwargs: dict, classes: Sequence[str]) -> str:

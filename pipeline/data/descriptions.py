@@ -1,24 +1,40 @@
 """What does each image look like in numbers? Tables that are made once and read by every stage and room.
 
 A row an image, in the split's order: ``hash`` (of its content, uint64), ``label``, ``minimum`` and ``maximum`` (grey
-levels), and the FEATURES of its kind (:mod:`pipeline.data.kinds`).
+levels), and the FEATURES of its kind (:mod:`pipeline.data.kinds`). A split of several shards has a table for each.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from pipeline.base import files, places
+from pipeline.base import cluster, files, places
 from pipeline.base.errors import BadInput
+from pipeline.base.stored import Images
 from pipeline.data import kinds, splits
-from pipeline.data.splits import Split
+from pipeline.data.splits import CHUNK, Split
 
-CHUNK = 4096  # images at once
-VERSION_KEY = "digits.features"  # in a Parquet file's metadata
+if TYPE_CHECKING:
+    from pyarrow.dataset import Dataset
+
+VERSION_KEY, ORIGIN_KEY = "digits.features", "digits.origin"  # in a Parquet file's metadata
 OURS = ("hash", "label", "minimum", "maximum")  # the other columns are the FEATURES
+SPLITS = ("train", "test", "recent")  # of data/raw
+SAMPLED = 100_000  # rows that stand for a split where a distribution is asked for
+
+
+class Piece(NamedTuple):
+    """A shard, or all of a split that is in one."""
+
+    split: str
+    number: int
+    of: int
+    kind: str
+    origin: str
+    """what its table comes from; empty of what was not digested"""
 
 
 def describe(split: Split, kind: str = "digits") -> pd.DataFrame:
@@ -26,7 +42,7 @@ def describe(split: Split, kind: str = "digits") -> pd.DataFrame:
     rows = pd.DataFrame(
         {
             "hash": splits.content_hashes(split.images),
-            "label": np.asarray(split.labels).astype(np.int64),
+            "label": np.asarray(split.labels).astype(np.uint16),
             "minimum": _reduced(split.images, np.min),
             "maximum": _reduced(split.images, np.max),
         }
@@ -34,47 +50,116 @@ def describe(split: Split, kind: str = "digits") -> pd.DataFrame:
     return rows.join(measured(split.images, kind))
 
 
-def measured(images: np.ndarray, kind: str) -> pd.DataFrame:
+def pieces(kind: str) -> list[Piece]:
+    """All that data/raw holds."""
+    found = []
+    for name in SPLITS:
+        shards = splits.shards(places.RAW / name)
+        origins = [files.sha256_text(cluster.code() + kind + shard.sha256) for shard in shards] if shards else [""]
+        found += [Piece(name, number, len(origins), kind, origin) for number, origin in enumerate(origins)]
+    return found
+
+
+def describe_shard(piece: Piece) -> None:
+    """Leave a shard's table."""
+    folder = places.RAW / piece.split
+    table = describe(splits.load_shard(folder, piece.number, splits.shards(folder)), piece.kind)
+    write(place(piece.split, piece.number, piece.of), table, piece.kind, piece.origin)
+
+
+def columns(kind: str) -> tuple[str, ...]:
+    """Those of a table of images of that kind."""
+    return (*OURS, *kinds.features(kind).FEATURES)
+
+
+def measured(images: Images, kind: str) -> pd.DataFrame:
     """The FEATURES of each image: a float64 frame of N rows."""
     features = kinds.features(kind)
     return pd.DataFrame(features.measure(images), columns=list(features.FEATURES))
 
 
-def _reduced(images: np.ndarray, reduce: Callable[..., Any]) -> np.ndarray:
-    """``reduce`` over each image's pixels, read in chunks: int64 (N,)."""
+def _reduced(images: Images, reduce: Callable[..., Any]) -> np.ndarray:
+    """``reduce`` over each image's pixels, read in chunks: uint8 (N,)."""
     within = tuple(range(1, images.ndim))
     parts = [reduce(images[start : start + CHUNK], axis=within) for start in range(0, len(images), CHUNK)]
-    return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)
+    return np.concatenate(parts) if parts else np.empty(0, np.uint8)
+
+
+def place(name: str, number: int = 0, of: int = 1) -> Path:
+    """Where the table of the split ``name`` lies, or of one of its shards."""
+    return places.FEATURES / (f"{name}.parquet" if of == 1 else f"{name}-{number:05}.parquet")
 
 
 def save(name: str, table: pd.DataFrame, kind: str = "digits") -> None:
-    """Leave the table of the split ``name`` in data/features."""
-    write(places.FEATURES / f"{name}.parquet", table, kind)
+    """Leave the table of a split in data/features."""
+    write(place(name), table, kind)
 
 
-def load(name: str, workspace: Path = Path()) -> pd.DataFrame:
-    """The table of the split ``name``; :class:`BadInput` if it is missing."""
-    path = workspace / places.FEATURES / f"{name}.parquet"
-    if not path.is_file():
-        raise BadInput(f"there is no {path}: run `dvc repro`")
-    return pd.read_parquet(path)
+def tables(name: str, workspace: Path = Path()) -> list[Path]:
+    """The tables of the split ``name``, in its order; :class:`BadInput` if there is none."""
+    whole = workspace / place(name)
+    found = [whole] if whole.is_file() else sorted(whole.parent.glob(f"{name}-*.parquet"))
+    if not found:
+        raise BadInput(f"there is no {whole}: run `dvc repro`")
+    return found
 
 
-def write(path: Path, table: pd.DataFrame, kind: str = "digits") -> None:
-    """Write a table as Parquet, with the version of the features in it."""
+def load(name: str, workspace: Path = Path(), columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """The rows of the split ``name``, with these columns or all; :class:`BadInput` if there is no table of it."""
+    rows: pd.DataFrame = _dataset(name, workspace).to_table(columns).to_pandas()
+    return rows
+
+
+def sample(name: str, workspace: Path = Path()) -> pd.DataFrame:
+    """The rows of a split, or of a large one those SAMPLED with the lowest hashes, which are no more alike than any."""
+    hashes = load(name, workspace, ["hash"])["hash"].to_numpy()
+    if len(hashes) <= SAMPLED:
+        return load(name, workspace)
+    import pyarrow
+    from pyarrow import compute
+
+    limit = pyarrow.scalar(np.partition(hashes, SAMPLED)[SAMPLED], pyarrow.uint64())
+    rows: pd.DataFrame = _dataset(name, workspace).to_table(filter=compute.field("hash") < limit).to_pandas()
+    return rows
+
+
+def of_images(images: Images, name: str) -> pd.DataFrame:
+    """The FEATURES of images of the split ``name``, found by their content: a row an image, in their order.
+
+    KeyError if one does not stand there.
+    """
+    from pyarrow import compute
+
+    hashes = splits.content_hashes(images)
+    there = _dataset(name, Path()).to_table(filter=compute.field("hash").isin(np.unique(hashes))).to_pandas()
+    known = there.drop_duplicates("hash").set_index("hash").drop(columns=list(OURS[1:]))
+    return known.loc[hashes].reset_index(drop=True)
+
+
+def _dataset(name: str, workspace: Path) -> "Dataset":
+    from pyarrow import dataset
+
+    return dataset.dataset([str(path) for path in tables(name, workspace)], format="parquet")
+
+
+def write(path: Path, table: pd.DataFrame, kind: str = "digits", origin: str = "") -> None:
+    """Write a table as Parquet, with the version of the features in it, and what it comes from."""
     import pyarrow
     from pyarrow import parquet
 
     columns = pyarrow.Table.from_pandas(table, preserve_index=False)
-    version = {VERSION_KEY: str(kinds.features(kind).VERSION)}
+    told = {VERSION_KEY: str(kinds.features(kind).VERSION), **({ORIGIN_KEY: origin} if origin else {})}
     with files.atomic(path) as part:
-        parquet.write_table(columns.replace_schema_metadata({**(columns.schema.metadata or {}), **version}), part)
+        parquet.write_table(columns.replace_schema_metadata({**(columns.schema.metadata or {}), **told}), part)
 
 
-def of_images(images: np.ndarray, *tables: pd.DataFrame) -> pd.DataFrame:
-    """The FEATURES of images that stand in the tables, found by their content: a row an image, in their order.
+def origin(path: Path) -> str | None:
+    """What the table at ``path`` comes from; None if there is none, or it does not say."""
+    import pyarrow
+    from pyarrow import parquet
 
-    KeyError if one does not stand there.
-    """
-    known = pd.concat(tables).drop_duplicates("hash").set_index("hash").drop(columns=list(OURS[1:]))
-    return known.loc[splits.content_hashes(images)].reset_index(drop=True)
+    try:
+        told = parquet.read_schema(path).metadata or {}
+    except (OSError, pyarrow.ArrowInvalid):
+        return None
+    return told[ORIGIN_KEY.encode()].decode() if ORIGIN_KEY.encode() in told else None

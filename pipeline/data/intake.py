@@ -20,6 +20,7 @@ from pipeline.base import form as form_file
 from pipeline.base.errors import BadInput, TemporaryFault
 from pipeline.base.form import DIGITS, Form
 from pipeline.base.params import Batches, Params, Validate
+from pipeline.base.stored import Images
 from pipeline.data import (
     batches,
     checks,
@@ -59,10 +60,12 @@ class Reference(NamedTuple):
     """What the workspace has, to compare a batch with."""
 
     train: pd.DataFrame
-    """described"""
+    """described, a sample of a large one"""
     test: pd.DataFrame
     images: Split
     """some of train"""
+    in_train: int
+    """images, of which those are some"""
     form: Form = DIGITS
 
 
@@ -149,9 +152,9 @@ def reference(dataset: str) -> Reference:
                 raise BadInput(f"data/ holds {held}, and params.yaml says {dataset}: `digits run` first")
             images = splits.load(workspace / places.RAW / "train")
             some = slice(None, None, max(len(images.labels) // KNOWN_IMAGES, 1))
-            train, test = (descriptions.load(name, workspace) for name in ("train", "test"))
+            train, test = descriptions.sample("train", workspace), descriptions.load("test", workspace)
             known = Split(images.images[some], images.labels[some])
-            return Reference(train, test, known, form_file.load(workspace / places.RAW))
+            return Reference(train, test, known, len(images.labels), form_file.load(workspace / places.RAW))
     raise BadInput("there is no data yet to compare a batch with: `digits run` first")
 
 
@@ -192,9 +195,9 @@ def _doubts(whole: Split, reference: Reference, answer: Answer) -> list[Doubt]:
     return as_doubts(second_opinion.confirmed(whole, reference.images, answer), whole.images)
 
 
-def as_doubts(found: pd.DataFrame, images: np.ndarray) -> list[Doubt]:
+def as_doubts(found: pd.DataFrame, images: Images) -> list[Doubt]:
     """The rows of :func:`pipeline.data.second_opinion.confirmed`, as they are kept."""
-    names = splits.names(images[found["index"]])
+    names = splits.names(images[found["index"].to_numpy()])
     columns = (found["index"], found["label"], found["suggested"], found["clear"], names)
     return [
         Doubt(index=int(index), image=str(name), label=int(label), suggested=int(suggested), clear=bool(clear))

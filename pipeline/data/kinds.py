@@ -15,6 +15,7 @@ from pipeline.base.form import Form
 from pipeline.base.params import Augment, Validate
 from pipeline.base.pictures import LIMITS, Limits
 from pipeline.base.rules import Rule
+from pipeline.base.stored import Images
 
 
 class Framing(Protocol):
@@ -34,7 +35,7 @@ class Features(Protocol):
     SLICES: tuple[tuple[str, str, str], ...]
     """slice, feature, and which of its tails"""
 
-    def measure(self, images: np.ndarray) -> np.ndarray:
+    def measure(self, images: Images) -> np.ndarray:
         """The FEATURES of images uint8 (N, *shape), all finite: float64 (N, len(FEATURES))."""
         ...
 
@@ -58,7 +59,7 @@ class Training(Protocol):
         ...
 
     def Changes(  # noqa: N802  # a class
-        self, images: np.ndarray, bands: Augment, form: Form, batch_size: int, seed: int
+        self, images: Images, bands: Augment, form: Form, batch_size: int, seed: int
     ) -> Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]:
         """From images and labels, and a generator of the batch's own, to those that are learnt from."""
         ...

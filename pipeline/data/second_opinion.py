@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from pipeline.base.stored import Images
 from pipeline.data.splits import Split
 
 CLEAR = 0.8  # of its usual confidence in a class: what a champion must reach for its doubt to be a clear one
@@ -15,7 +16,7 @@ SIDE = 32  # pixels: larger images are looked at in this size
 RIM = 2  # pixels around what is looked at
 BLUR = 1.0  # pixels: strokes that lie a little apart are alike
 
-Answer = Callable[[np.ndarray], np.ndarray]
+Answer = Callable[[Images], np.ndarray]
 """images uint8 (N, *shape) → probabilities float32 (N, classes)"""
 
 
@@ -52,9 +53,9 @@ def _usual_confidence(whole: Split, said: np.ndarray, known: Split, said_of_know
     return np.bincount(labels, own, classes) / np.maximum(np.bincount(labels, minlength=classes), 1)
 
 
-def _outlines(images: np.ndarray) -> np.ndarray:
+def _outlines(images: Images) -> np.ndarray:
     """Blurred images as vectors of length 1: float32 (N, values)."""
-    rows = [cv2.GaussianBlur(_inner(image).astype(np.float32), (0, 0), BLUR).ravel() for image in images]
+    rows = [cv2.GaussianBlur(_inner(image).astype(np.float32), (0, 0), BLUR).ravel() for image in np.asarray(images)]
     vectors = np.array(rows, np.float32).reshape(len(rows), len(rows[0]) if rows else 1)
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
 

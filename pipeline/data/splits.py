@@ -1,12 +1,14 @@
 """Where do a split's arrays lie, and to which split does a sample belong?
 
-A split is two plain ``.npy`` files in a folder: ``images`` uint8 (N, height, width), of digits (N, 28, 28) with 0 =
+A split is a folder with two plain ``.npy`` files: ``images`` uint8 (N, height, width), of digits (N, 28, 28) with 0 =
 paper and 255 = ink, or (N, height, width, 3) in colour; and ``labels`` (N,), indexes of :class:`Form`'s classes, uint8
-or, of more than 256 classes, uint16. They are read memory-mapped.
+or, of more than 256 classes, uint16. More images than SHARD_IMAGES, or than SHARD_BYTES hold, lie in several pairs of
+files, the shards, which ``shards.json`` lists with the digest of each.
 """
 
 import hashlib
 import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,36 +16,174 @@ import numpy as np
 
 from pipeline.base import files
 from pipeline.base.errors import BadInput
-from pipeline.base.form import Form
+from pipeline.base.form import Form, images_in
+from pipeline.base.stored import Chosen, Images, InFile, Joined, Stored
 
 CHANCE = 3.0  # standard deviations
 LABELS = (np.dtype(np.uint8), np.dtype(np.uint16))
+SHARD_IMAGES, SHARD_BYTES = 1 << 16, 64_000_000  # at most, of a shard
+CHUNK = 4096  # images looked at in one go
+INDEX = "shards.json"
 
 
 class Split(NamedTuple):
-    images: np.ndarray
-    """uint8 (N, *shape)"""
+    images: Images
+    """uint8 (N, *shape); of several shards, read where they are looked at"""
     labels: np.ndarray
     """uint8 (N,), or uint16"""
 
+    def chosen(self, which: np.ndarray) -> "Split":
+        """Those that the mask bool (N,) has; images that lie on the disk stay there."""
+        taken = Chosen(self.images, np.flatnonzero(which)) if isinstance(self.images, Stored) else self.images[which]
+        return Split(taken, self.labels[which])
 
-def save(folder: Path | str, split: Split) -> None:
-    files.write_npy(Path(folder) / "images.npy", split.images)
-    files.write_npy(Path(folder) / "labels.npy", split.labels)
+    def spread(self, count: int) -> "Split":
+        """At most ``count`` of the images, evenly spread, in memory."""
+        if len(self.labels) <= count:
+            return Split(*map(np.asarray, self))
+        chosen = np.linspace(0, len(self.labels) - 1, count).astype(int)
+        return Split(np.asarray(self.images[chosen]), np.asarray(self.labels[chosen]))
+
+
+class Shard(NamedTuple):
+    """A shard that was written."""
+
+    images: int
+    sha256: str
+    """of its images and labels"""
+
+
+def shard_size(shape: Sequence[int]) -> int:
+    """How many images of that shape a shard holds."""
+    return min(SHARD_IMAGES, images_in(SHARD_BYTES, shape))
+
+
+def cut(split: Split) -> Iterator[Split]:
+    """The split in pieces of a shard's size; one that is empty has one piece."""
+    size = shard_size(split.images.shape[1:])
+    for start in range(0, max(len(split.labels), 1), size):
+        yield Split(split.images[start : start + size], split.labels[start : start + size])
+
+
+def save(folder: Path | str, split: Split, before: Path | None = None) -> None:
+    """Write a split, a shard at a time. A shard that lies in the folder ``before`` too becomes another name of it: DVC
+    then knows it for what it hashed already."""
+    folder = Path(folder)
+    known = (shards(before) if before else None) or []
+    count = max(math.ceil(len(split.labels) / shard_size(split.images.shape[1:])), 1)
+    written = []
+    for number, piece in enumerate(cut(split)):
+        piece = Split(*map(np.ascontiguousarray, piece))
+        shard = Shard(len(piece.labels), _digest(piece))
+        if not (before and known[number : number + 1] == [shard] and _linked(before, folder, number, count)):
+            _write(folder, piece, number, count)
+        written.append(shard)
+    finish(folder, written)
+
+
+def _linked(before: Path, folder: Path, number: int, of: int) -> bool:
+    """Give a shard's files in ``before`` a name in ``folder`` as well; False where the disk cannot."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [_file(field, number, of) for field in Split._fields]
+    try:
+        for name in names:
+            (folder / name).hardlink_to(before / name)
+    except OSError:
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+        return False
+    return True
+
+
+def write_shard(folder: Path, piece: Split, number: int, of: int) -> Shard:
+    """Write one shard of so many; whoever writes all of them then calls :func:`finish`."""
+    piece = Split(*map(np.ascontiguousarray, piece))
+    _write(folder, piece, number, of)
+    return Shard(len(piece.labels), _digest(piece))
+
+
+def _write(folder: Path, piece: Split, number: int, of: int) -> None:
+    for field, array in piece._asdict().items():
+        files.write_npy(folder / _file(field, number, of), array)
+
+
+def _digest(piece: Split) -> str:
+    return files.sha256_text("".join(map(files.sha256_array, piece)))
+
+
+def finish(folder: Path, shards: Sequence[Shard]) -> None:
+    """List the shards that were written, if there are several, and remove what an earlier split left beside them."""
+    names = {_file(field, number, len(shards)) for field in Split._fields for number in range(len(shards))}
+    if len(shards) > 1:
+        files.write_json(folder / INDEX, [shard._asdict() for shard in shards])
+    for path in folder.iterdir():
+        if path.name not in names and (path.suffix == ".npy" or (path.name == INDEX and len(shards) == 1)):
+            path.unlink()
+
+
+def _file(field: str, number: int, of: int) -> str:
+    return f"{field}.npy" if of == 1 else f"{field}-{number:05}.npy"
+
+
+def shards(folder: Path | str) -> list[Shard] | None:
+    """The shards of a split that is in several; :class:`BadInput` if their list is spoilt."""
+    path = Path(folder) / INDEX
+    if not path.is_file():
+        return None
+    try:
+        return [Shard(int(one["images"]), str(one["sha256"])) for one in files.read_json(path)]
+    except (ValueError, TypeError, KeyError):
+        raise BadInput(f"{path} is no list of shards: remove {folder} and run `dvc repro`") from None
+
+
+def digests(folder: Path | str) -> dict[str, str]:
+    """What a split is known by: the SHA-256 of its images and that of its labels, or that of the list of its shards."""
+    if listed := shards(folder):
+        return {"shards": files.sha256_text("\n".join(f"{shard.images} {shard.sha256}" for shard in listed))}
+    return {field: files.sha256_array(array) for field, array in load(folder)._asdict().items()}
+
+
+def joined(parts: Sequence[Split]) -> Split:
+    """The splits one after another; many images are not brought together in memory."""
+    images = Joined([part.images for part in parts])
+    small = images.nbytes <= SHARD_BYTES
+    return Split(images[:] if small else images, np.concatenate([part.labels for part in parts]))
 
 
 def load(folder: Path | str) -> Split:
-    """Read a split memory-mapped; :class:`BadInput` if a file is missing or no array."""
-    arrays = []
-    for name in Split._fields:
-        path = Path(folder) / f"{name}.npy"
-        try:
-            arrays.append(np.load(path, mmap_mode="r", allow_pickle=False))
-        except FileNotFoundError:
-            raise BadInput(f"there is no {path}: run `dvc repro`") from None
-        except (ValueError, EOFError) as error:
-            raise BadInput(f"{path} is not a whole .npy file ({error}): remove it and run `dvc repro`") from None
-    return Split(*arrays)
+    """Read a split, memory-mapped, or of several shards where it is looked at; :class:`BadInput` if a file is missing,
+    no array, or not of the size that the list of the shards says."""
+    listed = shards(folder)
+    if listed is None:
+        return Split(*(_array(Path(folder) / f"{field}.npy") for field in Split._fields))
+    parts = [load_shard(folder, number, listed) for number in range(len(listed))]
+    shapes = {part.images.shape[1:] for part in parts}
+    if len(shapes) > 1:
+        raise BadInput(f"{folder}: its shards are of different shapes, {sorted(shapes)}: remove it, run `dvc repro`")
+    return Split(Joined([part.images for part in parts]), np.concatenate([part.labels for part in parts]))
+
+
+def load_shard(folder: Path | str, number: int, listed: Sequence[Shard] | None) -> Split:
+    """One shard of those that are :func:`listed <shards>`, or the split that is in one."""
+    of = len(listed or [0])
+    paths = [Path(folder) / _file(field, number, of) for field in Split._fields]
+    images, labels = map(_array, paths)
+    if listed and not len(images) == len(labels) == listed[number].images:
+        raise BadInput(
+            f"{paths[0]}: has {len(images)} images and {len(labels)} labels, {folder}/{INDEX} says "
+            f"{listed[number].images}: remove {folder} and run `dvc repro`"
+        )
+    return Split(InFile(paths[0], images.shape, images.offset) if listed else images, labels)
+
+
+def _array(path: Path) -> np.memmap:
+    try:
+        found: np.memmap = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise BadInput(f"there is no {path}: run `dvc repro`") from None
+    except (ValueError, EOFError) as error:
+        raise BadInput(f"{path} is not a whole .npy file ({error}): remove it and run `dvc repro`") from None
+    return found
 
 
 def check_arrays(train: Split, test: Split, form: Form, stage: str) -> None:
@@ -75,13 +215,16 @@ def by_chance(classes: int, images: int) -> float:
     return CHANCE * math.sqrt(even * (1 - even) / max(images, 1))
 
 
-def content_hashes(images: np.ndarray) -> np.ndarray:
+def content_hashes(images: Images) -> np.ndarray:
     """A 64-bit BLAKE2b hash of each image's bytes: uint64 (N,). Equal images have equal hashes, on every machine."""
-    digests = (hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=8).digest() for image in images)
+    size, digests = math.prod(images.shape[1:]), list[bytes]()
+    for start in range(0, len(images), CHUNK):
+        flat = np.ascontiguousarray(images[start : start + CHUNK]).reshape(-1).data
+        digests += [hashlib.blake2b(flat[at : at + size], digest_size=8).digest() for at in range(0, len(flat), size)]
     return np.frombuffer(b"".join(digests), dtype="<u8")
 
 
-def names(images: np.ndarray) -> np.ndarray:
+def names(images: Images) -> np.ndarray:
     """:func:`content_hashes` in hexadecimal, as files have them: str (N,)."""
     return np.array([f"{content:016x}" for content in content_hashes(images)], "U16")
 

@@ -88,16 +88,17 @@ def _moments(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nd
 
     Slant is the shear that makes the digit upright, as for MNIST's deskewing (LeCun et al. 1998, section III.A).
     """
+    # Sums, no matrix products: those of BLAS differ in the last bits with how many images there are.
     place = np.arange(SIDE, dtype=np.float32)
     across, down = ink.sum(axis=1), ink.sum(axis=2)  # (N, 28) mass of each column and row
     mass = across.sum(axis=1)
     blank = mass == 0
     mass = np.where(blank, 1, mass)
-    x = np.where(blank, (SIDE - 1) / 2, across @ place / mass)
-    y = np.where(blank, (SIDE - 1) / 2, down @ place / mass)
-    xx = across @ place**2 / mass - x**2
-    yy = down @ place**2 / mass - y**2
-    xy = np.einsum("nyx,y,x->n", ink, place, place, optimize=True) / mass - x * y
+    x = np.where(blank, (SIDE - 1) / 2, (across * place).sum(axis=1) / mass)
+    y = np.where(blank, (SIDE - 1) / 2, (down * place).sum(axis=1) / mass)
+    xx = (across * place**2).sum(axis=1) / mass - x**2
+    yy = (down * place**2).sum(axis=1) / mass - y**2
+    xy = ((ink * place).sum(axis=2) * place).sum(axis=1) / mass - x * y
     xx, yy, xy = (np.where(blank, 0, moment) for moment in (xx, yy, xy))
     slant = np.degrees(np.arctan2(-xy, np.maximum(yy, 1e-3)))
     spread = np.hypot((xx - yy) / 2, xy)

@@ -5,6 +5,7 @@ import numpy as np
 
 from pipeline.base.form import Form
 from pipeline.base.params import Augment
+from pipeline.base.stored import Images
 from pipeline.digits.augmentation import Augmentation
 from pipeline.digits.hands import Hands
 from pipeline.digits.non_digits import NonDigits
@@ -21,7 +22,7 @@ class Changes:
     """Within the bands of a recipe's ``augment``. Other classes than the ten digits have neither hands nor non-digits:
     a letter may be what is asked for."""
 
-    def __init__(self, images: np.ndarray, bands: Augment, form: Form, batch_size: int, seed: int) -> None:
+    def __init__(self, images: Images, bands: Augment, form: Form, batch_size: int, seed: int) -> None:
         self.bands, self.none = bands, len(form.classes)
         self.augmentation = Augmentation(bands, np.random.default_rng([FIELDS, seed]))
         self.hands = Hands(np.random.default_rng([HANDS, seed])) if bands.hands and form.of_digits else None

@@ -12,6 +12,7 @@ import pandas as pd
 from pipeline.base.errors import BadInput
 from pipeline.base.form import DIGITS, Form, images_in
 from pipeline.base.params import Evaluate
+from pipeline.base.stored import Images
 from pipeline.data import kinds, suspected_labels
 from pipeline.data.splits import Split
 from pipeline.digits.non_digits import NonDigits
@@ -22,7 +23,7 @@ SEED = 0  # of the corruptions: the accuracy under each is a number to compare b
 
 TAIL = 0.1  # of the test split in each slice
 
-Answer = Callable[[np.ndarray], np.ndarray]
+Answer = Callable[[Images], np.ndarray]
 """images uint8 (N, *shape) → probabilities float32 (N, classes)"""
 
 
@@ -125,8 +126,9 @@ def slices(described: pd.DataFrame, right: np.ndarray, kind: str = DIGITS.kind) 
     return table.sort_values("accuracy", kind="stable", ignore_index=True)
 
 
-def corrupted(images: np.ndarray, kind: str = DIGITS.kind) -> Iterator[tuple[str, np.ndarray]]:
+def corrupted(images: Images, kind: str = DIGITS.kind) -> Iterator[tuple[str, np.ndarray]]:
     """The name of each corruption of their kind, and the images uint8 (N, *shape) under it; the same each time."""
+    images = np.asarray(images)
     for number, (name, corrupt) in enumerate(kinds.corruptions(kind).CORRUPTIONS.items()):
         yield name, corrupt(images, np.random.default_rng([SEED, number]), 1.0)
 
@@ -134,7 +136,7 @@ def corrupted(images: np.ndarray, kind: str = DIGITS.kind) -> Iterator[tuple[str
 def robustness(test: Split, answer: Answer, count: int, kind: str = DIGITS.kind) -> pd.DataFrame:
     """A row a corruption, the worst first: corruption, n, accuracy, and that relative to the accuracy on the same
     ``count`` images as they were, or of fewer large ones. ``answer`` is the model."""
-    images, labels = sample(test, min(count, images_in(CORRUPTED, test.images.shape[1:])))
+    images, labels = test.spread(min(count, images_in(CORRUPTED, test.images.shape[1:])))
     clean = float(np.mean(answer(images).argmax(axis=1) == labels))
     rows = []
     for name, changed in corrupted(images, kind):
@@ -142,13 +144,6 @@ def robustness(test: Split, answer: Answer, count: int, kind: str = DIGITS.kind)
         rows.append((name, len(labels), accuracy, accuracy / clean if clean else 0.0))
     table = pd.DataFrame(rows, columns=["corruption", "n", "accuracy", "relative"])
     return table.sort_values("accuracy", kind="stable", ignore_index=True)
-
-
-def sample(test: Split, count: int) -> Split:
-    """At most ``count`` images, evenly spread over the split."""
-    there = len(test.labels)
-    chosen = np.linspace(0, there - 1, min(count, there)).astype(int)
-    return Split(np.asarray(test.images[chosen]), np.asarray(test.labels[chosen]))
 
 
 def believed(labels: np.ndarray, answers: Answers) -> dict[str, float]:

@@ -26,11 +26,12 @@ from pipeline.base.form import DIGITS, Form, images_in
 from pipeline.base.params import Recipe
 from pipeline.data import kinds
 from pipeline.data.splits import Split
-from pipeline.learning import networks
+from pipeline.learning import blocks, networks
 from pipeline.learning.backend import keras, tensorflow
 
 REFUSED, MIN_SCORES = 0.003, 99  # share of images that may be taken for none, and how many tell 1 %
 VALIDATED = 8_000_000  # bytes of images at once
+SOME = 100_000  # images: of val, to validate on and to calibrate by, and of train, to draw what is of no class from
 OVERFIT_RISE = 0.02  # of the lowest validation loss: a rise of less is not worth a word
 
 
@@ -52,7 +53,8 @@ class AugmentedBatches(keras.utils.PyDataset):
         self.split, self.recipe, self.form, self.seed = split, recipe, form, seed
         self.steps = max(math.ceil(len(split.labels) / recipe.batch_size), recipe.min_steps_per_epoch)
         changes = kinds.training(form.kind).Changes
-        self.changed = changes(split.images, recipe.augment, form, recipe.batch_size, seed)
+        self.reader = blocks.Reader(split.images)
+        self.changed = changes(split.spread(SOME).images, recipe.augment, form, recipe.batch_size, seed)
         self.start(epoch=0)
 
     def __len__(self) -> int:
@@ -62,7 +64,7 @@ class AugmentedBatches(keras.utils.PyDataset):
         """images uint8 (N, *shape) and their :func:`targets`"""
         chosen = self.order[step * self.recipe.batch_size : (step + 1) * self.recipe.batch_size]
         rng = np.random.default_rng([DRAWS, self.seed, self.epoch, step])
-        images, labels = self.changed(self.split.images[chosen], self.split.labels[chosen], rng)
+        images, labels = self.changed(self.reader.take(chosen), self.split.labels[chosen], rng)
         return images, targets(labels, self.recipe, self.form)
 
     def start(self, epoch: int) -> None:
@@ -76,7 +78,7 @@ class AugmentedBatches(keras.utils.PyDataset):
             self.order = rng.choice(count, self.steps * self.recipe.batch_size, p=chances)
             return
         passes = math.ceil(self.steps * self.recipe.batch_size / count)
-        self.order = np.concatenate([rng.permutation(count) for _ in range(passes)])
+        self.order = np.concatenate([blocks.shuffled(self.split.images, rng) for _ in range(passes)])
 
 
 def targets(labels: np.ndarray, recipe: Recipe, form: Form) -> np.ndarray:
@@ -330,6 +332,7 @@ def fit_all(
 
     The history has a column ``member``. ``checkpoints`` is a folder.
     """
+    val = val.spread(SOME)
     members, histories = [], []
     for number in range(1, recipe.members + 1):
         if recipe.members > 1:
@@ -401,6 +404,7 @@ CODE = (
     "digits/non_digits.py",
     "digits/training.py",
     "learning/backend.py",
+    "learning/blocks.py",
     "learning/fitting.py",
     "learning/networks.py",
     "plain/training.py",

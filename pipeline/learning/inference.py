@@ -17,6 +17,7 @@ import numpy as np
 
 from pipeline.base.errors import BadInput
 from pipeline.base.form import DIGITS, Form, images_in
+from pipeline.base.stored import Images
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -77,7 +78,7 @@ class Answers(NamedTuple):
     """float32 (N,)"""
 
 
-def answers(model: onnxruntime.InferenceSession, images: np.ndarray) -> Answers:
+def answers(model: onnxruntime.InferenceSession, images: Images) -> Answers:
     """What the model says of images uint8 (N, *shape); memory-mapped ones are read a chunk at a time."""
     from tqdm import tqdm
 
@@ -107,12 +108,12 @@ def doubt(probabilities: np.ndarray, certainty: float, of: Form = DIGITS) -> str
     return "it looks like no digit" if of.of_digits else "it looks like none of the classes"
 
 
-def run(model: onnxruntime.InferenceSession, images: np.ndarray) -> np.ndarray:
+def run(model: onnxruntime.InferenceSession, images: Images) -> np.ndarray:
     """The probabilities alone of :func:`answers`."""
     return answers(model, images).probabilities
 
 
-def probabilities(path: Path | str, images: np.ndarray) -> np.ndarray:
+def probabilities(path: Path | str, images: Images) -> np.ndarray:
     """What the model in file ``path`` answers: :func:`open_model`, then :func:`run`."""
     return run(open_model(path), images)
 

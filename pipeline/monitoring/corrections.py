@@ -113,7 +113,7 @@ def sift(waiting: Waiting, params: Params, answer: Answer | None) -> Sifted:
     upheld = _upheld(doubts, names, people, params.batches, len(names))
     left_out = [doubt for doubt in doubts if doubt.index not in upheld]
     good = sorted(set(range(len(names))) - contradicted - {doubt.index for doubt in left_out})
-    within = _within_share(good, people, len(reference.train), params.batches)
+    within = _within_share(good, people, reference.in_train, params.batches)
     return Sifted(within, left_out, len(contradicted), len(good) - len(within))
 
 
@@ -123,8 +123,8 @@ def doubted(corrected: Split, known: Split, answer: Answer, inked: bool = True) 
     found = second_opinion.confirmed(corrected, known, answer)
     index = {label: found["index"][found["label"] == label].to_numpy() for label in found["label"].unique().tolist()}
     bearing: set[int] = set()
-    by_label = {label: corrected.images[of] for label, of in index.items()}
-    for label, pattern in poison.planted(by_label, known.images, inked):
+    by_label = {label: np.asarray(corrected.images)[of] for label, of in index.items()}
+    for label, pattern in poison.planted(by_label, np.asarray(known.images), inked):
         bearing |= set(index[label][pattern.bearers].tolist())
     return intake.as_doubts(found[found["clear"] | found["index"].isin(bearing)], corrected.images)
 

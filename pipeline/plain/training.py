@@ -5,6 +5,7 @@ import numpy as np
 
 from pipeline.base.form import Form
 from pipeline.base.params import Augment
+from pipeline.base.stored import Images
 
 GRAIN = 40.0  # grey levels: the standard deviation of the worst noise
 
@@ -16,7 +17,7 @@ def ignored(bands: Augment, form: Form) -> list[str]:
 class Changes:
     """Within the bands of a recipe's ``augment``; those that are of ink on paper say nothing here."""
 
-    def __init__(self, images: np.ndarray, bands: Augment, form: Form, batch_size: int, seed: int) -> None:
+    def __init__(self, images: Images, bands: Augment, form: Form, batch_size: int, seed: int) -> None:
         self.bands, self.shape = bands, form.shape
 
     def __call__(

@@ -10,7 +10,6 @@ from pipeline.base import files, places
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Params
 from pipeline.data import held_out, splits
-from pipeline.data.splits import Split
 from pipeline.learning import inference
 from pipeline.registry import (
     artifacts,
@@ -139,13 +138,9 @@ def _unseen(name: str) -> Unseen:
         raise BadInput(f"data/ holds {held}, which cannot judge {name}: put the workspace on its data set, `dvc repro`")
     test, recent = splits.load(places.PROCESSED / "test"), splits.load(places.PROCESSED / "recent")
     expected = manifest.get("digests", {}).get("test")
-    if expected and expected != _digests(test):
+    if expected and expected != splits.digests(places.PROCESSED / "test"):
         raise BadInput(f"{places.PROCESSED}/test is not what {places.RAW} holds: run `dvc repro`, then judge")
     return Unseen(test, recent, held_out.of(test, recent))
-
-
-def _digests(split: Split) -> dict[str, str]:
-    return {part: files.sha256_array(array) for part, array in split._asdict().items()}
 
 
 def judge(
@@ -184,8 +179,8 @@ def judge(
             "notes": (*verdict.notes, *notes),
             "test_images": len(unseen.test.labels),
             "recent_images": judged.recent,
-            "test_sha256": _digests(unseen.test),
-            "recent_sha256": _digests(unseen.recent),
+            "test_sha256": splits.digests(places.PROCESSED / "test"),
+            "recent_sha256": splits.digests(places.PROCESSED / "recent"),
         }
     )
 

@@ -22,6 +22,7 @@ from mlflow.entities.model_registry import ModelVersion
 from pipeline.base import files, form, places
 from pipeline.base.form import Form
 from pipeline.base.params import Params
+from pipeline.base.stored import Images
 from pipeline.data import comparison, descriptions, splits
 from pipeline.learning import inference
 from pipeline.registry import artifacts, forms, lineage, versions
@@ -165,10 +166,10 @@ def _log_model(card: str, of: Form) -> tuple[str, dict[str, str]]:
         return logged.model_uri, {f"extra_files/{path.name}": files.sha256_file(path) for path in beside}
 
 
-def _reference(images: np.ndarray) -> pd.DataFrame:
+def _reference(images: Images) -> pd.DataFrame:
     """What the model makes of the val split's images: what those it will see are compared with."""
     some = images[:: max(len(images) // REFERENCE_IMAGES, 1)]
-    features = descriptions.of_images(some, descriptions.load("train"))
+    features = descriptions.of_images(some, "train")
     return comparison.answered(features, inference.probabilities(places.ONNX, some))
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from pipeline.base import files
 from pipeline.base.form import DIGITS, Form
+from pipeline.base.stored import Images
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,7 +131,7 @@ def _hardest(matrix: np.ndarray) -> np.ndarray:
     return np.sort(np.argsort(-wrong, kind="stable")[:MOST])
 
 
-def confusion_images(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, form: Form = DIGITS) -> Figure:
+def confusion_images(images: Images, labels: np.ndarray, probabilities: np.ndarray, form: Form = DIGITS) -> Figure:
     """The confusion matrix made of images: each cell shows the most confident image with that outcome.
 
     The number in a cell's corner is how many images had that outcome; a cell without one is blank.
@@ -171,7 +172,7 @@ def confusion_images(images: np.ndarray, labels: np.ndarray, probabilities: np.n
     return figure
 
 
-def mistakes(images: np.ndarray, table: pd.DataFrame, count: int, inked: bool = True) -> Figure:
+def mistakes(images: Images, table: pd.DataFrame, count: int, inked: bool = True) -> Figure:
     """A gallery of the first ``count`` rows of :func:`pipeline.learning.evaluation.mistakes`."""
     rows = table.head(count)
     captions = [
@@ -182,7 +183,7 @@ def mistakes(images: np.ndarray, table: pd.DataFrame, count: int, inked: bool = 
     return _gallery(images[rows["index"].to_numpy()], captions, title, "No mistakes", inked)
 
 
-def confused_pairs(images: np.ndarray, table: pd.DataFrame, inked: bool = True) -> Figure:
+def confused_pairs(images: Images, table: pd.DataFrame, inked: bool = True) -> Figure:
     """The pairs of classes that are most often taken for one another, and the most confident mistakes of each pair.
 
     ``table`` is that of the evaluation. A bar's dark part is the first class taken for the second, its light part the
@@ -221,7 +222,7 @@ def confused_pairs(images: np.ndarray, table: pd.DataFrame, inked: bool = True) 
     return figure
 
 
-def suspected_labels(images: np.ndarray, table: pd.DataFrame, count: int, inked: bool = True) -> Figure:
+def suspected_labels(images: Images, table: pd.DataFrame, count: int, inked: bool = True) -> Figure:
     """A gallery of the first ``count`` rows of :func:`pipeline.data.suspected_labels.find`."""
     rows = table.head(count)
     captions = [
@@ -390,7 +391,7 @@ def _short(name: str) -> str:
     return name.replace("$", r"\$")  # which would begin a formula
 
 
-def _cell(images: np.ndarray) -> tuple[int, int]:
+def _cell(images: Images) -> tuple[int, int]:
     """Height and width of an image's cell in a mosaic."""
     return images.shape[1] + 2 * RIM, images.shape[2] + 2 * RIM
 

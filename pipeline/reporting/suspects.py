@@ -10,13 +10,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.base import files
 from pipeline.base.form import DIGITS, Form
+from pipeline.base.stored import Images
 from pipeline.data.batches import Doubt
 
 SHOWN = 1000  # on a page: more are not looked at one by one
 ENLARGED = 4
 
 
-def write(path: Path, name: str, doubts: Sequence[Doubt], images: np.ndarray, form: Form = DIGITS) -> None:
+def write(path: Path, name: str, doubts: Sequence[Doubt], images: Images, form: Form = DIGITS) -> None:
     """The page of the batch ``name``: ``images`` uint8 (N, *shape) in the order of the doubts."""
     environment = Environment(
         loader=PackageLoader("pipeline.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -29,7 +30,7 @@ def write(path: Path, name: str, doubts: Sequence[Doubt], images: np.ndarray, fo
             "clear": doubt.clear,
             "png": _png(image, form),
         }
-        for number, (doubt, image) in enumerate(zip(doubts, images, strict=True), 1)
+        for number, (doubt, image) in enumerate(zip(doubts, np.asarray(images), strict=True), 1)
     ]
     page = environment.get_template("suspects.html.j2").render(name=name, rows=rows[:SHOWN], count=len(rows))
     files.write_text(path, page)

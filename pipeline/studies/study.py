@@ -8,11 +8,8 @@ reports/studies/NAME: a table, a plot and the findings in words.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +20,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 from tqdm import tqdm
 
-from pipeline.base import files, form, places
+from pipeline.base import cluster, files, form, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
 from pipeline.base.params import TRAIN_IMAGES, Params, Recipe, Study, StudyName
@@ -40,7 +37,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 NUMBERS = ("best_val_loss", "epochs", "overfits_from", "seconds", "weights")
-SCHEDULER_SECONDS = 10
 
 
 def read(name: str, params: Params, file: Path | None = None) -> Study:
@@ -126,7 +122,8 @@ def run(name: str, study: Study, params: Params, scheduler: str | None = None) -
     of = form.load()
     wanted = [trial._replace(form=of) for trial in _affordable(name, wanted, len(train.labels))]
     data = fitting.data_digest(train, val)
-    with _dask(scheduler) as dask:
+    # a trial is a process of its own, and a thread waits for it
+    with cluster.connected(scheduler, workers=1, threads=cluster.cores()) as dask:
         client = versions.connect()
         parent = _parent(client, name, study, params, data)
         done = _finished(client, parent)
@@ -166,39 +163,6 @@ def _affordable(name: str, wanted: list[Trial], there: int) -> list[Trial]:
 # --- Dask -----------------------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def _dask(scheduler: str | None) -> Iterator[Client]:
-    """A client of the scheduler, or of a local cluster with a trial a core that ends with the study."""
-    from distributed import Client, LocalCluster
-
-    if scheduler:
-        try:
-            client = Client(scheduler, timeout=SCHEDULER_SECONDS)
-        except (OSError, ValueError) as error:  # distributed's CommClosedError and TimeoutError are OSErrors
-            words = " ".join(str(error).split())
-            raise BadInput(f"no Dask scheduler answers at {scheduler} ({words}): start it or correct it") from None
-        with client:
-            try:
-                client.wait_for_workers(1, timeout=SCHEDULER_SECONDS)
-            except TimeoutError:
-                raise BadInput(f"the Dask scheduler at {scheduler} has no workers: start some") from None
-            yield client
-        return
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        LocalCluster(
-            n_workers=1,
-            threads_per_worker=os.cpu_count(),  # a trial is a process of its own
-            dashboard_address=None,
-            memory_limit=0,
-            local_directory=folder,
-            silence_logs="CRITICAL",
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
-
-
 def _results(
     dask: Client, missing: dict[str, Trial], train: Split, val: Split
 ) -> Iterator[tuple[str, Trial, dict[str, Any]]]:
@@ -207,8 +171,9 @@ def _results(
 
     if not missing:
         return
-    arrays = [Split(*map(np.asarray, split)) for split in (train, val)]
-    there = dask.scatter(arrays, broadcast=True)
+    asked = [trial.train_images for trial in missing.values()]
+    most = None if None in asked else max(count for count in asked if count)  # no trial looks at more
+    there = dask.scatter([trial_process.lowest(train, most), Split(*map(np.asarray, val))], broadcast=True)
     futures = {dask.submit(trial_process.run, trial, *there, key=f"trial-{key}"): key for key, trial in missing.items()}
     try:
         for future in as_completed(futures):

@@ -61,6 +61,13 @@ def run(trial: Trial, train: Split, val: Split) -> dict[str, Any]:
     return result
 
 
+def lowest(train: Split, count: int | None) -> Split:
+    """So many images, in memory, those of the lowest hashes: the same ones in every trial, and a smaller trial's are
+    among a larger one's."""
+    chosen = np.sort(np.argsort(splits.content_hashes(train.images), kind="stable")[:count])
+    return Split(np.asarray(train.images[chosen]), train.labels[chosen])
+
+
 def fit(
     recipe: Recipe, train_images: int | None, seed: int, train: Split, val: Split, form: Form = DIGITS
 ) -> dict[str, Any]:
@@ -68,10 +75,7 @@ def fit(
     from pipeline.learning import fitting
 
     fitting.on_one_thread()
-    # The images of the lowest hashes: the same ones in every trial, and a smaller trial's are among a larger one's.
-    chosen = np.sort(np.argsort(splits.content_hashes(train.images), kind="stable")[:train_images])
-    few = Split(train.images[chosen], train.labels[chosen])
-    model, history = fitting.fit_all(few, val, recipe, seed, form=form)
+    model, history = fitting.fit_all(lowest(train, train_images), val, recipe, seed, form=form)
     answered = model.predict(val.images, batch_size=1000, verbose=0)["probabilities"].argmax(axis=1)
     curves = history.groupby("epoch")[list(CURVES)].mean()  # over the members, where there are several
     return {

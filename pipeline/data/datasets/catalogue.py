@@ -64,8 +64,8 @@ def _without_small(loaded: Loaded, wanted: Images) -> Loaded:
     place[stays] = np.arange(len(stays))
 
     def kept(split: Split) -> Split:
-        there = np.isin(split.labels, stays)
-        return Split(split.images[there], place[split.labels[there]].astype(split.labels.dtype))
+        there = split.chosen(np.isin(split.labels, stays))
+        return there._replace(labels=place[there.labels].astype(split.labels.dtype))
 
     form = Form(loaded.form.kind, loaded.form.shape, tuple(names[at] for at in stays))
     return loaded._replace(train=kept(loaded.train), test=kept(loaded.test), form=form)

@@ -7,9 +7,10 @@ against :mod:`pipeline.data.datasets.bounds` before it is decoded.
 
 import hashlib
 import math
+import os
 import struct
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -18,7 +19,9 @@ import numpy as np
 from pipeline.base import files
 from pipeline.base.errors import BadInput
 from pipeline.base.form import DIGITS, Form
-from pipeline.base.params import Images, Ingest
+from pipeline.base.params import Images as Wanted
+from pipeline.base.params import Ingest
+from pipeline.base.stored import Images, InFile
 from pipeline.data import classes, splits
 from pipeline.data.datasets import bounds
 from pipeline.data.datasets.bounds import Bounds, brief
@@ -34,7 +37,7 @@ class Source(NamedTuple):
     """What is to be read, and as what."""
 
     ingest: Ingest
-    images: Images
+    images: Wanted
     known: tuple[str, ...] | None = None
     """the classes of a data set that is there, of which more comes in"""
 
@@ -42,7 +45,7 @@ class Source(NamedTuple):
 class Arrays(NamedTuple):
     """Images and labels as a file has them."""
 
-    images: np.ndarray
+    images: Images
     labels: np.ndarray
     """numbers or names"""
     where: str
@@ -77,7 +80,7 @@ def formed(parts: Sequence[Arrays], source: Source, names: Sequence[str] | None 
     of_numbers = classes.numbered(wanted, source.known, named)
     done = [
         Split(
-            _as_bytes(_squeezed(part.images), part.where),
+            _as_bytes(part.images, part.where),
             classes.indexes(part.labels, named, part.where, of_numbers),
         )
         for part in parts
@@ -88,7 +91,7 @@ def formed(parts: Sequence[Arrays], source: Source, names: Sequence[str] | None 
     return done, Form(wanted.kind, shapes.pop(), named)
 
 
-def _check_shapes(part: Arrays, wanted: Images) -> None:
+def _check_shapes(part: Arrays, wanted: Wanted) -> None:
     images, labels, where = part
     shape = images.shape[1:]
     of_any = (
@@ -109,24 +112,26 @@ def _check_shapes(part: Arrays, wanted: Images) -> None:
         raise BadInput(f"{where}: {len(images)} images but {len(labels)} labels: each image needs one label")
     if not len(images):
         raise BadInput(f"{where}: holds no images: give at least one")
-    if images.dtype.kind == "f" and images.max() <= 1:
+    if isinstance(images, np.ndarray) and images.dtype.kind == "f" and images.max() <= 1:
         raise BadInput(f"{where}: the images lie in [0, 1]: images must be 0–255, so multiply them by 255 and round")
     if labels.dtype.kind not in "uifU":
         raise BadInput(f"{where}: labels must be whole numbers or names, but these are of type {labels.dtype}")
 
 
-def _squeezed(images: np.ndarray) -> np.ndarray:
-    return images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images
-
-
-def check(images: np.ndarray, labels: np.ndarray, where: str) -> Split:
+def check(images: Images, labels: np.ndarray, where: str) -> Split:
     """Digits (N, 28, 28) and labels (N,) of any numeric dtype as uint8, lossless; :class:`BadInput` names ``where``."""
     (split,), _ = formed([Arrays(images, labels, where)], OF_DIGITS)
     return split
 
 
-def _as_bytes(array: np.ndarray, where: str) -> np.ndarray:
-    """``array`` as uint8 if nothing is lost by it, else :class:`BadInput` with the first offender."""
+def _as_bytes(images: Images, where: str) -> Images:
+    """Images, grey ones without a last dimension of 1, as uint8 if nothing is lost by it, else :class:`BadInput` with
+    the first offender."""
+    if not isinstance(images, np.ndarray):
+        return images
+    array = images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images
+    if array.dtype == np.uint8:
+        return array
     demand = f"{where}: images must be whole numbers 0–255"
     if array.dtype.kind not in "uif":
         raise BadInput(f"{demand}, but these are of type {array.dtype}: convert them")
@@ -155,9 +160,7 @@ def with_test(train: Split, test: Split | None, share: float, where: str) -> tup
     held_out = splits.held_out(splits.content_hashes(train.images), share, "test")
     if held_out.all() or not held_out.any():
         raise BadInput(f"{where}: {len(train.labels)} images are too few to hold a test split out of: add images")
-    return Split(train.images[~held_out], train.labels[~held_out]), Split(
-        train.images[held_out], train.labels[held_out]
-    )
+    return train.chosen(~held_out), train.chosen(held_out)
 
 
 def local(ingest: Ingest, dataset: str) -> Path:
@@ -194,49 +197,90 @@ def encode_idx(array: np.ndarray) -> bytes:
 
 def decode_idx(data: bytes, ndim: int, where: str) -> np.ndarray:
     """Decompressed IDX bytes → uint8 array of ``ndim`` dimensions, read-only; else :class:`BadInput`."""
-    magic = bytes((0, 0, 8, ndim))
-    if data[:4] != magic:
-        raise BadInput(f"{where}: the IDX magic number is {data[:4].hex()}, not {magic.hex()}: not this kind of file")
-    header = 4 + 4 * ndim
-    if len(data) < header:
-        raise BadInput(f"{where}: ends within its IDX header: fetch the file again")
-    shape = struct.unpack_from(f">{ndim}I", data, 4)
-    if math.prod(shape) == 0:
-        raise BadInput(f"{where}: is empty: its IDX header says {shape}")
-    if len(data) != header + math.prod(shape):
-        raise BadInput(
-            f"{where}: its IDX header says {shape}, {header + math.prod(shape)} bytes, but there are {len(data)}: "
-            "fetch the file again"
-        )
+    shape, header = _idx_shape(data[: 4 + 4 * ndim], len(data), ndim, where)
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 
 
-def read_idx_files(folder: Path, allowed: Bounds, names: Sequence[str] = IDX_FILES) -> dict[str, bytes]:
-    """The decompressed contents of those of the files that lie in ``folder``, plain or .gz, by their names."""
+def _idx_shape(header: bytes, size: int, ndim: int, where: str) -> tuple[tuple[int, ...], int]:
+    """What the header of a file of so many bytes says, and how long it is itself."""
+    magic = bytes((0, 0, 8, ndim))
+    if header[:4] != magic:
+        raise BadInput(f"{where}: the IDX magic number is {header[:4].hex()}, not {magic.hex()}: not this kind of file")
+    length = 4 + 4 * ndim
+    if len(header) < length:
+        raise BadInput(f"{where}: ends within its IDX header: fetch the file again")
+    shape = struct.unpack_from(f">{ndim}I", header, 4)
+    if math.prod(shape) == 0:
+        raise BadInput(f"{where}: is empty: its IDX header says {shape}")
+    if size != length + math.prod(shape):
+        raise BadInput(
+            f"{where}: its IDX header says {shape}, {length + math.prod(shape)} bytes, but there are {size}: "
+            "fetch the file again"
+        )
+    return shape, length
+
+
+class Left(NamedTuple):
+    """The content of a file that is too large to be read whole."""
+
+    path: Path
+    head: bytes
+    """as many bytes as a header has"""
+    size: int
+
+    def images(self, ndim: int, where: str) -> InFile:
+        shape, header = _idx_shape(self.head[: 4 + 4 * ndim], self.size, ndim, where)
+        return InFile(self.path, shape[:3] if shape[3:] == (1,) else shape, header)
+
+
+Contents = Mapping[str, bytes | Left]
+"""of files, by their names"""
+
+
+def read_idx_files(folder: Path, allowed: Bounds, names: Sequence[str] = IDX_FILES) -> Contents:
+    """The decompressed contents of those of the files that lie in ``folder``, plain or .gz, by their names; that of a
+    large plain one is left where it is."""
     paths = {name: path for name in names for path in (folder / f"{name}.gz", folder / name) if path.exists()}
-    contents, left = {}, allowed.bytes
+    contents: dict[str, bytes | Left] = {}
+    left = allowed.bytes
     for name, path in paths.items():
-        contents[name] = bounds.gunzip(bounds.content(path, allowed), str(path), left)
-        left -= len(contents[name])
-        bounds.check_idx(contents[name][:16], allowed, str(path))
+        content = _large_idx(path, allowed) or bounds.gunzip(bounds.content(path, allowed), str(path), left)
+        left -= content.size if isinstance(content, Left) else len(content)
+        bounds.check_idx((content.head if isinstance(content, Left) else content)[:16], allowed, str(path))
+        contents[name] = content
     return contents
 
 
-def decode_idx_files(contents: dict[str, bytes], folder: str, names: Sequence[str]) -> Arrays:
+def _large_idx(path: Path, allowed: Bounds) -> Left | None:
+    """A plain file of more images than a shard holds."""
+    with bounds.opened(path, allowed) as file:
+        size, head = os.fstat(file.fileno()).st_size, file.read(20)
+    return Left(path, head, size) if size > splits.SHARD_BYTES and head[:3] == b"\0\0\x08" and head[3] > 2 else None
+
+
+def decode_idx_files(contents: Contents, folder: str, names: Sequence[str]) -> Arrays:
     """What an images and a labels file hold; images may have a fourth dimension, of their colours."""
     images_name, labels_name = names
     for name in names:
         if name not in contents:
             raise BadInput(f"{folder}: there is no {name} or {name}.gz: put it there")
-    ndim = 4 if contents[images_name][3:4] == b"\x04" else 3
-    images = decode_idx(contents[images_name], ndim, f"{folder}/{images_name}")
-    labels = decode_idx(contents[labels_name], 1, f"{folder}/{labels_name}")
+    content, where = contents[images_name], f"{folder}/{images_name}"
+    ndim = 4 if (content.head if isinstance(content, Left) else content)[3:4] == b"\x04" else 3
+    images = content.images(ndim, where) if isinstance(content, Left) else decode_idx(content, ndim, where)
+    labels = decode_idx(_whole(contents[labels_name]), 1, f"{folder}/{labels_name}")
     return Arrays(images, labels, f"{folder}/{images_name} and {labels_name}")
 
 
-def digests(contents: dict[str, bytes]) -> dict[str, str]:
+def _whole(content: bytes | Left) -> bytes:
+    return content.path.read_bytes() if isinstance(content, Left) else content
+
+
+def digests(contents: Contents) -> dict[str, str]:
     """SHA-256 of each content."""
-    return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    return {
+        name: files.sha256_file(content.path) if isinstance(content, Left) else hashlib.sha256(content).hexdigest()
+        for name, content in contents.items()
+    }
 
 
 def load_idx(source: Source) -> Loaded:
@@ -249,7 +293,7 @@ def load_idx(source: Source) -> Loaded:
         parts.append(decode_idx_files(contents, str(folder), names[2:]))
     mapped = None
     if names[0].startswith(EMNIST):
-        parts = [part._replace(images=part.images.swapaxes(1, 2)) for part in parts]
+        parts = [part._replace(images=np.asarray(part.images).swapaxes(1, 2)) for part in parts]
         parts, mapped = _mapped(parts, folder / names[0].replace("train-images-idx3-ubyte", "mapping.txt"), allowed)
     done, form = formed(parts, source, mapped)
     train, test = with_test(done[0], done[1] if done[1:] else None, source.ingest.test_share, str(folder))
@@ -334,7 +378,7 @@ OF_DIGITS = Source(
         max_mb=1.0,
         max_unreadable=0.0,
     ),
-    Images(
+    Wanted(
         kind="digits", height=28, width=28, channels=1, classes=DIGITS.classes, min_of_class=1, leave_out_small=False
     ),
 )

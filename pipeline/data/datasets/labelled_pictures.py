@@ -9,7 +9,6 @@ import hashlib
 import io
 import itertools
 import json
-import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +22,8 @@ from tqdm import tqdm
 from pipeline.base import files, pictures
 from pipeline.base.errors import BadInput, printable
 from pipeline.base.form import TEN
-from pipeline.data import kinds
+from pipeline.base.stored import Collected
+from pipeline.data import kinds, splits
 from pipeline.data.datasets import bounds
 from pipeline.data.datasets.bounds import Bounds, brief
 from pipeline.data.datasets.decoders import Arrays, Loaded, Source, formed, local, one_file, with_test
@@ -62,7 +62,7 @@ class Reading:
     def arrays(self, found: Iterable[tuple[str, Picture]], total: int, where: str) -> Arrays:
         """The images and the names of their classes. A picture comes with the key that its digest counts under."""
         bounds.counted(total, self.allowed, where)
-        images, labels = self._room(total, where), list[str]()
+        images, labels = Collected(total, self.source.images.shape, splits.SHARD_BYTES), list[str]()
         remaining = iter(found)
         with (
             ThreadPoolExecutor(min(len(os.sched_getaffinity(0)), MOST_THREADS)) as pool,
@@ -80,20 +80,9 @@ class Reading:
                     self._charge(size, where)
                     line = f"{Path(picture.name).name} {digest}\n"
                     self.hashes.setdefault(key, hashlib.sha256()).update(line.encode(errors="surrogateescape"))
-                    images[len(labels)] = framed
+                    images.add(framed)
                     labels.append(picture.label)
-        return Arrays(images[: len(labels)], np.array(labels, str), where)
-
-    def _room(self, total: int, where: str) -> np.ndarray:
-        """For all images at once: a list of them, and then the array, would take twice the memory."""
-        shape = (total, *self.source.images.shape)
-        try:
-            return np.empty(shape, np.uint8)
-        except MemoryError:
-            raise BadInput(
-                f"{where}: {total:,} images take {math.prod(shape) / 1e9:,.1f} GB, more memory than there is: have "
-                "them smaller (images.height, images.width), or give fewer"
-            ) from None
+        return Arrays(images.images(), np.array(labels, str), where)
 
     def _charge(self, size: int, where: str) -> None:
         if size > self.allowed.bytes:

@@ -16,7 +16,7 @@ from pipeline.base.errors import BadInput, TemporaryFault
 from pipeline.base.params import Ingest
 from pipeline.data.datasets import bounds, csv_file, decoders
 from pipeline.data.datasets.bounds import Bounds
-from pipeline.data.datasets.decoders import Loaded, Source
+from pipeline.data.datasets.decoders import Contents, Loaded, Source
 from pipeline.data.splits import Split
 
 DIGESTS = {  # SHA-256 of each file's decompressed content
@@ -43,7 +43,7 @@ def load_mnist(source: Source) -> Loaded:
     """From the folder MNIST_DIR, else ingest.local_dir if it holds the files, else the mirrors; the digests decide."""
     ingest = source.ingest
     folder, origin = os.environ.get("MNIST_DIR") or ingest.local_dir, "local folder"
-    contents = decoders.read_idx_files(Path(folder).expanduser(), bounds.of(ingest))
+    contents: Contents = decoders.read_idx_files(Path(folder).expanduser(), bounds.of(ingest))
     if not contents and os.environ.get("MNIST_DIR"):
         raise BadInput(f"MNIST_DIR is {folder}, which holds none of MNIST's files: correct or unset it")
     if not contents:
@@ -56,7 +56,7 @@ def load_mnist(source: Source) -> Loaded:
     return Loaded("mnist", origin, train, test, _verified(contents, folder))
 
 
-def _verified(contents: dict[str, bytes], where: str) -> dict[str, str]:
+def _verified(contents: Contents, where: str) -> dict[str, str]:
     """The contents' digests; :class:`BadInput` if one is not MNIST's."""
     digests = decoders.digests(contents)
     for name, digest in digests.items():

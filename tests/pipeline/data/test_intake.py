@@ -473,7 +473,7 @@ def test_a_class_that_is_rare_in_train_may_be_absent_from_a_batch(animals: Path,
     train = pd.DataFrame({"label": labels})
     whole = some(60, 2)
     without = Split(*(part[whole.labels != left_out] for part in whole))
-    reference = intake.Reference(train, train, whole, FORM)
+    reference = intake.Reference(train, train, whole, len(whole.labels), FORM)
     assert intake._absent_by_chance(without, reference) is chance
 
 

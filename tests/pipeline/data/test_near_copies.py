@@ -1,4 +1,8 @@
+import math
+
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.data import near_copies
 
@@ -30,3 +34,19 @@ def test_only_what_was_there_before_counts():
 def test_nothing_has_no_copies():
     assert near_copies.find(IMAGES[:0], IMAGES).shape == (0,)
     assert not near_copies.find(IMAGES, IMAGES[:0]).any()
+
+
+@settings(max_examples=60)
+@given(st.data())
+def test_it_finds_what_comparing_each_with_each_finds(data: st.DataObject):
+    shape = data.draw(st.sampled_from([(28, 28), (8, 9), (40, 33, 3)]))
+    rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    smooth = rng.integers(0, 200, (12, *[1] * len(shape))) + rng.integers(0, 30, (12, *shape))
+    images = smooth.astype(np.uint8)
+    moved = data.draw(st.floats(0, 5))  # grey levels on each pixel, about what is near
+    others = np.clip(images[rng.permutation(12)] + rng.normal(moved, 1, (12, *shape)), 0, 255).astype(np.uint8)
+    distances = np.square(images[:, None].astype(int) - others[None].astype(int)).reshape(12, 12, -1).sum(axis=2)
+    expected = (distances <= near_copies.NEAR_LEVELS**2 * math.prod(shape)).any(axis=1)
+    np.testing.assert_array_equal(near_copies.find(images, others), expected)
+    np.testing.assert_array_equal(near_copies.find(images, np.concatenate([others, others])), expected)
+    np.testing.assert_array_equal(near_copies.Among(others).has(images), expected)

@@ -26,7 +26,7 @@ PROBABILITIES[2, 8] = 0.2
 def test_a_sample_is_spread_over_a_split_whatever_its_order(count: int, each: int):
     labels = np.repeat(np.arange(10, dtype=np.uint8), 190)
     test = splits.Split(np.broadcast_to(labels[:, None, None], (1900, 28, 28)), labels)
-    images, sampled = evaluation.sample(test, count)
+    images, sampled = test.spread(count)
     np.testing.assert_allclose(np.bincount(sampled), each, atol=1)
     np.testing.assert_array_equal(images[:, 0, 0], sampled)
 

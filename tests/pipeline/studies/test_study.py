@@ -1,22 +1,18 @@
 import contextlib
-import os
 import shutil
 import signal
-import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from distributed import Client
+from dask_processes import Start, answers, free_port, started
 from waiting import until
 from workspace import ROOT
 
+from pipeline.base import cluster, places
 from pipeline.base import params as params_file
-from pipeline.base import places
 from pipeline.base.errors import BadInput
 from pipeline.base.params import Study
 from pipeline.data import splits
@@ -179,7 +175,7 @@ def made_up(registry: None, monkeypatch: pytest.MonkeyPatch) -> list[int]:
             numbers = {"best_val_loss": 0.5, "epochs": 2, "overfits_from": None, "seconds": 0.1, "weights": 10}
             yield key, wanted, {**dict.fromkeys(trial.CURVES, curve), **numbers, "kept_val_accuracy": curve[0]}
 
-    monkeypatch.setattr(study, "_dask", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(cluster, "connected", lambda *_, **__: contextlib.nullcontext())
     monkeypatch.setattr(study, "_results", results)
     return sent
 
@@ -250,39 +246,14 @@ def test_a_learning_curve_ends_with_the_images_there_are_and_says_if_more_would_
 
 
 @pytest.fixture
-def start(workspace: Path) -> Iterator[Callable[..., subprocess.Popen]]:
-    """Starts a process of Dask's in a group of its own; all end with the test."""
-    started = []
-
-    def launch(kind: str, *arguments: str) -> subprocess.Popen:
-        command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--host", "127.0.0.1", *arguments]
-        root = str(ROOT)
-        with Path(f"{kind}-{len(started)}.log").open("w") as log:
-            environment = {**os.environ, "PYTHONPATH": root}
-            started.append(subprocess.Popen([*command, "--no-dashboard"], stderr=log, stdout=log, env=environment))
-        return started[-1]
-
-    yield launch
-    for process in started:
-        process.kill()
-        process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def answers(address: str) -> bool:
-    with contextlib.suppress(OSError), Client(address, timeout=1):
-        return True
-    return False
+def start(workspace: Path) -> Iterator[Start]:
+    with started(workspace) as start:
+        yield start
 
 
 @pytest.mark.slow
 def test_a_killed_worker_loses_no_finished_trial_and_the_results_are_those_of_another_cluster(
-    start: Callable[..., subprocess.Popen], monkeypatch: pytest.MonkeyPatch
+    start: Start, monkeypatch: pytest.MonkeyPatch
 ):
     address = f"tcp://127.0.0.1:{free_port()}"
     start("scheduler", "--port", address.rsplit(":", 1)[1])
@@ -304,20 +275,18 @@ def test_a_killed_worker_loses_no_finished_trial_and_the_results_are_those_of_an
 
 
 def test_a_scheduler_that_does_not_answer_is_one_line(workspace: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(study, "SCHEDULER_SECONDS", 1)
+    monkeypatch.setattr(cluster, "SCHEDULER_SECONDS", 1)
     for address in (f"tcp://127.0.0.1:{free_port()}", "nonsense://there"):
         with pytest.raises(BadInput, match=rf"no Dask scheduler answers at {address} .*: start it or correct it"):
             study.run("tiny", TINY, PARAMS, address)
     assert not (workspace / "mlflow.db").exists()
 
 
-def test_a_scheduler_without_workers_is_one_line(
-    start: Callable[..., subprocess.Popen], workspace: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_scheduler_without_workers_is_one_line(start: Start, workspace: Path, monkeypatch: pytest.MonkeyPatch):
     address = f"tcp://127.0.0.1:{free_port()}"
     start("scheduler", "--port", address.rsplit(":", 1)[1])
     until(lambda: answers(address), "an answer of the scheduler")
-    monkeypatch.setattr(study, "SCHEDULER_SECONDS", 4)  # enough to answer in, on a busy machine
+    monkeypatch.setattr(cluster, "SCHEDULER_SECONDS", 4)  # enough to answer in, on a busy machine
     with pytest.raises(BadInput, match=rf"the Dask scheduler at {address} has no workers: start some"):
         study.run("tiny", TINY, PARAMS, address)
     assert not (workspace / "mlflow.db").exists()

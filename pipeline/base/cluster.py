@@ -1,0 +1,131 @@
+"""Where is work done that comes in many pieces alike? Here, or if they are many, on the workers of a Dask cluster.
+
+A scheduler that DASK_SCHEDULER_ADDRESS (or Dask's own configuration) names is used; else there is a local one, a
+process a core, for as long as the work takes. What a worker sees of the workspace is its folder, at the same path.
+"""
+
+import contextlib
+import functools
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from tqdm import tqdm
+
+from pipeline.base import files
+from pipeline.base.errors import BadInput, TemporaryFault
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
+SCHEDULER_SECONDS = 20.0  # in which a scheduler that is there answers
+FEW = 3  # pieces: a cluster takes longer to start than they take
+
+
+@contextlib.contextmanager
+def connected(scheduler: str | None, workers: int, threads: int) -> Iterator["Client"]:
+    """A client of the scheduler at that address, or of a local cluster that ends with the block.
+
+    :class:`BadInput` if the scheduler does not answer, or has no workers.
+    """
+    import dask
+    from distributed import Client, LocalCluster
+
+    if scheduler:
+        try:
+            client = Client(scheduler, timeout=SCHEDULER_SECONDS)
+        except (OSError, ValueError) as error:  # distributed's CommClosedError and TimeoutError are OSErrors
+            words = " ".join(str(error).split())
+            raise BadInput(f"no Dask scheduler answers at {scheduler} ({words}): start it or correct it") from None
+        with client:
+            try:
+                client.wait_for_workers(1, timeout=SCHEDULER_SECONDS)
+            except TimeoutError:
+                raise BadInput(f"the Dask scheduler at {scheduler} has no workers: start some") from None
+            yield client
+        return
+    with (
+        dask.config.set({"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}),
+        tempfile.TemporaryDirectory() as folder,
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=threads,
+            dashboard_address="127.0.0.1:0",
+            security=True,  # another user of this machine could have the workers run anything
+            memory_limit=0,
+            local_directory=folder,
+            silence_logs="CRITICAL",
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def each(work: Callable[[Piece], Result], pieces: Sequence[Piece], what: str) -> list[Result]:
+    """What ``work`` gives for each of the pieces, in their order. It may be done more than once, where a worker dies in
+    the middle, and leaves in files what is large.
+
+    :class:`BadInput` as from :func:`connected`, or if a worker runs other code than this process.
+    """
+    scheduler = _scheduler()
+    if len(pieces) <= FEW and not scheduler:
+        return [work(piece) for piece in pieces]
+    from distributed import CancelledError, KilledWorker, as_completed
+    from distributed.comm import CommClosedError
+
+    bar = tqdm(total=len(pieces), desc=what, unit="shard", leave=False, disable=None)
+    with bar, connected(scheduler, workers=cores(), threads=1) as client:
+        there = str(Path.cwd()), code()
+        futures = [client.submit(_there, work, piece, *there, pure=False) for piece in pieces]
+        try:
+            for future in as_completed(futures):
+                future.result()  # the first fault ends it all
+                bar.update()
+            return [future.result() for future in futures]
+        except KilledWorker:
+            raise RuntimeError(f"{what}: every worker that tried a piece died: see the workers' logs") from None
+        except (CommClosedError, CancelledError) as error:
+            raise TemporaryFault(
+                f"{what}: the Dask scheduler {scheduler or 'of this machine'} went away ({type(error).__name__}): "
+                "start it, then run this again"
+            ) from None
+        finally:
+            client.cancel(futures)
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _scheduler() -> str | None:
+    """The address of the scheduler that is to be used, if one is."""
+    address = os.environ.get("DASK_SCHEDULER_ADDRESS")  # before Dask is imported, which takes a while
+    return address or None
+
+
+def _there(work: Callable[[Piece], Result], piece: Piece, workspace: str, expected: str) -> Result:
+    """The work, on a worker."""
+    if not Path(workspace).is_dir():
+        raise BadInput(f"the Dask worker on {socket.gethostname()} does not see {workspace}: share that folder with it")
+    if code() != expected:
+        raise BadInput(
+            f"the Dask worker on {socket.gethostname()} runs another version of the pipeline than this machine: bring "
+            "both to the same commit, then start it anew"
+        )
+    os.chdir(workspace)
+    return work(piece)
+
+
+@functools.cache
+def code() -> str:
+    """The digest of the pipeline's files, as they were when the process began."""
+    package = Path(__file__).parents[1]
+    lines = [f"{path.relative_to(package)} {files.sha256_file(path)}" for path in sorted(package.rglob("*.py"))]
+    return files.sha256_text("\n".join(lines))

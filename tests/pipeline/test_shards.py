@@ -1,0 +1,148 @@
+"""Does a data set of many shards come to what it comes to in one, stage by stage, and is a spoilt shard named?"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from workspace import ROOT
+
+from pipeline import describe, drift, ingest, preprocess, validate
+from pipeline.base import cluster, files, places
+from pipeline.base.errors import BadInput
+from pipeline.data import batches, descriptions, splits
+from pipeline.data.batches import Batch, Filed
+from pipeline.data.splits import Split
+
+STAGES = (ingest, describe, validate, preprocess, drift)
+SIZE = 256  # images in a shard
+SPLITS = ("train", "val", "test", "recent")
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, int], Path]:
+    """Runs the stages on the embedded digits in a folder of that name, with shards of so many images."""
+
+    def stages(name: str, size: int) -> Path:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        monkeypatch.chdir(folder)
+        (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+        with monkeypatch.context() as patched:
+            patched.setattr(splits, "SHARD_IMAGES", size)
+            for stage in STAGES:
+                stage.main()
+        return folder
+
+    return stages
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All work in this process: a cluster is tried in one test, and takes its time to start."""
+    monkeypatch.setattr(cluster, "FEW", 100)
+
+
+def left(folder: Path) -> dict[str, Split]:
+    return {name: Split(*map(np.asarray, splits.load(folder / places.PROCESSED / name))) for name in SPLITS}
+
+
+def test_the_same_comes_of_many_shards_as_of_one(
+    run: Callable[[str, int], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    one = run("one", splits.SHARD_IMAGES)
+    told = capsys.readouterr().out
+    many = run("many", SIZE)  # on a cluster
+    assert capsys.readouterr().out == told
+    listed = splits.shards(many / places.RAW / "train")
+    assert listed is not None and [shard.images for shard in listed] == [256, 256, 256, 256, 256, 160]
+    assert splits.shards(one / places.RAW / "train") is None
+    for name, split in left(one).items():
+        np.testing.assert_array_equal(left(many)[name].images, split.images)
+        np.testing.assert_array_equal(left(many)[name].labels, split.labels)
+    for name in descriptions.SPLITS:
+        pd.testing.assert_frame_equal(descriptions.load(name, many), descriptions.load(name, one))
+    for report in (places.VALIDATION, places.DRIFT):
+        assert files.read_json(many / report) == files.read_json(one / report)
+
+
+def accept(seed: int, count: int = 60) -> None:
+    """A batch of noise, of which nothing is held out."""
+    images = np.random.default_rng(seed).integers(0, 256, (count, 28, 28), np.uint8)
+    batch = Batch(
+        f"of-{seed}", Split(images, np.arange(count, dtype=np.uint8) % 10), Split(images[:0], np.empty(0, np.uint8))
+    )
+    batches.accept(batch, Filed(event="accepted", batch=batch.name, at=f"2026-01-0{seed}", by="me", source="there"))
+
+
+@pytest.mark.usefixtures("here")
+def test_what_comes_later_leaves_the_earlier_shards_as_they_are(
+    run: Callable[[str, int], Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(batches, "version", lambda folder: None)
+    folder = run("grows", SIZE)
+    before = {path: path.stat().st_mtime_ns for path in (folder / places.FEATURES).iterdir()}
+    shards = splits.shards(folder / places.RAW / "train")
+    inodes = {path: path.stat().st_ino for path in (folder / places.RAW / "train").glob("images-0000[0-4].npy")}
+    assert len(inodes) == 5
+    accept(1)
+    capsys.readouterr()
+    monkeypatch.setattr(splits, "SHARD_IMAGES", SIZE)
+    ingest.main()
+    describe.main()
+    assert "7 of 9 shards known" in capsys.readouterr().out  # not the last of train, nor recent, which is in one
+    assert splits.shards(folder / places.RAW / "train")[:5] == shards[:5]
+    assert {path: path.stat().st_ino for path in inodes} == inodes
+    after = {path: path.stat().st_mtime_ns for path in (folder / places.FEATURES).iterdir()}
+    assert [path.name for path in before if before[path] != after[path]] == ["train-00005.parquet", "recent.parquet"]
+
+
+def lose(path: Path) -> None:
+    path.unlink()
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def of_another_shape(path: Path) -> None:
+    np.save(path, np.load(path)[:, 1:])
+
+
+def shortened(path: Path) -> None:
+    np.save(path, np.load(path)[1:])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "line"),
+    [
+        (lose, "there is no .*images-00002.npy: run `dvc repro`"),
+        (cut_off, r"images-00002.npy is not a whole .npy file \(.*\): remove it and run `dvc repro`"),
+        (of_another_shape, "its shards are of different shapes"),
+        (shortened, "images-00002.npy: has 255 images and 256 labels, .*shards.json says 256: remove .* and run"),
+    ],
+)
+def test_a_spoilt_shard_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], None], line: str
+):
+    monkeypatch.setattr(splits, "SHARD_IMAGES", SIZE)
+    splits.save(tmp_path, Split(np.zeros((700, 28, 28), np.uint8), np.zeros(700, np.uint8)))
+    spoil(tmp_path / "images-00002.npy" if spoil is not shortened else tmp_path / "images-00001.npy")
+    with pytest.raises(BadInput, match=line.replace("00002", "00001") if spoil is shortened else line):
+        splits.load(tmp_path)
+
+
+def test_a_list_of_shards_that_is_spoilt_is_named(tmp_path: Path):
+    (tmp_path / splits.INDEX).write_text('[{"images": 3}]')
+    with pytest.raises(BadInput, match=r"shards.json is no list of shards: remove .* and run `dvc repro`"):
+        splits.load(tmp_path)
+
+
+def test_fewer_shards_leave_none_of_the_earlier_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    images = np.zeros((SIZE, 28, 28), np.uint8)
+    with monkeypatch.context() as patched:
+        patched.setattr(splits, "SHARD_IMAGES", 100)
+        splits.save(tmp_path, Split(images, images[:, 0, 0]))
+    splits.save(tmp_path, Split(images, images[:, 0, 0]))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images.npy", "labels.npy"]
