@@ -11,7 +11,7 @@ from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput, one_line
 from pipeline.base.params import Augment, Params
 from pipeline.data import kinds, splits
-from pipeline.learning import blocks, export, fitting, networks
+from pipeline.learning import blocks, crew, export, fitting, networks, together
 from pipeline.reporting import figures
 
 
@@ -36,6 +36,9 @@ def facts(params: Params, weights: int, history: pd.DataFrame) -> dict:
 
 def main() -> None:
     params = params_file.load()
+    if params.train.workers > 1 and together.place().alone:
+        crew.run([sys.executable, "-m", "pipeline.train"], params.train.workers)
+        return
     train, val = (blocks.brought(splits.load(places.PROCESSED / name)) for name in ("train", "val"))
     of = form.load()
     if ignored := kinds.training(of.kind).ignored(params.recipe.augment, of):
@@ -44,6 +47,8 @@ def main() -> None:
     model, history = fitting.fit_all(train, val, params.recipe, params.train.seed, places.CHECKPOINTS, of)
     if not np.isfinite(history[["loss", "val_loss"]].to_numpy()).all():
         raise BadInput(f"params.yaml: training diverged: lower the learning_rate of recipe {params.train.recipe}")
+    if not together.place().first:
+        return
     export.save_keras(model, places.KERAS)
     difference = export.export_onnx(model, places.ONNX, val.images[:1000], of)
     digest, seconds = export.weights_digest(model), round(float(history.pop("seconds").sum()), 1)

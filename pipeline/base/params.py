@@ -158,6 +158,7 @@ class Recipe(Section):
 class Train(Section):
     recipe: str
     seed: Annotated[int, Field(ge=0, lt=2**31)]  # NumPy takes 32 bits, and members and trials count on from it
+    workers: Annotated[int, Field(ge=1, le=64)]
 
 
 TRAIN_IMAGES = "train_images"  # a key of a study's grid beside those of a recipe

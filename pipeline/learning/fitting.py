@@ -26,7 +26,7 @@ from pipeline.base.form import DIGITS, Form, images_in
 from pipeline.base.params import Recipe
 from pipeline.data import kinds
 from pipeline.data.splits import Split
-from pipeline.learning import blocks, networks
+from pipeline.learning import blocks, networks, together
 from pipeline.learning.backend import keras, tensorflow
 
 REFUSED, MIN_SCORES = 0.003, 99  # share of images that may be taken for none, and how many tell 1 %
@@ -51,6 +51,7 @@ class AugmentedBatches(keras.utils.PyDataset):
     def __init__(self, split: Split, recipe: Recipe, seed: int, form: Form = DIGITS) -> None:
         super().__init__()
         self.split, self.recipe, self.form, self.seed = split, recipe, form, seed
+        self.place = together.place()
         self.steps = max(math.ceil(len(split.labels) / recipe.batch_size), recipe.min_steps_per_epoch)
         changes = kinds.training(form.kind).Changes
         self.reader = blocks.Reader(split.images)
@@ -61,11 +62,12 @@ class AugmentedBatches(keras.utils.PyDataset):
         return self.steps
 
     def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """images uint8 (N, *shape) and their :func:`targets`"""
+        """images uint8 (N, *shape) and their :func:`targets`; of several processes, this one's part of both"""
         chosen = self.order[step * self.recipe.batch_size : (step + 1) * self.recipe.batch_size]
         rng = np.random.default_rng([DRAWS, self.seed, self.epoch, step])
         images, labels = self.changed(self.reader.take(chosen), self.split.labels[chosen], rng)
-        return images, targets(labels, self.recipe, self.form)
+        ours = slice(self.place.number, None, self.place.of)
+        return images[ours], targets(labels[ours], self.recipe, self.form)
 
     def start(self, epoch: int) -> None:
         """Shuffle for this epoch. A callback calls it: Keras calls a dataset's own hooks once too often."""
@@ -219,6 +221,9 @@ def compiled(recipe: Recipe, steps_per_epoch: int, form: Form = DIGITS) -> keras
         known = ", ".join(OPTIMIZERS)
         raise BadInput(f"params.yaml: Keras knows no optimizer {recipe.optimizer!r}: choose one of {known}")
     model = networks.for_training(networks.build(recipe.network, form, recipe.precision))
+    alone = together.place().alone
+    if not alone:
+        model = together.Together(model.inputs, model.outputs)
     if recipe.l1 or recipe.l2:
         for layer in filter(lambda layer: hasattr(layer, "kernel"), model.layers):
             layer.kernel.regularizer = keras.regularizers.L1L2(recipe.l1, recipe.l2)
@@ -230,7 +235,7 @@ def compiled(recipe: Recipe, steps_per_epoch: int, form: Form = DIGITS) -> keras
         OPTIMIZERS[recipe.optimizer](_learning_rate(recipe, steps_per_epoch), weight_decay=recipe.weight_decay),
         loss,
         metrics=["accuracy"],
-        steps_per_execution=min(STEPS_PER_EXECUTION, steps_per_epoch),
+        steps_per_execution=min(STEPS_PER_EXECUTION, steps_per_epoch) if alone else 1,
     )
     model.optimizer.build(model.trainable_variables)  # so that a checkpoint finds the moments in place
     return model
@@ -256,6 +261,8 @@ def fit(
     ``checkpoint_at`` is a file; a run of the same recipe, seed and data that was cut off goes on from it. Without
     ``recipe.patience`` all epochs are run.
     """
+    if not together.place().alone:
+        together.strategy()
     keras.utils.set_random_seed(seed)
     tensorflow.config.experimental.enable_op_determinism()
     cv2.setNumThreads(1)  # a 28×28 warp is too small to share out, and the cores are the training step's
@@ -267,7 +274,7 @@ def fit(
         checkpoint = Checkpoint(
             checkpoint_at, f"{digest(recipe, data_digest(train, val), form)}-{seed}", stopping, history
         )
-        finished, saving = checkpoint.restore(model), [checkpoint]
+        finished, saving = checkpoint.restore(model), [checkpoint] if together.place().first else []
     if finished:
         print(f"train: goes on after epoch {finished} of an interrupted run")
     if stopping.restored and stopping.restored[0]["stopped_epoch"]:
@@ -282,6 +289,7 @@ def fit(
         shuffle=False,  # the batches are shuffled themselves; Keras would draw their order from a global generator
         callbacks=[
             keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.start(epoch)),
+            *([] if together.place().alone else [together.Agreed()]),
             stopping,
             history,
             *saving,
@@ -407,6 +415,7 @@ CODE = (
     "learning/blocks.py",
     "learning/fitting.py",
     "learning/networks.py",
+    "learning/together.py",
     "plain/training.py",
 )
 
@@ -429,4 +438,5 @@ def digest(recipe: Recipe, data: str, form: Form = DIGITS) -> str:
     """What a fit comes from but for its seed: the recipe's settings, the data's form and digest, the code and the
     libraries."""
     facts = [recipe.model_dump(), form.as_json(), data, code(), keras.version(), tensorflow.version.VERSION]
+    facts += [] if together.place().alone else [together.place().of]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

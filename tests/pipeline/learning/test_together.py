@@ -1,0 +1,131 @@
+"""Do several processes fit what one fits, alike each time, and go on when one of them dies?"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from waiting import until
+from workspace import ROOT
+
+from pipeline.base import form, places
+from pipeline.data import splits
+from pipeline.data.splits import Split
+from pipeline.learning.backend import keras
+
+NETWORK = {"name": "conv-blocks", "blocks": 1, "filters": 4, "batch_norm": False, "dropout": 0.0}
+RECIPE = {"network": NETWORK, "val_share": 0.1, "epochs": 3, "batch_size": 32, "optimizer": "sgd", "learning_rate": 0.1}
+RECIPE |= {"schedule": "constant"}
+
+
+def bars(count: int, seed: int) -> Split:
+    """Noisy images whose class is where their bar stands."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 10, count).astype(np.uint8)
+    images = rng.integers(0, 60, (count, 28, 28), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[4:24, 2 * label + 4 : 2 * label + 6] = 255
+    return Split(images, labels)
+
+
+class Box:
+    """A folder in which the stage `train` can run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name, split in {"train": bars(160, 0), "val": bars(100, 1)}.items():
+            splits.save(folder / places.PROCESSED / name, split)
+        form.save(form.DIGITS, folder / places.PROCESSED)
+
+    def train(self, workers: int, **changes: object) -> "subprocess.Popen[str]":
+        document = yaml.safe_load((ROOT / "params.yaml").read_text())
+        document["recipes"]["fast"] = RECIPE | changes
+        document["train"] |= {"recipe": "fast", "workers": workers}
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(document))
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "pipeline.train"]
+        return subprocess.Popen(
+            command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def trained(self, workers: int, **changes: object) -> str:
+        """The weights' digest."""
+        process = self.train(workers, **changes)
+        out, err = process.communicate()
+        assert process.returncode == 0, out + err
+        return (self.folder / places.WEIGHTS_DIGEST).read_text()
+
+    def weights(self) -> list[np.ndarray]:
+        return keras.models.load_model(self.folder / places.KERAS, compile=False).get_weights()
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    return Box(tmp_path)
+
+
+def test_two_processes_fit_what_one_fits(box: Box):
+    box.trained(1)
+    alone, history = box.weights(), (box.folder / places.HISTORY).read_text()
+    box.trained(2)
+    for one, other in zip(alone, box.weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=2e-4)  # sums in another order
+    together = (box.folder / places.HISTORY).read_text()
+    losses = [[float(line.split(",")[2]) for line in text.splitlines()[1:]] for text in (history, together)]
+    np.testing.assert_allclose(*losses, rtol=1e-2)
+    assert not (box.folder / places.CHECKPOINTS).exists()
+
+
+def children(process: "subprocess.Popen[str]") -> list[int]:
+    """The processes that fit, without those that watch over them."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            environment, command = (path / "environ").read_bytes(), (path / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"TF_CONFIG" in environment and b"pipeline.train" in command and b"processes.py" not in command:
+            found.append(int(path.name))
+    return sorted(found)
+
+
+def test_one_that_dies_is_started_again_and_the_weights_are_those_of_an_undisturbed_run(box: Box):
+    settings = {"network": NETWORK | {"batch_norm": True, "dropout": 0.3}, "optimizer": "adam", "learning_rate": 0.004}
+    undisturbed = box.trained(2, **settings)
+    (box.folder / places.WEIGHTS_DIGEST).unlink()
+    process = box.train(2, **settings)
+    checkpoint = box.folder / places.CHECKPOINTS / "member-1.npz"
+
+    def kill() -> None:
+        until(checkpoint.is_file, "the first epoch is finished")
+        os.kill(children(process)[-1], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    out, err = process.communicate()
+    killer.join()
+    assert process.returncode == 0, out + err
+    assert re.search("train: process [01] of 2 ended with 137: all go on from the last finished epoch", out)
+    assert (box.folder / places.WEIGHTS_DIGEST).read_text() == undisturbed
+
+
+def test_what_is_wrong_is_said_once(box: Box):
+    process = box.train(2, optimizer="nonsense")
+    out, err = process.communicate()
+    assert process.returncode == 2 and out == ""
+    assert err.startswith("error: params.yaml: Keras knows no optimizer 'nonsense'") and err.count("\n") == 1
+
+
+def test_nothing_is_left_running_when_it_is_stopped(box: Box):
+    process = box.train(2, epochs=1000)
+    until((box.folder / places.CHECKPOINTS / "member-1.npz").is_file, "the first epoch is finished")
+    running = children(process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    until(lambda: not set(running) & set(children(process)), "they end with it")
