@@ -34,8 +34,9 @@ import psutil
 from benchmarks.pipeline import clone
 from benchmarks.table import show
 from pipeline.base import params as params_file
-from pipeline.base import processes
+from pipeline.base import places, processes
 from pipeline.base.errors import BadInput, one_line
+from pipeline.data import splits
 from pipeline.digits import features
 from pipeline.learning import inference
 from pipeline.monitoring import live
@@ -351,7 +352,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         workspace = prepared(Path(temporary))
         name = versions.model_name(params_file.load(workspace / "params.yaml").named)
-        images = np.load(workspace / "data/processed/test/images.npy")
+        images = splits.load(workspace / places.PROCESSED / "test").images
         images = images[np.arange(BATCH) % len(images)]
         with ours(workspace):  # so that the champion is remembered, as on every start but the very first
             time.sleep(5)

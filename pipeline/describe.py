@@ -15,7 +15,7 @@ def main() -> None:
     wanted = {descriptions.place(piece.split, piece.number, piece.of): piece for piece in descriptions.pieces(of.kind)}
     missing = [piece for path, piece in wanted.items() if not piece.origin or descriptions.origin(path) != piece.origin]
     cluster.each(descriptions.describe_shard, missing, "describe")
-    for path in set(places.FEATURES.iterdir()) - wanted.keys():  # of an earlier data set
+    for path in set(places.FEATURES.glob("*.parquet")) - wanted.keys():  # of an earlier data set
         path.unlink()
     told = ", ".join(f"{len(split.labels):,} {name}" for name, split in parts.items())
     known = f", {len(wanted) - len(missing)} of {len(wanted)} shards known" if len(missing) < len(wanted) else ""

@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline.base import files, form, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import one_line
-from pipeline.base.form import DIGITS, Form
+from pipeline.base.form import DIGITS, Form, images_in
 from pipeline.data import descriptions, held_out, splits
 from pipeline.data.splits import Split
 from pipeline.digits.non_digits import NonDigits
@@ -18,7 +18,7 @@ from pipeline.learning.inference import Answers
 from pipeline.reporting import figures
 
 SHOWN = 10  # images in a row of examples
-ASKED = 100_000  # of train, for the gap between what was learnt and what is read: as many tell it to a tenth of a point
+ASKED = 80_000_000  # bytes of images of train, for the gap between what was learnt and what is read: 100,000 digits
 
 
 def draw(
@@ -57,7 +57,7 @@ def main() -> None:
     parts = {name: splits.load(places.PROCESSED / name) for name in ("train", "val", "test", "recent")}
     model, test = inference.open_model(places.ONNX), parts["test"]
     held_out.note_look(held_out.of(test, parts["recent"]), settings.named, files.sha256_file(places.ONNX))
-    parts["train"] = parts["train"].spread(ASKED)
+    parts["train"] = parts["train"].spread(images_in(ASKED, of.shape))
     answers = evaluation.ask(answer := lambda images: inference.run(model, images), parts)
     features = descriptions.of_images(test.images, "test")
     found = evaluation.tables(test, features, answers["test"], answer, params, of)

@@ -43,7 +43,7 @@ def main() -> None:
     for name in ("train", "val"):
         splits.finish(places.PROCESSED / name, [getattr(one, name) for one in separated])
     for name in ("test", "recent"):
-        splits.save(places.PROCESSED / name, splits.load(places.RAW / name))
+        splits.save(places.PROCESSED / name, splits.load(places.RAW / name), before=places.RAW / name)
     form.save(of, places.PROCESSED)
     train, val, test = (splits.load(places.PROCESSED / name).labels for name in ("train", "val", "test"))
     difference = check_alike(train, val, params.preprocess.max_share_difference, of.classes)

@@ -1,7 +1,7 @@
 """Where is work done that comes in many pieces alike? Here, or if they are many, on the workers of a Dask cluster.
 
-A scheduler that DASK_SCHEDULER_ADDRESS (or Dask's own configuration) names is used; else there is a local one, a
-process a core, for as long as the work takes. What a worker sees of the workspace is its folder, at the same path.
+A scheduler that DASK_SCHEDULER_ADDRESS names is used; else there is a local one, a process a core, for as long as the
+work takes. What a worker sees of the workspace is its folder, at the same path.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from pipeline.base import files
 from pipeline.base.errors import BadInput, TemporaryFault
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -76,7 +76,7 @@ def each(work: Callable[[Piece], Result], pieces: Sequence[Piece], what: str) ->
     scheduler = _scheduler()
     if len(pieces) <= FEW and not scheduler:
         return [work(piece) for piece in pieces]
-    from distributed import CancelledError, KilledWorker, as_completed
+    from distributed import CancelledError, KilledWorker
     from distributed.comm import CommClosedError
 
     bar = tqdm(total=len(pieces), desc=what, unit="shard", leave=False, disable=None)
@@ -84,9 +84,12 @@ def each(work: Callable[[Piece], Result], pieces: Sequence[Piece], what: str) ->
         there = str(Path.cwd()), code()
         futures = [client.submit(_there, work, piece, *there, pure=False) for piece in pieces]
         try:
-            for future in as_completed(futures):
-                future.result()  # the first fault ends it all
-                bar.update()
+            waiting = set(futures)
+            while waiting:
+                done, waiting = _some_done(client, waiting, what)
+                for future in done:
+                    future.result()  # the first fault ends it all
+                    bar.update()
             return [future.result() for future in futures]
         except KilledWorker:
             raise RuntimeError(f"{what}: every worker that tried a piece died: see the workers' logs") from None
@@ -97,6 +100,21 @@ def each(work: Callable[[Piece], Result], pieces: Sequence[Piece], what: str) ->
             ) from None
         finally:
             client.cancel(futures)
+
+
+def _some_done(client: "Client", waiting: set["Future"], what: str) -> tuple[set["Future"], set["Future"]]:
+    """Wait until one at least is done, or no worker is left; those that are done, and the others."""
+    from distributed import wait
+
+    while True:
+        with contextlib.suppress(TimeoutError):
+            done, others = wait(waiting, timeout=SCHEDULER_SECONDS, return_when="FIRST_COMPLETED")
+            return done, others
+        if not client.scheduler_info()["workers"]:
+            raise TemporaryFault(
+                f"{what}: no worker is left on the Dask cluster, perhaps as they run another version of the pipeline: "
+                "see their logs, start some, then run this again"
+            )
 
 
 def cores() -> int:
@@ -112,6 +130,13 @@ def _scheduler() -> str | None:
 
 def _there(work: Callable[[Piece], Result], piece: Piece, workspace: str, expected: str) -> Result:
     """The work, on a worker."""
+    from distributed import get_worker
+
+    if get_worker().state.nthreads > 1:  # the folder that a process works in is one for all of its threads
+        raise BadInput(
+            f"the Dask worker on {socket.gethostname()} has {get_worker().state.nthreads} threads: start it with "
+            "--nthreads 1, and more of them"
+        )
     if not Path(workspace).is_dir():
         raise BadInput(f"the Dask worker on {socket.gethostname()} does not see {workspace}: share that folder with it")
     if code() != expected:

@@ -115,11 +115,8 @@ def sample(name: str, workspace: Path = Path()) -> pd.DataFrame:
     hashes = load(name, workspace, ["hash"])["hash"].to_numpy()
     if len(hashes) <= SAMPLED:
         return load(name, workspace)
-    import pyarrow
-    from pyarrow import compute
-
-    limit = pyarrow.scalar(np.partition(hashes, SAMPLED)[SAMPLED], pyarrow.uint64())
-    rows: pd.DataFrame = _dataset(name, workspace).to_table(filter=compute.field("hash") < limit).to_pandas()
+    chosen = np.sort(np.argsort(hashes, kind="stable")[:SAMPLED])
+    rows: pd.DataFrame = _dataset(name, workspace).take(chosen).to_pandas()
     return rows
 
 

@@ -86,9 +86,12 @@ def _linked(before: Path, folder: Path, number: int, of: int) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     names = [_file(field, number, of) for field in Split._fields]
     try:
+        listed = shards(before)
+        if not listed or _digest(load_shard(before, number, listed)) != listed[number].sha256:
+            return False  # the file is not what it was
         for name in names:
             (folder / name).hardlink_to(before / name)
-    except OSError:
+    except (BadInput, OSError):
         for name in names:
             (folder / name).unlink(missing_ok=True)
         return False
@@ -131,9 +134,12 @@ def shards(folder: Path | str) -> list[Shard] | None:
     if not path.is_file():
         return None
     try:
-        return [Shard(int(one["images"]), str(one["sha256"])) for one in files.read_json(path)]
+        found = [Shard(int(one["images"]), str(one["sha256"])) for one in files.read_json(path)]
     except (ValueError, TypeError, KeyError):
-        raise BadInput(f"{path} is no list of shards: remove {folder} and run `dvc repro`") from None
+        found = []
+    if not found:
+        raise BadInput(f"{path} is no list of shards: remove {folder} and run `dvc repro`")
+    return found
 
 
 def digests(folder: Path | str) -> dict[str, str]:
@@ -173,7 +179,16 @@ def load_shard(folder: Path | str, number: int, listed: Sequence[Shard] | None) 
             f"{paths[0]}: has {len(images)} images and {len(labels)} labels, {folder}/{INDEX} says "
             f"{listed[number].images}: remove {folder} and run `dvc repro`"
         )
+    if listed and (images.dtype != np.uint8 or np.isfortran(images)):
+        raise BadInput(f"{paths[0]}: holds {images.dtype} in another order than a shard: remove {folder}, `dvc repro`")
     return Split(InFile(paths[0], images.shape, images.offset) if listed else images, labels)
+
+
+def check(folder: Path | str) -> None:
+    """:class:`BadInput` names the first shard whose content is not what the list of shards says."""
+    for number, shard in enumerate(listed := shards(folder) or []):
+        if _digest(load_shard(folder, number, listed)) != shard.sha256:
+            raise BadInput(f"{folder}: shard {number} is not what {INDEX} says: remove {folder} and run `dvc repro`")
 
 
 def _array(path: Path) -> np.memmap:
@@ -217,11 +232,12 @@ def by_chance(classes: int, images: int) -> float:
 
 def content_hashes(images: Images) -> np.ndarray:
     """A 64-bit BLAKE2b hash of each image's bytes: uint64 (N,). Equal images have equal hashes, on every machine."""
-    size, digests = math.prod(images.shape[1:]), list[bytes]()
+    size, hashes = math.prod(images.shape[1:]), np.empty(len(images), "<u8")
     for start in range(0, len(images), CHUNK):
         flat = np.ascontiguousarray(images[start : start + CHUNK]).reshape(-1).data
-        digests += [hashlib.blake2b(flat[at : at + size], digest_size=8).digest() for at in range(0, len(flat), size)]
-    return np.frombuffer(b"".join(digests), dtype="<u8")
+        digests = [hashlib.blake2b(flat[at : at + size], digest_size=8).digest() for at in range(0, len(flat), size)]
+        hashes[start : start + CHUNK] = np.frombuffer(b"".join(digests), "<u8")
+    return hashes
 
 
 def names(images: Images) -> np.ndarray:

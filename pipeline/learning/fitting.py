@@ -31,7 +31,7 @@ from pipeline.learning.backend import keras, tensorflow
 
 REFUSED, MIN_SCORES = 0.003, 99  # share of images that may be taken for none, and how many tell 1 %
 VALIDATED = 8_000_000  # bytes of images at once
-SOME = 100_000  # images: of val, to validate on and to calibrate by, and of train, to draw what is of no class from
+SOME = 80_000_000  # bytes of images: of val, to validate on and to calibrate by, of train, to draw non-digits from
 OVERFIT_RISE = 0.02  # of the lowest validation loss: a rise of less is not worth a word
 
 
@@ -54,8 +54,8 @@ class AugmentedBatches(keras.utils.PyDataset):
         self.place = together.place()
         self.steps = max(math.ceil(len(split.labels) / recipe.batch_size), recipe.min_steps_per_epoch)
         changes = kinds.training(form.kind).Changes
-        self.reader = blocks.Reader(split.images)
-        self.changed = changes(split.spread(SOME).images, recipe.augment, form, recipe.batch_size, seed)
+        self.reader = blocks.Reader(split.images, by_runs=not recipe.balanced)
+        self.changed = changes(_some(split).images, recipe.augment, form, recipe.batch_size, seed)
         self.start(epoch=0)
 
     def __len__(self) -> int:
@@ -306,6 +306,11 @@ def fit(
     return model, rows.assign(kept=rows["epoch"] == (stopping.best_epoch + 1 if stopping.stopped_early else len(rows)))
 
 
+def _some(split: Split) -> Split:
+    """All of it, or as many as SOME holds."""
+    return split.spread(images_in(SOME, split.images.shape[1:]))
+
+
 def on_one_thread() -> None:
     """Make TensorFlow compute on one thread in this process, which must not have used it yet."""
     tensorflow.config.threading.set_intra_op_parallelism_threads(1)
@@ -340,7 +345,7 @@ def fit_all(
 
     The history has a column ``member``. ``checkpoints`` is a folder.
     """
-    val = val.spread(SOME)
+    val = _some(val)
     members, histories = [], []
     for number in range(1, recipe.members + 1):
         if recipe.members > 1:

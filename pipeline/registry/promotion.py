@@ -138,6 +138,7 @@ def _unseen(name: str) -> Unseen:
         raise BadInput(f"data/ holds {held}, which cannot judge {name}: put the workspace on its data set, `dvc repro`")
     test, recent = splits.load(places.PROCESSED / "test"), splits.load(places.PROCESSED / "recent")
     expected = manifest.get("digests", {}).get("test")
+    splits.check(places.PROCESSED / "test")
     if expected and expected != splits.digests(places.PROCESSED / "test"):
         raise BadInput(f"{places.PROCESSED}/test is not what {places.RAW} holds: run `dvc repro`, then judge")
     return Unseen(test, recent, held_out.of(test, recent))

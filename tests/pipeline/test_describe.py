@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipeline import describe
@@ -61,3 +62,12 @@ def test_arrays_of_another_kind_are_refused(raw: dict[str, Split], change: Calla
     with pytest.raises(BadInput, match=f"^describe: {line}"):
         describe.main()
     assert not places.FEATURES.exists()
+
+
+def test_a_sample_is_of_the_lowest_hashes_also_where_many_are_equal(monkeypatch: pytest.MonkeyPatch):
+    hashes = np.concatenate([np.zeros(150, np.uint64), np.arange(1000, 1400, dtype=np.uint64)])[::-1]
+    descriptions.save("train", pd.DataFrame({"hash": hashes, "label": np.arange(550) % 10}))
+    monkeypatch.setattr(descriptions, "SAMPLED", 100)
+    assert descriptions.sample("train")["hash"].tolist() == [0] * 100
+    monkeypatch.setattr(descriptions, "SAMPLED", 200)
+    assert descriptions.sample("train")["hash"].nunique() == 51

@@ -110,6 +110,14 @@ def of_another_shape(path: Path) -> None:
     np.save(path, np.load(path)[:, 1:])
 
 
+def of_floats(path: Path) -> None:
+    np.save(path, np.load(path).astype(float))
+
+
+def in_another_order(path: Path) -> None:
+    np.save(path, np.asfortranarray(np.load(path)))
+
+
 def shortened(path: Path) -> None:
     np.save(path, np.load(path)[1:])
 
@@ -119,6 +127,8 @@ def shortened(path: Path) -> None:
     [
         (lose, "there is no .*images-00002.npy: run `dvc repro`"),
         (cut_off, r"images-00002.npy is not a whole .npy file \(.*\): remove it and run `dvc repro`"),
+        (of_floats, "images-00002.npy: holds float64 in another order than a shard"),
+        (in_another_order, "images-00002.npy: holds uint8 in another order than a shard"),
         (of_another_shape, "its shards are of different shapes"),
         (shortened, "images-00002.npy: has 255 images and 256 labels, .*shards.json says 256: remove .* and run"),
     ],
@@ -133,8 +143,25 @@ def test_a_spoilt_shard_is_named(
         splits.load(tmp_path)
 
 
-def test_a_list_of_shards_that_is_spoilt_is_named(tmp_path: Path):
-    (tmp_path / splits.INDEX).write_text('[{"images": 3}]')
+def test_a_shard_whose_content_was_changed_is_named_and_not_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(splits, "SHARD_IMAGES", SIZE)
+    whole = Split(np.zeros((700, 28, 28), np.uint8), np.zeros(700, np.uint8))
+    splits.save(tmp_path / "one", whole)
+    splits.check(tmp_path / "one")
+    changed = np.load(tmp_path / "one/images-00001.npy")
+    changed[3] = 255
+    np.save(tmp_path / "one/images-00001.npy", changed)
+    with pytest.raises(BadInput, match=r"shard 1 is not what shards.json says: remove .* and run `dvc repro`"):
+        splits.check(tmp_path / "one")
+    splits.save(tmp_path / "again", whole, before=tmp_path / "one")
+    splits.check(tmp_path / "again")
+    inodes = [[(tmp_path / name / f"images-0000{n}.npy").stat().st_ino for n in range(3)] for name in ("one", "again")]
+    assert [one == other for one, other in zip(*inodes, strict=True)] == [True, False, True]
+
+
+@pytest.mark.parametrize("spoilt", ['[{"images": 3}]', "[]", "nonsense"])
+def test_a_list_of_shards_that_is_spoilt_is_named(tmp_path: Path, spoilt: str):
+    (tmp_path / splits.INDEX).write_text(spoilt)
     with pytest.raises(BadInput, match=r"shards.json is no list of shards: remove .* and run `dvc repro`"):
         splits.load(tmp_path)
 

@@ -246,6 +246,8 @@ def read_idx_files(folder: Path, allowed: Bounds, names: Sequence[str] = IDX_FIL
     for name, path in paths.items():
         content = _large_idx(path, allowed) or bounds.gunzip(bounds.content(path, allowed), str(path), left)
         left -= content.size if isinstance(content, Left) else len(content)
+        if left < 0:
+            raise BadInput(f"{folder}: its files have more than {allowed.bytes / 1e6:,.0f} MB: give it in parts")
         bounds.check_idx((content.head if isinstance(content, Left) else content)[:16], allowed, str(path))
         contents[name] = content
     return contents

@@ -1,5 +1,6 @@
 """Is work in many pieces done once each and in order, wherever, whatever dies on the way?"""
 
+import contextlib
 import functools
 import os
 import subprocess
@@ -34,15 +35,21 @@ def fails(number: int) -> int:
     return number
 
 
+@contextlib.contextmanager
+def elsewhere(folder: Path, monkeypatch: pytest.MonkeyPatch, *of_worker: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A scheduler with a worker, that the environment names, in a folder of their own."""
+    address = f"tcp://127.0.0.1:{free_port()}"
+    (folder / "elsewhere").mkdir()
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", address)
+    with started(folder / "elsewhere") as start:
+        process = start("scheduler", "--port", address.rsplit(":", 1)[1])
+        start("worker", address, *of_worker)
+        yield process
+
+
 @pytest.fixture
 def scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
-    """A real one with a worker, that the environment names."""
-    elsewhere, address = tmp_path / "elsewhere", f"tcp://127.0.0.1:{free_port()}"
-    elsewhere.mkdir()
-    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", address)
-    with started(elsewhere) as start:
-        process = start("scheduler", "--port", address.rsplit(":", 1)[1])
-        start("worker", address, "--nthreads", "1")
+    with elsewhere(tmp_path, monkeypatch, "--nthreads", "1") as process:
         yield process
 
 
@@ -86,3 +93,22 @@ def ends_the_scheduler(number: int, process: int) -> int:
 def test_a_scheduler_that_goes_away_can_be_tried_again(scheduler: subprocess.Popen[bytes]):
     with pytest.raises(TemporaryFault, match=r"^ending: the Dask scheduler tcp.* went away .*: start it, then"):
         cluster.each(functools.partial(ends_the_scheduler, process=scheduler.pid), range(3), "ending")
+
+
+def test_a_worker_of_several_threads_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with (
+        elsewhere(tmp_path, monkeypatch, "--nthreads", "2"),
+        pytest.raises(BadInput, match=r"has 2 threads: start it with --nthreads 1, and more of them"),
+    ):
+        cluster.each(here, range(2), "threads")
+
+
+def dies(number: int) -> int:
+    os._exit(9)
+
+
+def test_without_workers_nobody_waits_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with elsewhere(tmp_path, monkeypatch, "--nthreads", "1", "--no-nanny"):
+        monkeypatch.setattr(cluster, "SCHEDULER_SECONDS", 5)
+        with pytest.raises(TemporaryFault, match="dying: no worker is left on the Dask cluster"):
+            cluster.each(dies, range(2), "dying")
