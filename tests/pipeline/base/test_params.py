@@ -117,7 +117,11 @@ def test_an_unknown_choice_is_one_line_and_changes_nothing(path: Path, key: str,
 
 
 def test_a_choice_need_not_stand_where_it_was_shipped(path: Path):
-    edit(path, r"(?s)\ntrain:\n  recipe: fast.*?\n  seed: 7\n", "\ntrain: {seed: 7, recipe: 'fast'}  # mine\n")
+    edit(
+        path,
+        r"(?s)\ntrain:\n  recipe: fast.*?\n  workers: 1 .*?\n",
+        "\ntrain: {seed: 7, workers: 1, recipe: 'fast'}  # mine\n",
+    )
     edit(path, r"\ndataset: \w+ ", "\n")
     path.write_text(path.read_text() + "dataset:\n  digits\n")
     params.choose(path, dataset="mnist", recipe="accurate")
