@@ -68,27 +68,26 @@ def cut(split: Split) -> Iterator[Split]:
 def save(folder: Path | str, split: Split, before: Path | None = None) -> None:
     """Write a split, a shard at a time. A shard that lies in the folder ``before`` too becomes another name of it: DVC
     then knows it for what it hashed already."""
-    folder = Path(folder)
-    known = (shards(before) if before else None) or []
     count = max(math.ceil(len(split.labels) / shard_size(split.images.shape[1:])), 1)
+    known = (shards(before) if before and count > 1 else None) or []
     written = []
     for number, piece in enumerate(cut(split)):
         piece = Split(*map(np.ascontiguousarray, piece))
         shard = Shard(len(piece.labels), _digest(piece))
-        if not (before and known[number : number + 1] == [shard] and _linked(before, folder, number, count)):
-            _write(folder, piece, number, count)
+        if not (before and known[number : number + 1] == [shard] and _linked(before, known, Path(folder), number)):
+            _write(Path(folder), piece, number, count)
         written.append(shard)
-    finish(folder, written)
+    finish(Path(folder), written)
 
 
-def _linked(before: Path, folder: Path, number: int, of: int) -> bool:
-    """Give a shard's files in ``before`` a name in ``folder`` as well; False where the disk cannot."""
+def _linked(before: Path, known: Sequence[Shard], folder: Path, number: int) -> bool:
+    """Give a shard's files in ``before`` a name in ``folder`` as well; False where the disk cannot, or they are not
+    what they were."""
+    names = [_file(field, number, len(known)) for field in Split._fields]
     folder.mkdir(parents=True, exist_ok=True)
-    names = [_file(field, number, of) for field in Split._fields]
     try:
-        listed = shards(before)
-        if not listed or _digest(load_shard(before, number, listed)) != listed[number].sha256:
-            return False  # the file is not what it was
+        if _digest(load_shard(before, number, known)) != known[number].sha256:
+            return False
         for name in names:
             (folder / name).hardlink_to(before / name)
     except (BadInput, OSError):

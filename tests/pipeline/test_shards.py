@@ -173,3 +173,11 @@ def test_fewer_shards_leave_none_of_the_earlier_ones(tmp_path: Path, monkeypatch
         splits.save(tmp_path, Split(images, images[:, 0, 0]))
     splits.save(tmp_path, Split(images, images[:, 0, 0]))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images.npy", "labels.npy"]
+
+
+def test_one_shard_that_is_left_of_several_is_the_whole_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(splits, "SHARD_IMAGES", SIZE)
+    images = np.zeros((700, 28, 28), np.uint8)
+    splits.save(tmp_path / "many", Split(images, images[:, 0, 0]))
+    splits.save(tmp_path / "one", Split(images[:SIZE], images[:SIZE, 0, 0]), before=tmp_path / "many")
+    assert len(splits.load(tmp_path / "one").labels) == SIZE

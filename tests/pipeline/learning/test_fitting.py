@@ -4,6 +4,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+from bars import bars
 from workspace import ROOT
 
 from pipeline.base import params as params_file
@@ -37,16 +38,6 @@ CHECKPOINT = Path("checkpoint.npz")
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def bars(count: int, seed: int) -> Split:
-    """Noisy images whose class is where their bar stands: learnable in a few steps."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 10, count).astype(np.uint8)
-    images = rng.integers(0, 60, (count, 28, 28), dtype=np.uint8)
-    for image, label in zip(images, labels, strict=True):
-        image[4:24, 2 * label + 4 : 2 * label + 6] = 255
-    return Split(images, labels)
 
 
 TRAIN, VAL = bars(100, seed=0), bars(40, seed=1)

@@ -11,27 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from bars import bars
 from waiting import until
 from workspace import ROOT
 
 from pipeline.base import form, places
 from pipeline.data import splits
-from pipeline.data.splits import Split
 from pipeline.learning.backend import keras
 
 NETWORK = {"name": "conv-blocks", "blocks": 1, "filters": 4, "batch_norm": False, "dropout": 0.0}
 RECIPE = {"network": NETWORK, "val_share": 0.1, "epochs": 3, "batch_size": 32, "optimizer": "sgd", "learning_rate": 0.1}
 RECIPE |= {"schedule": "constant"}
-
-
-def bars(count: int, seed: int) -> Split:
-    """Noisy images whose class is where their bar stands."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 10, count).astype(np.uint8)
-    images = rng.integers(0, 60, (count, 28, 28), dtype=np.uint8)
-    for image, label in zip(images, labels, strict=True):
-        image[4:24, 2 * label + 4 : 2 * label + 6] = 255
-    return Split(images, labels)
 
 
 class Box:
