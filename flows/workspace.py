@@ -150,21 +150,14 @@ def _mirror(source: Path, target: Path) -> None:
     if source.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
-        _link(str(source), str(target))
+        files.linked(source, target)
         return
     if source.is_dir():
-        shutil.copytree(source, part, copy_function=_link, ignore=shutil.ignore_patterns(".*.part"))
+        shutil.copytree(source, part, copy_function=files.linked, ignore=shutil.ignore_patterns(".*.part"))
     else:
         part.mkdir(parents=True)
     shutil.rmtree(target, ignore_errors=True)
     part.replace(target)
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def _git(folder: Path, *arguments: str) -> str:

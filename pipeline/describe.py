@@ -3,7 +3,9 @@
 A shard that was described before, by this very code, is not described again.
 """
 
-from pipeline.base import cluster, form, places
+import functools
+
+from pipeline.base import cluster, files, form, places
 from pipeline.base.errors import one_line
 from pipeline.data import descriptions, splits
 
@@ -12,14 +14,17 @@ def main() -> None:
     of = form.load(places.RAW)
     parts = {name: splits.load(places.RAW / name) for name in descriptions.SPLITS}
     splits.check_arrays(parts["train"], parts["test"], of, "describe")
-    wanted = {descriptions.place(piece.split, piece.number, piece.of): piece for piece in descriptions.pieces(of.kind)}
-    missing = [piece for path, piece in wanted.items() if not piece.origin or descriptions.origin(path) != piece.origin]
-    cluster.each(descriptions.describe_shard, missing, "describe")
-    for path in set(places.FEATURES.glob("*.parquet")) - wanted.keys():  # of an earlier data set
-        path.unlink()
+    wanted = descriptions.pieces(of.kind)
+    known = [p for p in wanted if p.origin and descriptions.origin(places.FEATURES / p.file) == p.origin]
+    missing = [piece for piece in wanted if piece not in known]
+    with files.swapped(places.FEATURES) as folder:
+        for piece in known:
+            files.linked(places.FEATURES / piece.file, folder / piece.file)
+        cluster.each(functools.partial(descriptions.describe_shard, folder=folder), missing, "describe")
+        descriptions.finish(folder, wanted)
     told = ", ".join(f"{len(split.labels):,} {name}" for name, split in parts.items())
-    known = f", {len(wanted) - len(missing)} of {len(wanted)} shards known" if len(missing) < len(wanted) else ""
-    print(f"describe: {told} images, {len(descriptions.columns(of.kind))} columns{known}")
+    before = f", {len(known)} of {len(wanted)} shards known" if known else ""
+    print(f"describe: {told} images, {len(descriptions.columns(of.kind))} columns{before}")
 
 
 if __name__ == "__main__":

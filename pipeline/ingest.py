@@ -7,7 +7,6 @@ Everything is fetched, verified and decoded before the first byte is written, an
 place whole: a failure leaves the earlier one untouched.
 """
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -64,30 +63,15 @@ def save(
     loaded: Loaded, accepted: list[Batch], others: list[str] | None = None, raw: Path = places.RAW
 ) -> dict[str, int]:
     """Write all beside ``raw``, then swap: ``raw`` holds the old data or the new. Returns the counts."""
-    part, old = raw.with_name(f"{raw.name}.part"), raw.with_name(f"{raw.name}.old")
     loaded, recent = with_batches(loaded, accepted)
     every = {"train": loaded.train, "test": loaded.test, "recent": recent}
     counts = {name: len(split.labels) for name, split in every.items()}
-    _settle(raw, part, old)
-    try:
+    with files.swapped(raw) as part:
         for name, split in every.items():
             splits.save(part / name, split, before=raw / name)
         files.write_json(part / places.MANIFEST.name, manifest(loaded, counts, accepted, others or [], part))
         form.save(loaded.form, part)
-        if raw.exists():
-            raw.replace(old)
-        part.replace(raw)
-    finally:
-        _settle(raw, part, old)
     return counts
-
-
-def _settle(raw: Path, part: Path, old: Path) -> None:
-    """Drop what an unfinished swap left; if it ended between the two renames, the old data set comes back."""
-    if old.exists() and not raw.exists():
-        old.replace(raw)
-    shutil.rmtree(part, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def main() -> None:

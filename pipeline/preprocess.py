@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.base import cluster, form, places
+from pipeline.base import cluster, files, form, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput, one_line
 from pipeline.base.form import TEN
@@ -36,15 +36,17 @@ def check_alike(train: np.ndarray, val: np.ndarray, max_difference: float, class
 def main() -> None:
     params = params_file.load()
     of = form.load(places.RAW)
-    count = len(splits.shards(places.RAW / "train") or [0])
     unseen = json.dumps([splits.digests(places.RAW / name) for name in ("test", "recent")])
-    write = functools.partial(separation.write_shard, of=count, val_share=params.recipe.val_share, unseen=unseen)
-    separated = cluster.each(write, range(count), "preprocess")
-    for name in ("train", "val"):
-        splits.finish(places.PROCESSED / name, [getattr(one, name) for one in separated])
-    for name in ("test", "recent"):
-        splits.save(places.PROCESSED / name, splits.load(places.RAW / name), before=places.RAW / name)
-    form.save(of, places.PROCESSED)
+    with files.swapped(places.PROCESSED) as folder:
+        write = functools.partial(
+            separation.write_shard, folder=folder, val_share=params.recipe.val_share, unseen=unseen
+        )
+        separated = cluster.each(write, separation.pieces(), "preprocess")
+        for name in ("train", "val"):
+            splits.finish(folder / name, [getattr(one, name) for one in separated])
+        for name in ("test", "recent"):
+            splits.save(folder / name, splits.load(places.RAW / name), before=places.RAW / name)
+        form.save(of, folder)
     train, val, test = (splits.load(places.PROCESSED / name).labels for name in ("train", "val", "test"))
     difference = check_alike(train, val, params.preprocess.max_share_difference, of.classes)
     print(

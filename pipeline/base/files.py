@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,16 +19,55 @@ from pipeline.base.stored import Images
 def atomic(path: Path | str) -> Iterator[Path]:
     """Give a temporary path beside ``path``; on success it takes ``path``'s place, on an error it is removed.
 
-    The temporary name keeps the suffix, because many writers choose their format by it.
+    The temporary name keeps the suffix, because many writers choose their format by it. It is no other's, on whatever
+    machine of those that share the folder.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    part = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.part{path.suffix}")
     try:
         yield part
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def swapped(folder: Path) -> Iterator[Path]:
+    """Give an empty folder beside ``folder``; at the end it takes ``folder``'s place whole, on an error it is removed.
+
+    What an earlier, killed one left is dropped; if that ended between the two renames, the old folder comes back. Who
+    still writes for an earlier one, on another machine, does so elsewhere. For one process at a time.
+    """
+    _settle(folder)
+    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        if folder.exists():
+            folder.replace(_old(folder))
+        part.replace(folder)
+    finally:
+        _settle(folder)
+
+
+def _settle(folder: Path) -> None:
+    if _old(folder).exists() and not folder.exists():
+        _old(folder).replace(folder)
+    for left in (_old(folder), *folder.parent.glob(f".{folder.name}.*.part")):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.old")
+
+
+def linked(source: Path | str, target: Path | str) -> None:
+    """Give a file another name, or where the disk cannot, a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def private_file(path: Path | str) -> None:

@@ -5,6 +5,7 @@ levels), and the FEATURES of its kind (:mod:`pipeline.data.kinds`). A split of s
 """
 
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,14 +16,16 @@ from pipeline.base import cluster, files, places
 from pipeline.base.errors import BadInput
 from pipeline.base.stored import Images
 from pipeline.data import kinds, splits
-from pipeline.data.splits import CHUNK, Split
+from pipeline.data.splits import CHUNK, Part, Split
 
 if TYPE_CHECKING:
     from pyarrow.dataset import Dataset
 
 VERSION_KEY, ORIGIN_KEY = "digits.features", "digits.origin"  # in a Parquet file's metadata
+LIBRARIES = ("numpy", "opencv-python-headless")  # that the numbers come from
 OURS = ("hash", "label", "minimum", "maximum")  # the other columns are the FEATURES
 SPLITS = ("train", "test", "recent")  # of data/raw
+INDEX = "tables.json"  # in data/features: of each split, how many tables it has, where one has several
 SAMPLED = 100_000  # rows that stand for a split where a distribution is asked for
 
 
@@ -30,11 +33,15 @@ class Piece(NamedTuple):
     """A shard, or all of a split that is in one."""
 
     split: str
-    number: int
-    of: int
+    part: Part
     kind: str
     origin: str
     """what its table comes from; empty of what was not digested"""
+
+    @property
+    def file(self) -> str:
+        """The name of its table."""
+        return _file(self.split, self.part.number, self.part.of)
 
 
 def describe(split: Split, kind: str = "digits") -> pd.DataFrame:
@@ -52,19 +59,25 @@ def describe(split: Split, kind: str = "digits") -> pd.DataFrame:
 
 def pieces(kind: str) -> list[Piece]:
     """All that data/raw holds."""
-    found = []
-    for name in SPLITS:
-        shards = splits.shards(places.RAW / name)
-        origins = [files.sha256_text(cluster.code() + kind + shard.sha256) for shard in shards] if shards else [""]
-        found += [Piece(name, number, len(origins), kind, origin) for number, origin in enumerate(origins)]
-    return found
+    made_by = "".join([cluster.code(), kind, *map(metadata.version, LIBRARIES)])
+    return [
+        Piece(name, part, kind, files.sha256_text(made_by + part.shard.sha256) if part.shard else "")
+        for name in SPLITS
+        for part in splits.parts(places.RAW / name)
+    ]
 
 
-def describe_shard(piece: Piece) -> None:
-    """Leave a shard's table."""
-    folder = places.RAW / piece.split
-    table = describe(splits.load_shard(folder, piece.number, splits.shards(folder)), piece.kind)
-    write(place(piece.split, piece.number, piece.of), table, piece.kind, piece.origin)
+def describe_shard(piece: Piece, folder: Path) -> None:
+    """Leave a shard's table in a folder."""
+    table = describe(splits.load_shard(places.RAW / piece.split, piece.part), piece.kind)
+    write(folder / piece.file, table, piece.kind, piece.origin)
+
+
+def finish(folder: Path, described: Sequence[Piece]) -> None:
+    """List how many tables each split has, if one has several."""
+    counts = {piece.split: piece.part.of for piece in described}
+    if max(counts.values()) > 1:
+        files.write_json(folder / INDEX, counts)
 
 
 def columns(kind: str) -> tuple[str, ...]:
@@ -85,22 +98,27 @@ def _reduced(images: Images, reduce: Callable[..., Any]) -> np.ndarray:
     return np.concatenate(parts) if parts else np.empty(0, np.uint8)
 
 
-def place(name: str, number: int = 0, of: int = 1) -> Path:
-    """Where the table of the split ``name`` lies, or of one of its shards."""
-    return places.FEATURES / (f"{name}.parquet" if of == 1 else f"{name}-{number:05}.parquet")
+def _file(name: str, number: int = 0, of: int = 1) -> str:
+    return f"{name}.parquet" if of == 1 else f"{name}-{number:05}.parquet"
 
 
 def save(name: str, table: pd.DataFrame, kind: str = "digits") -> None:
     """Leave the table of a split in data/features."""
-    write(place(name), table, kind)
+    write(places.FEATURES / _file(name), table, kind)
 
 
 def tables(name: str, workspace: Path = Path()) -> list[Path]:
-    """The tables of the split ``name``, in its order; :class:`BadInput` if there is none."""
-    whole = workspace / place(name)
-    found = [whole] if whole.is_file() else sorted(whole.parent.glob(f"{name}-*.parquet"))
-    if not found:
-        raise BadInput(f"there is no {whole}: run `dvc repro`")
+    """The tables of the split ``name``, in its order; :class:`BadInput` if one is missing."""
+    folder = workspace / places.FEATURES
+    listed = folder / INDEX
+    try:
+        count = int(files.read_json(listed)[name]) if listed.is_file() else 1
+    except (ValueError, TypeError, KeyError):
+        raise BadInput(f"{listed} is no list of tables: remove {folder} and run `dvc repro`") from None
+    found = [folder / _file(name, number, count) for number in range(count)]
+    for path in found:
+        if not path.is_file():
+            raise BadInput(f"there is no {path}: run `dvc repro`")
     return found
 
 

@@ -2,12 +2,13 @@
 one of val, whatever the other shards are."""
 
 import functools
+from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.base import places
 from pipeline.base.stored import Joined
 from pipeline.data import near_copies, splits
-from pipeline.data.splits import Shard, Split
+from pipeline.data.splits import Part, Shard, Split
 
 
 class Separated(NamedTuple):
@@ -31,18 +32,34 @@ def separate(train: Split, unseen: near_copies.Among, val_share: float) -> tuple
 @functools.lru_cache(maxsize=1)
 def _unseen(_digest: str) -> near_copies.Among:
     """Test and recent, of that digest: once a process, as the tree takes a while."""
-    test, recent = (splits.load(places.RAW / name).images for name in ("test", "recent"))
-    return near_copies.Among(Joined([test, recent]))
+    return near_copies.Among(Joined([splits.lying(places.RAW / name) for name in ("test", "recent")]))
 
 
-def write_shard(number: int, of: int, val_share: float, unseen: str) -> Separated:
-    """Separate one shard of data/raw's train, of so many, and write what comes of it into data/processed. ``unseen`` is
-    the digest of test and recent."""
-    folder = places.RAW / "train"
-    shard = splits.load_shard(folder, number, splits.shards(folder))
+class Piece(NamedTuple):
+    """A shard of data/raw's train."""
+
+    part: Part
+    before: dict[str, Part | None]
+    """what data/processed has of its train and val"""
+
+
+def pieces() -> list[Piece]:
+    """All of train."""
+    before = {name: splits.parts(places.PROCESSED / name) for name in ("train", "val")}
+    return [
+        Piece(part, {name: (*parts[part.number :], None)[0] for name, parts in before.items()})
+        for part in splits.parts(places.RAW / "train")
+    ]
+
+
+def write_shard(piece: Piece, folder: Path, val_share: float, unseen: str) -> Separated:
+    """Separate one shard, and write what comes of it into ``folder``, which is to be data/processed. ``unseen`` is the
+    digest of test and recent."""
+    shard = splits.load_shard(places.RAW / "train", piece.part)
     train, val, leaked = separate(shard, _unseen(unseen), val_share)
+    number, of, _ = piece.part
     written = {
-        name: splits.write_shard(places.PROCESSED / name, split, number, of)
+        name: splits.write_shard(folder / name, split, number, of, places.PROCESSED / name, piece.before[name])
         for name, split in {"train": train, "val": val}.items()
     }
     return Separated(**written, leaked=leaked)

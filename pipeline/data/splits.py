@@ -53,6 +53,15 @@ class Shard(NamedTuple):
     """of its images and labels"""
 
 
+class Part(NamedTuple):
+    """A shard of a split that is in several, or all of one that is in one."""
+
+    number: int
+    of: int
+    shard: Shard | None = None
+    """what it holds, by the list of the shards"""
+
+
 def shard_size(shape: Sequence[int]) -> int:
     """How many images of that shape a shard holds."""
     return min(SHARD_IMAGES, images_in(SHARD_BYTES, shape))
@@ -69,24 +78,34 @@ def save(folder: Path | str, split: Split, before: Path | None = None) -> None:
     """Write a split, a shard at a time. A shard that lies in the folder ``before`` too becomes another name of it: DVC
     then knows it for what it hashed already."""
     count = max(math.ceil(len(split.labels) / shard_size(split.images.shape[1:])), 1)
-    known = (shards(before) if before and count > 1 else None) or []
-    written = []
-    for number, piece in enumerate(cut(split)):
-        piece = Split(*map(np.ascontiguousarray, piece))
-        shard = Shard(len(piece.labels), _digest(piece))
-        if not (before and known[number : number + 1] == [shard] and _linked(before, known, Path(folder), number)):
-            _write(Path(folder), piece, number, count)
-        written.append(shard)
-    finish(Path(folder), written)
+    known = parts(before) if before else []
+    pieces = enumerate(cut(split))
+    finish(
+        Path(folder),
+        [write_shard(folder, piece, at, count, before, known[at] if known[at:] else None) for at, piece in pieces],
+    )
 
 
-def _linked(before: Path, known: Sequence[Shard], folder: Path, number: int) -> bool:
+def write_shard(
+    folder: Path | str, piece: Split, number: int, of: int, before: Path | None = None, known: Part | None = None
+) -> Shard:
+    """Write one shard of so many, or if it is what the folder ``before`` holds as ``known``, name that; whoever writes
+    all of them then calls :func:`finish`."""
+    folder, piece = Path(folder), Split(*map(np.ascontiguousarray, piece))
+    shard = Shard(len(piece.labels), _digest(piece))
+    if not (before and of > 1 and known and known.shard == shard and _linked(before, known, folder)):
+        for field, array in piece._asdict().items():
+            files.write_npy(folder / _file(field, number, of), array)
+    return shard
+
+
+def _linked(before: Path, known: Part, folder: Path) -> bool:
     """Give a shard's files in ``before`` a name in ``folder`` as well; False where the disk cannot, or they are not
     what they were."""
-    names = [_file(field, number, len(known)) for field in Split._fields]
+    names = [_file(field, known.number, known.of) for field in Split._fields]
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        if _digest(load_shard(before, number, known)) != known[number].sha256:
+        if known.shard is None or _digest(load_shard(before, known)) != known.shard.sha256:
             return False
         for name in names:
             (folder / name).hardlink_to(before / name)
@@ -95,18 +114,6 @@ def _linked(before: Path, known: Sequence[Shard], folder: Path, number: int) -> 
             (folder / name).unlink(missing_ok=True)
         return False
     return True
-
-
-def write_shard(folder: Path, piece: Split, number: int, of: int) -> Shard:
-    """Write one shard of so many; whoever writes all of them then calls :func:`finish`."""
-    piece = Split(*map(np.ascontiguousarray, piece))
-    _write(folder, piece, number, of)
-    return Shard(len(piece.labels), _digest(piece))
-
-
-def _write(folder: Path, piece: Split, number: int, of: int) -> None:
-    for field, array in piece._asdict().items():
-        files.write_npy(folder / _file(field, number, of), array)
 
 
 def _digest(piece: Split) -> str:
@@ -141,6 +148,12 @@ def shards(folder: Path | str) -> list[Shard] | None:
     return found
 
 
+def parts(folder: Path | str) -> list[Part]:
+    """What a split consists of; one that is not there yet is taken to be in one."""
+    listed = shards(folder)
+    return [Part(number, len(listed), shard) for number, shard in enumerate(listed)] if listed else [Part(0, 1)]
+
+
 def digests(folder: Path | str) -> dict[str, str]:
     """What a split is known by: the SHA-256 of its images and that of its labels, or that of the list of its shards."""
     if listed := shards(folder):
@@ -158,35 +171,43 @@ def joined(parts: Sequence[Split]) -> Split:
 def load(folder: Path | str) -> Split:
     """Read a split, memory-mapped, or of several shards where it is looked at; :class:`BadInput` if a file is missing,
     no array, or not of the size that the list of the shards says."""
-    listed = shards(folder)
-    if listed is None:
-        return Split(*(_array(Path(folder) / f"{field}.npy") for field in Split._fields))
-    parts = [load_shard(folder, number, listed) for number in range(len(listed))]
-    shapes = {part.images.shape[1:] for part in parts}
+    loaded = [load_shard(folder, part) for part in parts(folder)]
+    if len(loaded) == 1:
+        return loaded[0]
+    shapes = {part.images.shape[1:] for part in loaded}
     if len(shapes) > 1:
         raise BadInput(f"{folder}: its shards are of different shapes, {sorted(shapes)}: remove it, run `dvc repro`")
-    return Split(Joined([part.images for part in parts]), np.concatenate([part.labels for part in parts]))
+    return Split(Joined([part.images for part in loaded]), np.concatenate([part.labels for part in loaded]))
 
 
-def load_shard(folder: Path | str, number: int, listed: Sequence[Shard] | None) -> Split:
-    """One shard of those that are :func:`listed <shards>`, or the split that is in one."""
-    of = len(listed or [0])
+def load_shard(folder: Path | str, part: Part) -> Split:
+    """One of the :func:`parts` of a split."""
+    number, of, shard = part
     paths = [Path(folder) / _file(field, number, of) for field in Split._fields]
     images, labels = map(_array, paths)
-    if listed and not len(images) == len(labels) == listed[number].images:
+    if shard is None:
+        return Split(images, labels)
+    if not len(images) == len(labels) == shard.images:
         raise BadInput(
             f"{paths[0]}: has {len(images)} images and {len(labels)} labels, {folder}/{INDEX} says "
-            f"{listed[number].images}: remove {folder} and run `dvc repro`"
+            f"{shard.images}: remove {folder} and run `dvc repro`"
         )
-    if listed and (images.dtype != np.uint8 or np.isfortran(images)):
+    if images.dtype != np.uint8 or np.isfortran(images):
         raise BadInput(f"{paths[0]}: holds {images.dtype} in another order than a shard: remove {folder}, `dvc repro`")
-    return Split(InFile(paths[0], images.shape, images.offset) if listed else images, labels)
+    return Split(InFile(paths[0], images.shape, images.offset), labels)
+
+
+def lying(folder: Path | str) -> Stored:
+    """The images of a split, of which no file stays open: whoever keeps them may find the files written anew."""
+    images, path = load(folder).images, Path(folder) / _file("images", 0, 1)
+    return images if isinstance(images, Stored) else InFile(path, images.shape, _array(path).offset)
 
 
 def check(folder: Path | str) -> None:
     """:class:`BadInput` names the first shard whose content is not what the list of shards says."""
-    for number, shard in enumerate(listed := shards(folder) or []):
-        if _digest(load_shard(folder, number, listed)) != shard.sha256:
+    for part in parts(folder):
+        if part.shard and _digest(load_shard(folder, part)) != part.shard.sha256:
+            number = part.number
             raise BadInput(f"{folder}: shard {number} is not what {INDEX} says: remove {folder} and run `dvc repro`")
 
 

@@ -155,10 +155,10 @@ def test_goes_on_after_a_kill(workspace: Path, state: str) -> None:
     expected = content(workspace / "data")
     raw = Path("data/raw")
     if state == "before the swap":
-        splits.save("data/raw.part/train", some_data())
+        splits.save("data/.raw.1.part/train", some_data())
     elif state == "within the swap":
         raw.replace("data/raw.old")
-        splits.save("data/raw.part/train", some_data())
+        splits.save("data/.raw.1.part/train", some_data())
     else:
         splits.save("data/raw.old/train", some_data())
     ingest.main()

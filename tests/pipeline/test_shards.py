@@ -11,6 +11,7 @@ from workspace import ROOT
 from pipeline import describe, drift, ingest, preprocess, validate
 from pipeline.base import cluster, files, places
 from pipeline.base.errors import BadInput
+from pipeline.base.stored import Images
 from pipeline.data import batches, descriptions, splits
 from pipeline.data.batches import Batch, Filed
 from pipeline.data.splits import Split
@@ -82,7 +83,7 @@ def test_what_comes_later_leaves_the_earlier_shards_as_they_are(
 ):
     monkeypatch.setattr(batches, "version", lambda folder: None)
     folder = run("grows", SIZE)
-    before = {path: path.stat().st_mtime_ns for path in (folder / places.FEATURES).iterdir()}
+    before = {path: path.stat().st_mtime_ns for path in sorted((folder / places.FEATURES).glob("*.parquet"))}
     shards = splits.shards(folder / places.RAW / "train")
     inodes = {path: path.stat().st_ino for path in (folder / places.RAW / "train").glob("images-0000[0-4].npy")}
     assert len(inodes) == 5
@@ -94,8 +95,68 @@ def test_what_comes_later_leaves_the_earlier_shards_as_they_are(
     assert "7 of 9 shards known" in capsys.readouterr().out  # not the last of train, nor recent, which is in one
     assert splits.shards(folder / places.RAW / "train")[:5] == shards[:5]
     assert {path: path.stat().st_ino for path in inodes} == inodes
-    after = {path: path.stat().st_mtime_ns for path in (folder / places.FEATURES).iterdir()}
-    assert [path.name for path in before if before[path] != after[path]] == ["train-00005.parquet", "recent.parquet"]
+    after = {path: path.stat().st_mtime_ns for path in before}
+    assert [path.name for path in before if before[path] != after[path]] == ["recent.parquet", "train-00005.parquet"]
+
+
+@pytest.mark.usefixtures("here")
+def test_what_preprocess_makes_anew_of_a_shard_and_is_the_same_stays_the_file_it_was(
+    run: Callable[[str, int], Path], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(batches, "version", lambda folder: None)
+    folder = run("grows", SIZE)
+    made = {path: path.stat().st_ino for path in (folder / places.PROCESSED / "train").glob("*-0000[0-4].npy")}
+    assert len(made) == 10
+    accept(1)
+    monkeypatch.setattr(splits, "SHARD_IMAGES", SIZE)
+    ingest.main()
+    preprocess.main()
+    assert {path: path.stat().st_ino for path in made} == made
+    assert sum(shard.images for shard in splits.shards(folder / places.PROCESSED / "train") or []) > 1000
+    splits.check(folder / places.PROCESSED / "train")
+    splits.check(folder / places.PROCESSED / "val")
+
+
+@pytest.mark.usefixtures("here")
+def test_a_table_that_is_missing_of_several_is_noticed(run: Callable[[str, int], Path]):
+    folder = run("many", SIZE)
+    (folder / places.FEATURES / "train-00002.parquet").unlink()
+    with pytest.raises(BadInput, match=r"there is no .*train-00002.parquet: run `dvc repro`"):
+        descriptions.sample("train")
+    (folder / places.FEATURES / descriptions.INDEX).write_text("{}")
+    with pytest.raises(BadInput, match=r"tables.json is no list of tables: remove .* and run `dvc repro`"):
+        descriptions.sample("train")
+
+
+@pytest.mark.usefixtures("here")
+def test_another_numpy_describes_all_shards_anew(
+    run: Callable[[str, int], Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    run("grows", SIZE)
+    capsys.readouterr()
+    describe.main()
+    assert "8 of 9 shards known" in capsys.readouterr().out
+    monkeypatch.setattr(descriptions.metadata, "version", lambda library: f"{library} 99")
+    describe.main()
+    assert "known" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("here")
+def test_no_table_is_swapped_in_before_all_are_there(run: Callable[[str, int], Path], monkeypatch: pytest.MonkeyPatch):
+    folder = run("grows", SIZE)
+    before = {path.name: path.read_bytes() for path in (folder / places.FEATURES).iterdir()}
+    monkeypatch.setattr(descriptions.metadata, "version", lambda library: f"{library} 99")
+    measured = descriptions.measured
+
+    def cut_off(images: Images, kind: str) -> pd.DataFrame:
+        if len(images) < SIZE:
+            raise KeyboardInterrupt
+        return measured(images, kind)
+
+    monkeypatch.setattr(descriptions, "measured", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        describe.main()
+    assert {path.name: path.read_bytes() for path in (folder / places.FEATURES).iterdir()} == before
 
 
 def lose(path: Path) -> None:

@@ -41,3 +41,49 @@ def test_json_lines_are_read_back_in_order_and_a_torn_one_takes_no_other_along(t
         file.write('{"at": 2, "te')  # the disk was full
     files.append_json_line(path, {"at": 3})
     assert files.read_json_lines(path) == [{"at": 1, "text": "é\n"}, {"at": 3}]
+
+
+def test_two_writers_of_one_file_never_share_a_temporary_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As two machines on one folder, whose processes may have the same number."""
+    monkeypatch.setattr("os.getpid", lambda: 7)
+    with files.atomic(tmp_path / "a.txt") as one, files.atomic(tmp_path / "a.txt") as other:
+        one.write_text("one")
+        other.write_text("other")
+        assert one.read_text() == "one"
+
+
+def test_a_folder_is_swapped_whole_or_not_at_all(tmp_path: Path):
+    folder = tmp_path / "some"
+    with files.swapped(folder) as part:
+        (part / "a").touch()
+        assert not folder.exists()
+    with pytest.raises(RuntimeError), files.swapped(folder) as part:
+        (part / "b").touch()
+        raise RuntimeError("cut off")
+    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == ["some", "some/a"]
+    with files.swapped(folder) as part:
+        (part / "c").touch()
+    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == ["some", "some/c"]
+
+
+@pytest.mark.parametrize("ended", ["before the swap", "within it", "after it"])
+def test_what_a_killed_swap_left_is_dropped_or_comes_back(tmp_path: Path, ended: str):
+    folder, old = tmp_path / "some", tmp_path / "some.old"
+    for place in {"before the swap": (folder, tmp_path / ".some.1.part"), "within it": (old,)}.get(
+        ended, (folder, old)
+    ):
+        place.mkdir()
+        (place / "a").touch()
+    with pytest.raises(RuntimeError), files.swapped(folder):
+        raise RuntimeError("cut off")
+    assert [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*")] == ["some", "some/a"]
+
+
+def test_who_still_writes_for_an_earlier_swap_writes_nothing_of_the_next(tmp_path: Path):
+    folder = tmp_path / "some"
+    with pytest.raises(RuntimeError), files.swapped(folder) as earlier:
+        raise RuntimeError("cancelled")
+    with files.swapped(folder) as part:
+        files.write_text(part / "a", "new")
+        files.write_text(earlier / "a", "of the straggler")
+    assert (folder / "a").read_text() == "new" and [p.name for p in tmp_path.iterdir()] == ["some"]

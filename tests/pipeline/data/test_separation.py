@@ -1,8 +1,12 @@
 """Is each image of train trained on or validated on, once, and never what is held out?"""
 
-import numpy as np
+from pathlib import Path
 
-from pipeline.data import separation
+import numpy as np
+import pytest
+
+from pipeline.base import places
+from pipeline.data import separation, splits
 from pipeline.data.near_copies import Among
 from pipeline.data.splits import Split
 
@@ -40,3 +44,15 @@ def test_images_that_test_holds_are_dropped_from_train_and_val():
     train, val, leaked = separation.separate(raw, Among(raw.images[:30]), VAL_SHARE)
     kept = {image.tobytes() for split in (train, val) for image in split.images}
     assert leaked == 30 and not kept & {image.tobytes() for image in raw.images[:30]}
+
+
+def test_a_worker_that_lives_on_keeps_no_file_of_raw_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """On NFS what is open is gone once another machine has written it anew (ESTALE)."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("test", "recent"):
+        splits.save(places.RAW / name, sample(20, seed=1))
+    unseen = separation._unseen("some")
+    assert unseen.has(sample(20, seed=1).images).all()
+    assert str(tmp_path) not in Path("/proc/self/maps").read_text()
+    splits.save(places.RAW / "test", sample(20, seed=1))
+    assert separation._unseen("some").has(sample(20, seed=1).images).all()
