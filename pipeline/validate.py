@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.base import files, form, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput, one_line
-from pipeline.data import checks, descriptions
+from pipeline.data import checks, descriptions, splits
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     places.REPORTS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=places.REPORTS) as folder:
         train, test = (descriptions.load(name, columns=checks.columns(params, of)) for name in ("train", "test"))
-        validated = checks.validate(train, test, params, Path(folder) / "docs", of)
+        validated = checks.validate(train, test, params, Path(folder) / "docs", of, splits.shard_size(of.shape))
         shutil.rmtree(places.DATA_DOCS, ignore_errors=True)
         (Path(folder) / "docs").replace(places.DATA_DOCS)
     files.write_json(places.VALIDATION, validated.as_json())

@@ -73,7 +73,7 @@ def each(work: Callable[[Piece], Result], pieces: Sequence[Piece], what: str) ->
 
     :class:`BadInput` as from :func:`connected`, or if a worker runs other code than this process.
     """
-    scheduler = _scheduler()
+    scheduler = _scheduler() if pieces else None
     if len(pieces) <= FEW and not scheduler:
         return [work(piece) for piece in pieces]
     from distributed import CancelledError, KilledWorker
@@ -91,8 +91,12 @@ def each(work: Callable[[Piece], Result], pieces: Sequence[Piece], what: str) ->
                     future.result()  # the first fault ends it all
                     bar.update()
             return [future.result() for future in futures]
-        except KilledWorker:
-            raise RuntimeError(f"{what}: every worker that tried a piece died: see the workers' logs") from None
+        except KilledWorker as error:
+            number = [future.key for future in futures].index(error.task)
+            raise BadInput(
+                f"{what}: shard {number} of {len(pieces)} killed every worker that tried it, the last one "
+                f"{error.last_worker.address}: see its log, and whether it has enough memory"
+            ) from None
         except (CommClosedError, CancelledError) as error:
             raise TemporaryFault(
                 f"{what}: the Dask scheduler {scheduler or 'of this machine'} went away ({type(error).__name__}): "

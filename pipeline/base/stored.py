@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-Key = int | np.integer | slice | np.ndarray | list[int]
+Key = int | np.integer | slice | np.ndarray | list[int] | list[bool]
 
 
 class Stored:
@@ -45,8 +45,21 @@ class Stored:
                 raise IndexError(f"{key} of {len(self)} images")
             image: np.ndarray = self._range(row, row + 1)[0]
             return image
-        rows = np.asarray(key)
-        return self._rows(np.flatnonzero(rows) if rows.dtype == bool else rows)
+        return self._rows(self._places(key))
+
+    def _places(self, key: np.ndarray | list[int] | list[bool]) -> np.ndarray:
+        """The places int64 (M,) from 0 on that a list, an array or a mask means; IndexError as NumPy has it."""
+        rows, count = np.asarray(key), len(self)
+        if not rows.size and isinstance(key, list):  # of floats, to NumPy
+            return np.empty(0, np.int64)
+        if rows.dtype == bool and rows.shape == (count,):
+            return np.flatnonzero(rows)
+        if rows.dtype.kind not in "iu" or rows.ndim != 1:
+            raise IndexError(f"{rows.dtype} {rows.shape} is no index of {count} images")
+        rows = rows.astype(np.int64)
+        if (outside := (rows < -count) | (rows >= count)).any():
+            raise IndexError(f"{rows[outside][0]} of {count} images")
+        return np.where(rows < 0, rows + count, rows)
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
         return self[:].astype(dtype or self.dtype, copy=False)

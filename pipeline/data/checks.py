@@ -193,8 +193,11 @@ class Validated(NamedTuple):
         return {"success": self.success, **self.numbers, "checks": [check.as_json() for check in self.checks]}
 
 
-def validate(train: pd.DataFrame, test: pd.DataFrame, params: Validate, docs: Path, form: Form = DIGITS) -> Validated:
-    """Run every expectation on two described splits; leaves the Data Docs in ``docs``."""
+def validate(
+    train: pd.DataFrame, test: pd.DataFrame, params: Validate, docs: Path, form: Form = DIGITS, shard: int | None = None
+) -> Validated:
+    """Run every expectation on two described splits; leaves the Data Docs in ``docs``. ``shard`` is how many images one
+    holds, of splits that lie in shards."""
     count = len(form.classes)
     asked = columns(params, form)
     train, test = train[asked], test[asked]
@@ -206,7 +209,7 @@ def validate(train: pd.DataFrame, test: pd.DataFrame, params: Validate, docs: Pa
             class_rules(params, {"train": len(train), "test": len(test)}, count),
         ),
     }
-    checks = _run(tables, docs, form)
+    checks = _run(tables, docs, form, shard)
     classes = tables["classes"][0]
     copies = {name: int(tables[name][0]["duplicate"].sum()) for name in ("train", "test")}
     numbers = {
@@ -227,7 +230,7 @@ def _uniformity(labels: pd.Series, classes: int) -> dict[str, float | None]:
     return {"statistic": round(float(result.statistic), 4), "p_value": float(result.pvalue)}
 
 
-def _run(tables: dict[str, tuple[pd.DataFrame, list[Rule]]], docs: Path, form: Form) -> list[Check]:
+def _run(tables: dict[str, tuple[pd.DataFrame, list[Rule]]], docs: Path, form: Form, shard: int | None) -> list[Check]:
     """Validate each table by its rules with Great Expectations; a row a check, and the Data Docs in ``docs``."""
     import great_expectations as gx
     from great_expectations.checkpoint import UpdateDataDocsAction
@@ -259,7 +262,7 @@ def _run(tables: dict[str, tuple[pd.DataFrame, list[Rule]]], docs: Path, form: F
         )
         run = checkpoint.run(batch_parameters={"dataframe": rows}, run_id=_run_id(number))
         (result,) = run.run_results.values()
-        checks += [_check(name, rows, rule, _of(rule, suite, result), form) for rule in rules]
+        checks += [_check(name, rows, rule, _of(rule, suite, result), form, shard) for rule in rules]
     for page in docs.rglob("*.html"):
         repeatable.rewrite(page, _stable_rows, repeatable.stable_ids, _stable_times)
     return checks
@@ -296,7 +299,7 @@ def _of(rule: Rule, suite: Any, result: Any) -> Any:
     return found
 
 
-def _check(table: str, rows: pd.DataFrame, rule: Rule, result: Any, form: Form) -> Check:
+def _check(table: str, rows: pd.DataFrame, rule: Rule, result: Any, form: Form, shard: int | None) -> Check:
     if result.exception_info.get("raised_exception"):
         raise RuntimeError(f"{table}: {rule.name}: {result.exception_info}")
     return Check(
@@ -305,13 +308,13 @@ def _check(table: str, rows: pd.DataFrame, rule: Rule, result: Any, form: Form) 
         split=table,
         severity=str(getattr(rule.expectation.severity, "value", rule.expectation.severity)),
         passed=bool(result.success),
-        observed=_observed(rows, result, form),
+        observed=_observed(rows, result, form, shard),
         expected=_expected(result.expectation_config.kwargs, form.classes),
         advice=rule.advice,
     )
 
 
-def _observed(rows: pd.DataFrame, result: Any, form: Form) -> str:
+def _observed(rows: pd.DataFrame, result: Any, form: Form, shard: int | None) -> str:
     """What was found, for a person: a number, what is missing, or what broke the rule."""
     facts, classes = result.result, form.classes
     if "partial_missing_list" in facts:
@@ -328,15 +331,14 @@ def _observed(rows: pd.DataFrame, result: Any, form: Form) -> str:
         shares = rows[result.expectation_config.kwargs["column"]]
         told = ", ".join(f"{shares[label]:.3f} for {rows['class'][label]}" for label in first[:NAMED])
         return told + (f" and {count - NAMED} more" if count > NAMED else "")
-    return f"{count:,} of {len(rows):,} images, the first at {_at(first[:3], len(rows), form)}"
+    return f"{count:,} of {len(rows):,} images, the first at {_at(first[:3], len(rows), shard)}"
 
 
-def _at(places: Sequence[int], images: int, form: Form) -> str:
+def _at(places: Sequence[int], images: int, shard: int | None) -> str:
     """Where images of a split lie, among so many: their index, and where there are several shards, in which."""
-    size = splits.shard_size(form.shape)
-    if images <= size:
+    if shard is None or images <= shard:
         return f"index {', '.join(map(str, places))}"
-    return ", ".join(f"index {place % size} of shard {place // size}" for place in places)
+    return ", ".join(f"index {place % shard} of shard {place // shard}" for place in places)
 
 
 def _expected(kwargs: dict, classes: Sequence[str]) -> str:

@@ -107,6 +107,16 @@ def dies(number: int) -> int:
     os._exit(9)
 
 
+def test_a_piece_that_kills_its_workers_is_named(monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(BadInput, match=r"^dying: shard \d of 4 killed every worker that tried it, the last one t.*log"):
+        cluster.each(dies, range(4), "dying")
+
+
+def test_nobody_is_asked_to_do_nothing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:1")
+    assert cluster.each(squared, [], "nothing") == []
+
+
 def test_without_workers_nobody_waits_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with elsewhere(tmp_path, monkeypatch, "--nthreads", "1", "--no-nanny"):
         monkeypatch.setattr(cluster, "SCHEDULER_SECONDS", 5)

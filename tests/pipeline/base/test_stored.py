@@ -57,6 +57,32 @@ def test_any_rows_in_any_order(joined: Joined, rows: list[int]):
     np.testing.assert_array_equal(Chosen(joined, np.array(rows, int))[:], WHOLE[np.array(rows, int)])
 
 
+@given(st.data())
+def test_any_index_gives_what_numpy_gives(joined: Joined, data: st.DataObject):
+    """Negative ones, none, too large ones, masks, lists and arrays of any whole numbers."""
+    count = len(WHOLE)
+    number = st.integers(-count - 2, count + 1)
+    dtypes = st.sampled_from([np.int8, np.int32, np.int64, np.uint8])
+    key = data.draw(
+        st.one_of(
+            number,
+            st.lists(number, max_size=6),
+            st.lists(st.booleans(), min_size=count - 1, max_size=count).map(lambda mask: np.array(mask, bool)),
+            st.lists(st.booleans(), min_size=count, max_size=count),
+            st.tuples(st.lists(st.integers(0, count + 1), max_size=5), dtypes).map(lambda of: np.array(*of)),
+            st.lists(st.integers(-count, -1), max_size=5).map(lambda rows: np.array(rows, np.int64)),
+        )
+    )
+    for stored in (joined, Chosen(joined, np.arange(count))):
+        try:
+            expected = WHOLE[key]
+        except IndexError:
+            with pytest.raises(IndexError):
+                stored[key]
+        else:
+            np.testing.assert_array_equal(stored[key], expected)
+
+
 @pytest.mark.parametrize("room", [0, WHOLE.nbytes])
 def test_what_came_is_there_wherever_it_is_kept(room: int):
     collected = Collected(len(WHOLE), WHOLE.shape[1:], room)

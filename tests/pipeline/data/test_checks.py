@@ -189,3 +189,16 @@ def test_every_rule_has_a_key_of_its_own():
         checks.class_rules(PARAMS.validate_, {"train": 1000, "test": 1000}),
     ):
         assert len({rule.key for rule in rules}) == len(rules)
+
+
+@pytest.mark.parametrize(("shard", "told"), [(None, "index 1003"), (2000, "index 1003"), (500, "index 3 of shard 2")])
+def test_a_finding_names_the_shard_only_where_there_are_shards(
+    copies: tuple[Split, Split], tmp_path: Path, shard: int | None, told: str
+):
+    """A batch that is handed in lies in none, however large it is."""
+    train, test = copies
+    train.labels[1003] = 10
+    tables = [descriptions.describe(split) for split in (train, test)]
+    found = checks.validate(*tables, PARAMS.validate_, tmp_path / "docs", shard=shard).checks
+    (label,) = [check for check in found if check.key == "labels_in_range" and check.split == "train"]
+    assert label.observed == f"1 of 1,440 images, the first at {told}"
