@@ -21,7 +21,7 @@ from pipeline.base.errors import BadInput
 from pipeline.base.form import DIGITS, Form
 from pipeline.base.params import Images as Wanted
 from pipeline.base.params import Ingest
-from pipeline.base.stored import Images, InFile
+from pipeline.base.stored import Images, InFile, Key
 from pipeline.data import classes, splits
 from pipeline.data.datasets import bounds
 from pipeline.data.datasets.bounds import Bounds, brief
@@ -30,6 +30,7 @@ from pipeline.data.splits import Split
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 EMNIST = "emnist-"  # its files' names begin so, and its images lie on their side
 SIDES = (8, 512)  # pixels, the least and the most of an image
+SAME = ("st_ino", "st_dev", "st_size", "st_mtime_ns")  # of a file that nobody has touched
 CHUNK = 4096  # images looked at in one go
 
 
@@ -226,11 +227,37 @@ class Left(NamedTuple):
     path: Path
     head: bytes
     """as many bytes as a header has"""
-    size: int
+    was: os.stat_result
+    """the file, when its header was read"""
 
-    def images(self, ndim: int, where: str) -> InFile:
-        shape, header = _idx_shape(self.head[: 4 + 4 * ndim], self.size, ndim, where)
-        return InFile(self.path, shape[:3] if shape[3:] == (1,) else shape, header)
+    def images(self, ndim: int, where: str) -> "AsItWas":
+        shape, header = _idx_shape(self.head[: 4 + 4 * ndim], self.was.st_size, ndim, where)
+        return AsItWas(self, shape[:3] if shape[3:] == (1,) else shape, header)
+
+    def digest(self) -> str:
+        found = files.sha256_file(self.path)
+        self.check()
+        return found
+
+    def check(self) -> None:
+        """:class:`BadInput` if the file is another by now, or was written to."""
+        now = self.path.stat() if self.path.exists() else None
+        if now is None or any(getattr(now, fact) != getattr(self.was, fact) for fact in SAME):
+            raise BadInput(f"{self.path}: was changed while it was read: leave it alone and run this again")
+
+
+class AsItWas(InFile):
+    """The images of a file that is read more than once, and is to be the same each time."""
+
+    def __init__(self, left: Left, shape: tuple[int, ...], offset: int) -> None:
+        super().__init__(left.path, shape, offset)
+        self.left = left
+
+    def __getitem__(self, key: Key) -> np.ndarray:
+        self.left.check()
+        found = super().__getitem__(key)
+        self.left.check()
+        return found
 
 
 Contents = Mapping[str, bytes | Left]
@@ -245,7 +272,7 @@ def read_idx_files(folder: Path, allowed: Bounds, names: Sequence[str] = IDX_FIL
     left = allowed.bytes
     for name, path in paths.items():
         content = _large_idx(path, allowed) or bounds.gunzip(bounds.content(path, allowed), str(path), left)
-        left -= content.size if isinstance(content, Left) else len(content)
+        left -= content.was.st_size if isinstance(content, Left) else len(content)
         if left < 0:
             raise BadInput(f"{folder}: its files have more than {allowed.bytes / 1e6:,.0f} MB: give it in parts")
         bounds.check_idx((content.head if isinstance(content, Left) else content)[:16], allowed, str(path))
@@ -256,8 +283,9 @@ def read_idx_files(folder: Path, allowed: Bounds, names: Sequence[str] = IDX_FIL
 def _large_idx(path: Path, allowed: Bounds) -> Left | None:
     """A plain file of more images than a shard holds."""
     with bounds.opened(path, allowed) as file:
-        size, head = os.fstat(file.fileno()).st_size, file.read(20)
-    return Left(path, head, size) if size > splits.SHARD_BYTES and head[:3] == b"\0\0\x08" and head[3] > 2 else None
+        was, head = os.fstat(file.fileno()), file.read(20)
+    large = was.st_size > splits.SHARD_BYTES and head[:3] == b"\0\0\x08" and head[3] > 2
+    return Left(path, head, was) if large else None
 
 
 def decode_idx_files(contents: Contents, folder: str, names: Sequence[str]) -> Arrays:
@@ -280,7 +308,7 @@ def _whole(content: bytes | Left) -> bytes:
 def digests(contents: Contents) -> dict[str, str]:
     """SHA-256 of each content."""
     return {
-        name: files.sha256_file(content.path) if isinstance(content, Left) else hashlib.sha256(content).hexdigest()
+        name: content.digest() if isinstance(content, Left) else hashlib.sha256(content).hexdigest()
         for name, content in contents.items()
     }
 

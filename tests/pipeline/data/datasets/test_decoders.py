@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from small_mnist import (
 
 from pipeline.base.errors import BadInput
 from pipeline.base.form import Form
+from pipeline.base.stored import Stored
 from pipeline.data import splits
 from pipeline.data.datasets import bounds, catalogue, decoders, mnist
 
@@ -67,6 +69,51 @@ def test_idx_without_test_files_holds_out_by_content(tmp_path: Path) -> None:
     assert 0 < held_out.sum() < 50
     np.testing.assert_array_equal(loaded.test.images, ARRAYS[TRAIN_IMAGES][held_out])
     np.testing.assert_array_equal(loaded.train.labels, ARRAYS[TRAIN_LABELS][~held_out])
+
+
+@pytest.fixture
+def all_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every plain file of images is left where it lies, to be read piece by piece."""
+    monkeypatch.setattr(splits, "SHARD_BYTES", 20 * 28 * 28)
+
+
+@pytest.mark.usefixtures("all_large")
+def test_a_large_idx_file_is_left_where_it_lies_and_read_as_a_small_one_is(tmp_path: Path) -> None:
+    write_mnist(tmp_path)
+    whole = load("idx", tmp_path)  # packed: read whole
+    for name in CONTENTS:
+        (tmp_path / f"{name}.gz").unlink(missing_ok=True)
+        (tmp_path / name).write_bytes(CONTENTS[name])
+    left = load("idx", tmp_path)
+    assert isinstance(left.train.images, Stored) and not isinstance(whole.train.images, Stored)
+    assert left.files == whole.files and left.form == whole.form
+    for one, other in zip((*left.train, *left.test), (*whole.train, *whole.test), strict=True):
+        np.testing.assert_array_equal(np.asarray(one), other)
+    for kind in ("labels", "a packed file", "a small one"):
+        path = tmp_path / {"labels": TRAIN_LABELS, "a packed file": "some.gz", "a small one": "small"}[kind]
+        if kind != "labels":
+            content = decoders.encode_idx(some_images(50 if "packed" in kind else 5))
+            path.write_bytes(gzip.compress(content) if "packed" in kind else content)
+        assert decoders._large_idx(path, LIMITS) is None, kind
+
+
+@pytest.mark.usefixtures("all_large")
+@pytest.mark.parametrize("change", ["written to", "replaced", "gone"])
+def test_a_large_idx_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, change: str) -> None:
+    for name in CONTENTS:
+        (tmp_path / name).write_bytes(CONTENTS[name])
+    loaded, path = load("idx", tmp_path), tmp_path / TRAIN_IMAGES
+    assert len(loaded.train.images[:10]) == 10
+    if change == "written to":
+        os.utime(path, ns=(0, 0))
+        path.write_bytes(CONTENTS[TRAIN_IMAGES][:-1] + b"\7")
+    elif change == "replaced":
+        (tmp_path / "new").write_bytes(CONTENTS[TRAIN_IMAGES])
+        (tmp_path / "new").replace(path)
+    else:
+        path.unlink()
+    with pytest.raises(BadInput, match=f"^{path}: was changed while it was read: leave it alone and run this again"):
+        splits.save(tmp_path / "raw", loaded.train)
 
 
 BAD_IDX = {
