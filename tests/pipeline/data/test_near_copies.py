@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.base.stored import Stored
 from pipeline.data import near_copies
 
 RNG = np.random.default_rng(0)
@@ -29,6 +30,42 @@ def test_only_what_was_there_before_counts():
     came, others = np.array([0, 1, 2]), np.array([1, 1, 1])
     found = near_copies.find(IMAGES[:3], IMAGES[:3], since=(came, others))
     assert found.tolist() == [False, False, True]
+
+
+class Counted(Stored):
+    """Images, and how many of them were looked at."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        super().__init__(images.shape)
+        self.images, self.looked = images, 0
+
+    def _range(self, start: int, stop: int) -> np.ndarray:
+        self.looked += stop - start
+        return self.images[start:stop]
+
+    def _rows(self, rows: np.ndarray) -> np.ndarray:
+        self.looked += len(rows)
+        return self.images[rows]
+
+
+def test_what_stands_there_a_thousand_times_is_compared_once():
+    """A test split with many blank images, of which train has many too."""
+    blank = np.zeros((1000, 28, 28), np.uint8)
+    counted = Counted(np.concatenate([blank, IMAGES]))
+    among = near_copies.Among(counted)
+    counted.looked = 0
+    assert among.has(np.concatenate([blank, IMAGES[:5], 255 - IMAGES[:5]])).tolist() == [True] * 1005 + [False] * 5
+    assert counted.looked <= 2 * 1010
+    ((row, places),) = among.near(blank[:1])
+    assert row == 0 and sorted(places.tolist()) == list(range(1000))
+
+
+def test_what_is_nearly_blank_a_thousand_times_is_mostly_compared_once():
+    noisy = np.where(RNG.random((1000, 28, 28)) < 0.01, RNG.integers(1, 30, (1000, 28, 28)), 0).astype(np.uint8)
+    counted = Counted(noisy)
+    among = near_copies.Among(counted)
+    counted.looked = 0
+    assert among.has(noisy // 2).all() and counted.looked < 10 * 1000
 
 
 def test_nothing_has_no_copies():
