@@ -18,7 +18,9 @@ from pipeline.learning.inference import Answers
 from pipeline.reporting import figures
 
 SHOWN = 10  # images in a row of examples
-ASKED = 80_000_000  # bytes of images of train, for the gap between what was learnt and what is read: 100,000 digits
+# Bytes of images: of train, for the gap between what was learnt and what is read, and of test, to draw non-digits from:
+# 100,000 digits.
+ASKED = 80_000_000
 
 
 def draw(
@@ -45,7 +47,8 @@ def draw(
 
 def refuse(test: Split, model: Callable[[np.ndarray], Answers]) -> tuple[pd.DataFrame, dict[str, float]]:
     """How what is no digit fares, drawn anew: the table, whose picture it leaves, and the share that is refused."""
-    drawn = NonDigits(np.asarray(test.images), np.random.default_rng(evaluation.SEED))
+    digits = test.spread(images_in(ASKED, test.images.shape[1:])).images
+    drawn = NonDigits(np.asarray(digits), np.random.default_rng(evaluation.SEED))
     table = evaluation.refusal(drawn, model(drawn.images))
     figures.save(figures.refusal(drawn.by_kind(SHOWN), table), places.EVALUATION / "refusal.png")
     return table, {"non_digits_refused": round(float((table["refused"] * table["n"]).sum() / table["n"].sum()), 6)}

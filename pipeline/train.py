@@ -44,7 +44,8 @@ def main() -> None:
     if ignored := kinds.training(of.kind).ignored(params.recipe.augment, of):
         told = f"{', '.join(ignored)} of recipe {params.train.recipe}"
         print(f"warning: train: {told}: not for these images, done without (see params.yaml: augment)", file=sys.stderr)
-    model, history = fitting.fit_all(train, val, params.recipe, params.train.seed, places.CHECKPOINTS, of)
+    data = fitting.data_digest(train, val)
+    model, history = fitting.fit_all(train, val, params.recipe, params.train.seed, places.CHECKPOINTS, of, data)
     if not np.isfinite(history[["loss", "val_loss"]].to_numpy()).all():
         raise BadInput(f"params.yaml: training diverged: lower the learning_rate of recipe {params.train.recipe}")
     if not together.place().first:
@@ -52,9 +53,7 @@ def main() -> None:
     export.save_keras(model, places.KERAS)
     difference = export.export_onnx(model, places.ONNX, val.images[:1000], of)
     digest, seconds = export.weights_digest(model), round(float(history.pop("seconds").sum()), 1)
-    found = facts(params, model.count_params(), history) | {
-        "fitted": fitting.digest(params.recipe, fitting.data_digest(train, val), of)
-    }
+    found = facts(params, model.count_params(), history) | {"fitted": fitting.digest(params.recipe, data, of)}
     files.write_text(places.WEIGHTS_DIGEST, digest + "\n")
     with files.atomic(places.HISTORY) as part:
         history.to_csv(part, index=False)

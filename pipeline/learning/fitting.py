@@ -254,12 +254,18 @@ def _learning_rate(recipe: Recipe, steps_per_epoch: int) -> float | keras.optimi
 
 
 def fit(
-    train: Split, val: Split, recipe: Recipe, seed: int, checkpoint_at: Path | None = None, form: Form = DIGITS
+    train: Split,
+    val: Split,
+    recipe: Recipe,
+    seed: int,
+    checkpoint_at: Path | None = None,
+    form: Form = DIGITS,
+    data: str = "",
 ) -> tuple[keras.Model, pd.DataFrame]:
     """One network of the recipe, and a row an epoch with the one whose weights it has marked as kept.
 
-    ``checkpoint_at`` is a file; a run of the same recipe, seed and data that was cut off goes on from it. Without
-    ``recipe.patience`` all epochs are run.
+    ``checkpoint_at`` is a file; a run of the same recipe, seed and data that was cut off goes on from it; ``data``
+    is their digest, if it is known. Without ``recipe.patience`` all epochs are run.
     """
     if not together.place().alone:
         together.strategy()
@@ -271,9 +277,8 @@ def fit(
     stopping, history = EarlyStopping(recipe.patience or recipe.epochs), History()
     finished, saving = 0, []
     if checkpoint_at:
-        checkpoint = Checkpoint(
-            checkpoint_at, f"{digest(recipe, data_digest(train, val), form)}-{seed}", stopping, history
-        )
+        key = f"{digest(recipe, data or data_digest(train, val), form)}-{seed}"
+        checkpoint = Checkpoint(checkpoint_at, key, stopping, history)
         finished, saving = checkpoint.restore(model), [checkpoint] if together.place().first else []
     if finished:
         print(f"train: goes on after epoch {finished} of an interrupted run")
@@ -339,19 +344,28 @@ def cool(model: keras.Model, val: Split) -> None:
 
 
 def fit_all(
-    train: Split, val: Split, recipe: Recipe, seed: int, checkpoints: Path | None = None, form: Form = DIGITS
+    train: Split,
+    val: Split,
+    recipe: Recipe,
+    seed: int,
+    checkpoints: Path | None = None,
+    form: Form = DIGITS,
+    data: str = "",
 ) -> tuple[keras.Model, pd.DataFrame]:
     """The recipe's model whole: its members fitted one after another, each with a seed of its own, and averaged.
 
-    The history has a column ``member``. ``checkpoints`` is a folder.
+    The history has a column ``member``. ``checkpoints`` is a folder; ``data`` is
+    :func:`data_digest`, if it is known.
     """
+    if checkpoints:
+        data = data or data_digest(train, val)
     val = _some(val)
     members, histories = [], []
     for number in range(1, recipe.members + 1):
         if recipe.members > 1:
             print(f"train: member {number} of {recipe.members}")
         checkpoint_at = checkpoints / f"member-{number}.npz" if checkpoints else None
-        model, history = fit(train, val, recipe, seed + MEMBERS_APART * (number - 1), checkpoint_at, form)
+        model, history = fit(train, val, recipe, seed + MEMBERS_APART * (number - 1), checkpoint_at, form, data)
         members.append(model)
         histories.append(history.assign(member=number))
     model = networks.averaged(members) if recipe.members > 1 else members[0]

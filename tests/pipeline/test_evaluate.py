@@ -18,6 +18,7 @@ from pipeline import evaluate
 from pipeline.base import files, places
 from pipeline.base.errors import BadInput
 from pipeline.data import descriptions, held_out, splits
+from pipeline.digits.non_digits import NonDigits
 
 PARAMS = ROOT / "params.yaml"
 
@@ -90,6 +91,37 @@ def test_the_stage_leaves_the_same_bytes_twice(workspace: Path):
         return {path.name: files.sha256_file(path) for path in (*places.EVALUATION.iterdir(), places.METRICS)}
 
     assert digests() == digests()
+
+
+def test_the_same_comes_of_a_test_split_of_several_shards(
+    workspace: Path, digits: splits.Split, monkeypatch: pytest.MonkeyPatch
+):
+    def left() -> dict[str, str]:
+        evaluate.main()
+        return {path.name: files.sha256_file(path) for path in (*places.EVALUATION.iterdir(), places.METRICS)}
+
+    whole = left()
+    monkeypatch.setattr(splits, "SHARD_IMAGES", 100)
+    for name, part in {"train": slice(0, 1200), "test": slice(1400, None)}.items():
+        splits.save(places.PROCESSED / name, splits.Split(digits.images[part], digits.labels[part]))
+    assert len(splits.shards(places.PROCESSED / "test") or []) == 4
+    assert left() == whole
+    assert len({look.held_out for look in held_out.noted()}) == 1  # the gate takes them for the same images
+
+
+def test_non_digits_are_drawn_from_no_more_of_test_than_memory_is_to_hold(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(evaluate, "ASKED", 50 * 784)
+    drawn_from = []
+
+    def drawn(images: np.ndarray, rng: np.random.Generator) -> NonDigits:
+        drawn_from.append(len(images))
+        return NonDigits(images, rng)
+
+    monkeypatch.setattr(evaluate, "NonDigits", drawn)
+    evaluate.main()
+    assert drawn_from == [50]
 
 
 def test_a_model_that_answers_nan_is_refused_and_nothing_is_left(workspace: Path):

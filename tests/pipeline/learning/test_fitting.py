@@ -253,9 +253,12 @@ def test_an_unknown_optimizer_is_one_line():
         fit(RECIPE.model_copy(update={"optimizer": "adm"}))
 
 
-def test_members_are_averaged_in_one_model_with_seeds_of_their_own(workspace: Path):
+def test_members_are_averaged_in_one_model_with_seeds_of_their_own(workspace: Path, monkeypatch: pytest.MonkeyPatch):
     recipe = RECIPE.model_copy(update={"members": 2, "epochs": 1})
+    hashed, of_data = [], fitting.data_digest
+    monkeypatch.setattr(fitting, "data_digest", lambda *splits: hashed.append(1) or of_data(*splits))
     model, history = fitting.fit_all(TRAIN, VAL, recipe, 3, workspace / "checkpoints")
+    assert len(hashed) == 1  # all members fit the same data
     alone = [
         fitting.fit(TRAIN, VAL, recipe, seed)[0].predict(VAL.images, verbose=0)[0]
         for seed in (3, 3 + fitting.MEMBERS_APART)

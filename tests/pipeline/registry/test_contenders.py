@@ -8,7 +8,7 @@ import pytest
 from mlflow.entities.model_registry import ModelVersion, ModelVersionTag
 
 from pipeline.base.form import Form
-from pipeline.data import held_out
+from pipeline.data import held_out, splits
 from pipeline.data.splits import Split
 from pipeline.registry import artifacts, contenders
 
@@ -29,3 +29,23 @@ def test_more_classes_than_a_byte_counts_are_told_apart(tmp_path: Path, monkeypa
     for _ in ("asked", "remembered"):
         answered = contenders._answers(None, version, unseen)  # type: ignore[arg-type]
         np.testing.assert_array_equal(answered, unseen.held.labels)
+
+
+def test_the_gate_reads_a_test_split_of_several_shards_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    linear_model.write(tmp_path / "some.onnx", rng.normal(size=(784, 10)), np.zeros(10))
+    monkeypatch.setattr(artifacts, "onnx_file", lambda client, version: tmp_path / "some.onnx")
+    images, labels = rng.integers(0, 256, (60, 28, 28), np.uint8), (np.arange(60) % 10).astype(np.uint8)
+    recent = Split(images[40:], labels[40:])  # ten of them stand in test too
+    read = []
+    for size in (splits.SHARD_IMAGES, 8):
+        monkeypatch.setattr(splits, "SHARD_IMAGES", size)
+        for name, split in {"test": Split(images[:50], labels[:50]), "recent": recent}.items():
+            splits.save(tmp_path / f"{size}" / name, split)
+        parts = [splits.load(tmp_path / f"{size}" / name) for name in ("test", "recent")]
+        unseen = contenders.Unseen(*parts, held_out.of(*parts))
+        version = ModelVersion("some", "1", 0, tags=[ModelVersionTag("onnx_sha256", str(size))])
+        read.append((unseen.held.digest, contenders._answers(None, version, unseen)))  # type: ignore[arg-type]
+    assert read[0][0] == read[1][0] and len(read[0][1]) == 60
+    np.testing.assert_array_equal(read[0][1], read[1][1])
