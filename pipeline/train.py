@@ -6,12 +6,12 @@ import sys
 import numpy as np
 import pandas as pd
 
-from pipeline.base import files, form, places
+from pipeline.base import cluster, files, form, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput, one_line
 from pipeline.base.params import Augment, Params
 from pipeline.data import kinds, splits
-from pipeline.learning import blocks, crew, export, fitting, networks, together
+from pipeline.learning import blocks, crew, elsewhere, export, fitting, networks, together
 from pipeline.reporting import figures
 
 
@@ -37,7 +37,11 @@ def facts(params: Params, weights: int, history: pd.DataFrame) -> dict:
 def main() -> None:
     params = params_file.load()
     if params.train.workers > 1 and together.place().alone:
-        crew.run([sys.executable, "-m", "pipeline.train"], params.train.workers)
+        command = ["-m", "pipeline.train"]
+        if scheduler := cluster.scheduler():
+            elsewhere.run(scheduler, command, params.train.workers)
+        else:
+            crew.run([sys.executable, *command], params.train.workers)
         return
     train, val = (blocks.brought(splits.load(places.PROCESSED / name)) for name in ("train", "val"))
     of = form.load()

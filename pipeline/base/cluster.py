@@ -73,16 +73,15 @@ def each(work: Callable[[Piece], Result], pieces: Sequence[Piece], what: str) ->
 
     :class:`BadInput` as from :func:`connected`, or if a worker runs other code than this process.
     """
-    scheduler = _scheduler() if pieces else None
-    if len(pieces) <= FEW and not scheduler:
+    address = scheduler() if pieces else None
+    if len(pieces) <= FEW and not address:
         return [work(piece) for piece in pieces]
-    from distributed import CancelledError, KilledWorker
-    from distributed.comm import CommClosedError
+    from distributed import KilledWorker
 
     bar = tqdm(total=len(pieces), desc=what, unit="shard", leave=False, disable=None)
-    with bar, connected(scheduler, workers=cores(), threads=1) as client:
+    with bar, kept(what, address), connected(address, workers=cores(), threads=1) as client:
         there = str(Path.cwd()), code()
-        futures = [client.submit(_there, work, piece, *there, pure=False) for piece in pieces]
+        futures = [client.submit(on_worker, work, piece, *there, pure=False) for piece in pieces]
         try:
             waiting = set(futures)
             while waiting:
@@ -97,13 +96,23 @@ def each(work: Callable[[Piece], Result], pieces: Sequence[Piece], what: str) ->
                 f"{what}: shard {number} of {len(pieces)} killed every worker that tried it, the last one "
                 f"{error.last_worker.address}: see its log, and whether it has enough memory"
             ) from None
-        except (CommClosedError, CancelledError) as error:
-            raise TemporaryFault(
-                f"{what}: the Dask scheduler {scheduler or 'of this machine'} went away ({type(error).__name__}): "
-                "start it, then run this again"
-            ) from None
         finally:
             client.cancel(futures)
+
+
+@contextlib.contextmanager
+def kept(what: str, scheduler: str | None) -> Iterator[None]:
+    """:class:`TemporaryFault` if the scheduler goes away."""
+    from distributed import CancelledError
+    from distributed.comm import CommClosedError
+
+    try:
+        yield
+    except (CommClosedError, CancelledError) as error:
+        raise TemporaryFault(
+            f"{what}: the Dask scheduler {scheduler or 'of this machine'} went away ({type(error).__name__}): "
+            "start it, then run this again"
+        ) from None
 
 
 def _some_done(client: "Client", waiting: set["Future"], what: str) -> tuple[set["Future"], set["Future"]]:
@@ -126,14 +135,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _scheduler() -> str | None:
+def scheduler() -> str | None:
     """The address of the scheduler that is to be used, if one is."""
     address = os.environ.get("DASK_SCHEDULER_ADDRESS")  # before Dask is imported, which takes a while
     return address or None
 
 
-def _there(work: Callable[[Piece], Result], piece: Piece, workspace: str, expected: str) -> Result:
-    """The work, on a worker."""
+def on_worker(work: Callable[[Piece], Result], piece: Piece, workspace: str, expected: str) -> Result:
+    """The work, on a worker, in that folder; :class:`BadInput` if it does not see it or runs other code."""
     from distributed import get_worker
 
     if get_worker().state.nthreads > 1:  # the folder that a process works in is one for all of its threads

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+SAYS = "error: "  # how the line begins
 FAULT_FILE = "DIGITS_FAULT_FILE"  # names the file in which a process that ends by one_line says why, for its starter
 
 
@@ -91,7 +92,7 @@ def told(fault: Path) -> tuple[type[BadInput], str]:
 
 def _end(message: str, code: int) -> NoReturn:
     for line in message.splitlines():
-        print(f"error: {printable(line)}", file=sys.stderr, flush=True)
+        print(f"{SAYS}{printable(line)}", file=sys.stderr, flush=True)
     if path := os.environ.get(FAULT_FILE):
         with suppress(OSError):
             Path(path).write_text(json.dumps({"code": code, "message": message}), encoding="utf-8")

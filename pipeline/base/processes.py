@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 SUPERVISOR = Path(__file__).resolve()
 
@@ -57,9 +58,13 @@ def supervised(command: Sequence[str]) -> list[str]:
 
 @contextmanager
 def started(
-    command: Sequence[str], cwd: Path | None = None, env: dict[str, str] | None = None, to_stderr: bool = False
+    command: Sequence[str],
+    cwd: Path | None = None,
+    env: dict[str, str] | None = None,
+    to: IO[str] | IO[bytes] | None = None,
 ) -> Iterator["subprocess.Popen[str]"]:
-    """Start a command with its output, and its errors among it, as lines in ``stdout``, or on this process's stderr.
+    """Start a command with its output, and its errors among it, as lines in ``stdout``, or in the file ``to``; into
+    this process's own stdout or stderr its output alone, and its errors are seen where this process's are.
 
     At the end of the block it is waited for; if the block is left by an error, the whole group is killed.
     """
@@ -68,8 +73,8 @@ def started(
         cwd=cwd,
         env=env,
         stdin=subprocess.PIPE,
-        stdout=sys.stderr if to_stderr else subprocess.PIPE,
-        stderr=None if to_stderr else subprocess.STDOUT,
+        stdout=to or subprocess.PIPE,
+        stderr=None if to in (sys.stdout, sys.stderr) else subprocess.STDOUT,
         text=True,
         errors="replace",
         start_new_session=True,

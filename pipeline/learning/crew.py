@@ -1,18 +1,17 @@
 """How are the processes of one training started, and started again when one of them dies?
 
 A process that dies takes the others along, as they would wait for it for ever; all of them then go on from the
-checkpoint of the last finished epoch.
+checkpoint of the last finished epoch. Here they run on this machine; see :mod:`pipeline.learning.elsewhere`.
 """
 
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.base import places, processes
@@ -22,73 +21,76 @@ LOOK_SECONDS, SAYS_SECONDS = 0.2, 20.0
 SAID = (2, os.EX_TEMPFAIL)  # ended so, a process has said what is wrong, and would say it again
 
 
+class Died(Exception):
+    """A process ended otherwise than it should."""
+
+    def __init__(self, number: int, code: int) -> None:
+        super().__init__(number, code)
+        self.number, self.code = number, code
+
+
 def run(command: Sequence[str], count: int) -> None:
     """Run a command as so many processes that fit together, to their end. What the first one says is seen.
 
     SystemExit if it ended with a line of its own, RuntimeError if they die again and again.
     """
+    until_done(lambda: _fit(command, count), count)
+
+
+def until_done(attempt: Callable[[], None], count: int) -> None:
+    """Try again for as long as a process :class:`Died` and the checkpoints come further."""
+    places.CHECKPOINTS.mkdir(parents=True, exist_ok=True)
     tries = 0
     while tries < TRIES:
         before = _progress()
-        with _started(command, count) as crew:
-            number, code = _ended(crew)
+        try:
+            return attempt()
+        except Died as died:
+            tries = tries + 1 if _progress() == before else 1
+            told = f"process {died.number} of {count} ended with {died.code}"
+            print(f"train: {told}: all go on from the last finished epoch", flush=True)
+    raise RuntimeError(f"train: {TRIES} times a process died before another epoch was finished: see {log(1)}")
+
+
+def _progress() -> list[tuple[str, int]]:
+    """The checkpoints, and when each was written; without what a process was writing when it died."""
+    return sorted((path.name, path.stat().st_mtime_ns) for path in places.CHECKPOINTS.glob("[!.]*.npz"))
+
+
+def log(number: int) -> Path:
+    return places.CHECKPOINTS / f"process-{number}.log"
+
+
+def config(addresses: Sequence[str], number: int) -> str:
+    """What tells one of the processes, at those addresses, which of them it is."""
+    return json.dumps({"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": number}})
+
+
+def _fit(command: Sequence[str], count: int) -> None:
+    """Run the processes on this machine. :class:`Died` if one did; then the others are killed."""
+    addresses = [f"{places.LOOPBACK}:{port}" for port in _free_ports(count)]
+    with contextlib.ExitStack() as stack:
+        crew = []
+        for number in range(count):
+            to = stack.enter_context(log(number).open("w")) if number else sys.stdout
+            env = processes.environment(TF_CONFIG=config(addresses, number))
+            crew.append(stack.enter_context(processes.started(command, env=env, to=to)))
+        _wait(crew)
+
+
+def _wait(crew: Sequence["subprocess.Popen[str]"]) -> None:
+    """Until all have ended, or one has :class:`Died`."""
+    while True:
+        codes = [process.poll() for process in crew]
+        for number, code in enumerate(codes):
             if code in SAID:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     crew[0].wait(SAYS_SECONDS)  # the one that is heard says it too
                 sys.exit(code)
-        if not code:
+            if code:
+                raise Died(number, code)
+        if None not in codes:
             return
-        tries = tries + 1 if _progress() == before else 1
-        print(f"train: process {number} of {count} ended with {code}: all go on from the last finished epoch")
-    raise RuntimeError(f"train: {TRIES} times a process died before another epoch was finished: see {_log(1)}")
-
-
-def _progress() -> list[tuple[str, int]]:
-    """The checkpoints, and when each was written."""
-    return sorted((path.name, path.stat().st_mtime_ns) for path in places.CHECKPOINTS.glob("*.npz"))
-
-
-def _log(number: int) -> Path:
-    return places.CHECKPOINTS / f"process-{number}.log"
-
-
-@contextlib.contextmanager
-def _started(command: Sequence[str], count: int) -> Iterator[list["subprocess.Popen[bytes]"]]:
-    """The processes; whatever of them is left at the end of the block is killed."""
-    addresses = [f"{places.LOOPBACK}:{port}" for port in _free_ports(count)]
-    crew: list[subprocess.Popen[bytes]] = []
-    places.CHECKPOINTS.mkdir(parents=True, exist_ok=True)
-    try:
-        for number in range(count):
-            config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": number}}
-            with _log(number).open("wb") if number else contextlib.nullcontext() as log:
-                crew.append(
-                    subprocess.Popen(
-                        processes.supervised(command),
-                        stdin=subprocess.PIPE,  # its end is the sign that this process is gone
-                        stdout=log,
-                        stderr=log,
-                        env=processes.environment(TF_CONFIG=json.dumps(config)),
-                        start_new_session=True,
-                    )
-                )
-        yield crew
-    finally:
-        for process in crew:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            if process.stdin:
-                process.stdin.close()
-
-
-def _ended(crew: Sequence["subprocess.Popen[bytes]"]) -> tuple[int, int]:
-    """The first of the processes that failed, and its exit code; (0, 0) once all have ended well."""
-    while True:
-        codes = [process.poll() for process in crew]
-        failed = [(number, code) for number, code in enumerate(codes) if code]
-        if failed or None not in codes:
-            return failed[0] if failed else (0, 0)
         time.sleep(LOOK_SECONDS)
 
 

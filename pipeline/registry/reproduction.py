@@ -6,6 +6,7 @@ machine type and library versions, the metrics within TOLERANCE anywhere.
 """
 
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def _run(place: Path) -> None:
     command = processes.dvc("repro", "--force", "--no-run-cache", "evaluate")
     # The clone's own code, which may be another than this one's.
     environment = processes.environment(PYTHONPATH=str(place))
-    with processes.started(command, cwd=place, env=environment, to_stderr=True) as process:
+    with processes.started(command, cwd=place, env=environment, to=sys.stderr) as process:
         pass
     if process.returncode:
         raise BadInput("the version could not be made again: the stage named above failed")

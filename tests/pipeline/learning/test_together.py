@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from bars import bars
+from dask_processes import free_port, started
 from waiting import until
 from workspace import ROOT
 
@@ -33,20 +35,20 @@ class Box:
             splits.save(folder / places.PROCESSED / name, split)
         form.save(form.DIGITS, folder / places.PROCESSED)
 
-    def train(self, workers: int, **changes: object) -> "subprocess.Popen[str]":
+    def train(self, workers: int, scheduler: str = "", **changes: object) -> "subprocess.Popen[str]":
         document = yaml.safe_load((ROOT / "params.yaml").read_text())
         document["recipes"]["fast"] = RECIPE | changes
         document["train"] |= {"recipe": "fast", "workers": workers}
         (self.folder / "params.yaml").write_text(yaml.safe_dump(document))
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "DASK_SCHEDULER_ADDRESS": scheduler}
         command = [sys.executable, "-m", "pipeline.train"]
         return subprocess.Popen(
             command, cwd=self.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
-    def trained(self, workers: int, **changes: object) -> str:
+    def trained(self, workers: int, scheduler: str = "", **changes: object) -> str:
         """The weights' digest."""
-        process = self.train(workers, **changes)
+        process = self.train(workers, scheduler, **changes)
         out, err = process.communicate()
         assert process.returncode == 0, out + err
         return (self.folder / places.WEIGHTS_DIGEST).read_text()
@@ -85,24 +87,73 @@ def children(process: "subprocess.Popen[str]") -> list[int]:
     return sorted(found)
 
 
-def test_one_that_dies_is_started_again_and_the_weights_are_those_of_an_undisturbed_run(box: Box):
-    settings = {"network": NETWORK | {"batch_norm": True, "dropout": 0.3}, "optimizer": "adam", "learning_rate": 0.004}
-    undisturbed = box.trained(2, **settings)
-    (box.folder / places.WEIGHTS_DIGEST).unlink()
-    process = box.train(2, **settings)
+SETTINGS = {"network": NETWORK | {"batch_norm": True, "dropout": 0.3}, "optimizer": "adam", "learning_rate": 0.004}
+
+
+def killed_in_between(box: Box, scheduler: str = "", chosen: int = -1) -> tuple[str, str]:
+    """What a training says of which a process is killed after the first epoch, and its weights' digest."""
+    process = box.train(2, scheduler, **SETTINGS)
     checkpoint = box.folder / places.CHECKPOINTS / "member-1.npz"
 
     def kill() -> None:
         until(checkpoint.is_file, "the first epoch is finished")
-        os.kill(children(process)[-1], signal.SIGKILL)
+        os.kill(children(process)[chosen], signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
     killer.start()
     out, err = process.communicate()
     killer.join()
     assert process.returncode == 0, out + err
-    assert re.search("train: process [01] of 2 ended with 137: all go on from the last finished epoch", out)
-    assert (box.folder / places.WEIGHTS_DIGEST).read_text() == undisturbed
+    return out, (box.folder / places.WEIGHTS_DIGEST).read_text()
+
+
+def test_one_that_dies_is_started_again_and_the_weights_are_those_of_an_undisturbed_run(box: Box):
+    undisturbed = box.trained(2, **SETTINGS)
+    (box.folder / places.WEIGHTS_DIGEST).unlink()
+    said, digest = killed_in_between(box)
+    assert re.search("train: process [01] of 2 ended with 137: all go on from the last finished epoch", said)
+    assert digest == undisturbed
+
+
+@pytest.fixture
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of one with two workers, in a folder of their own."""
+    address = f"tcp://127.0.0.1:{free_port()}"
+    with started(tmp_path_factory.mktemp("elsewhere")) as start:
+        start("scheduler", "--port", address.rsplit(":", 1)[1])
+        start("worker", address, "--nthreads", "1", "--nworkers", "2")
+        yield address
+
+
+def test_on_dask_s_workers_the_weights_are_those_of_two_processes_here_whoever_dies(box: Box, scheduler: str):
+    here = box.trained(2, **SETTINGS)
+    (box.folder / places.WEIGHTS_DIGEST).unlink()
+    process = box.train(2, scheduler, **SETTINGS)
+    said, err = process.communicate()
+    assert process.returncode == 0, said + err
+    assert (box.folder / places.WEIGHTS_DIGEST).read_text() == here
+    assert [line.split()[2] for line in said.splitlines() if line.startswith("train: epoch")] == ["1/3", "2/3", "3/3"]
+    assert said.splitlines()[-1].startswith("train: fast, ")
+    (box.folder / places.WEIGHTS_DIGEST).unlink()
+    said, digest = killed_in_between(box, scheduler, chosen=0)
+    assert re.search("train: process [01] of 2 ended with [0-9]+: all go on from the last finished epoch", said)
+    assert digest == here
+
+
+def test_what_is_wrong_there_is_said_once_and_nothing_is_left_running(box: Box, scheduler: str):
+    process = box.train(2, scheduler, optimizer="nonsense")
+    out, err = process.communicate()
+    assert process.returncode == 2 and out == ""
+    assert err.startswith("error: params.yaml: Keras knows no optimizer 'nonsense'") and err.count("\n") == 1
+    process = box.train(3, scheduler)
+    assert "train.workers is 3, but the Dask cluster has 2 workers: start more, or lower it" in process.communicate()[1]
+    process = box.train(2, scheduler, epochs=1000)
+    until((box.folder / places.CHECKPOINTS / "member-1.npz").is_file, "the first epoch is finished")
+    running = children(process)
+    assert len(running) == 2
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    until(lambda: not set(running) & set(children(process)), "they end with it")
 
 
 def test_what_is_wrong_is_said_once(box: Box):
