@@ -117,8 +117,12 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would go.
 
 
 @app.command("run", rich_help_panel=TRAIN)
-def run_pipeline(dataset: Dataset = None, recipe: Recipe = None, as_json: AsJson = False) -> None:
+def run_pipeline(
+    dataset: Dataset = None, recipe: Recipe = None, scheduler: Scheduler = None, as_json: AsJson = False
+) -> None:
     """Run what changed (`dvc repro`), then put a new challenger to the gate."""
+    if scheduler:
+        os.environ["DASK_SCHEDULER_ADDRESS"] = scheduler  # for the stages
     from pipeline.base import params as params_file
 
     params_file.choose(dataset=dataset, recipe=recipe)  # before the slow import: wrong use is said at once

@@ -351,6 +351,18 @@ def test_run_says_which_recipe_it_takes_before_it_starts_unless_it_was_named(
     assert (params.load().dataset, params.load().train.recipe) == (dataset, recipe)
 
 
+def test_run_hands_the_scheduler_to_the_stages(digits: Digits, monkeypatch: pytest.MonkeyPatch):
+    from pipeline import run
+    from pipeline.base import cluster
+
+    named = []
+    monkeypatch.setenv("DASK_SCHEDULER_ADDRESS", "tcp://another:1")
+    outcome = Outcome(REFUSED, facts(accuracy=0.99))
+    monkeypatch.setattr(run, "run", lambda _: named.append(cluster.scheduler()) or outcome)
+    assert digits("run", "--scheduler", "tcp://10.0.0.5:8786")[0] == digits("run")[0] == 0
+    assert named[0] == "tcp://10.0.0.5:8786"
+
+
 def test_the_recipes_whose_minutes_are_known_exist():
     from pipeline import run
 

@@ -1,7 +1,7 @@
 """Where is work done that comes in many pieces alike? Here, or if they are many, on the workers of a Dask cluster.
 
-A scheduler that DASK_SCHEDULER_ADDRESS names is used; else there is a local one, a process a core, for as long as the
-work takes. What a worker sees of the workspace is its folder, at the same path.
+A scheduler that DASK_SCHEDULER_ADDRESS or Dask's configuration names is used; else there is a local one, a process a
+core, for as long as the work takes. What a worker sees of the workspace is its folder, at the same path.
 """
 
 import contextlib
@@ -136,9 +136,12 @@ def cores() -> int:
 
 
 def scheduler() -> str | None:
-    """The address of the scheduler that is to be used, if one is."""
-    address = os.environ.get("DASK_SCHEDULER_ADDRESS")  # before Dask is imported, which takes a while
-    return address or None
+    """The address of the scheduler that is to be used, if one is: DASK_SCHEDULER_ADDRESS, or what Dask's own
+    configuration says (https://docs.dask.org/en/stable/configuration.html). No result depends on it."""
+    from dask import config
+
+    address = os.environ.get("DASK_SCHEDULER_ADDRESS") or config.get("scheduler-address", None)
+    return str(address) if address else None
 
 
 def on_worker(work: Callable[[Piece], Result], piece: Piece, workspace: str, expected: str) -> Result:

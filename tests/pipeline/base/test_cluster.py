@@ -4,11 +4,13 @@ import contextlib
 import functools
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from dask_processes import free_port, started
+from workspace import ROOT
 
 from pipeline.base import cluster
 from pipeline.base.errors import BadInput, TemporaryFault
@@ -82,6 +84,20 @@ def test_a_scheduler_by_its_address_works_in_this_folder(
         patched.setattr(cluster, "code", lambda: "another")
         with pytest.raises(BadInput, match="runs another version of the pipeline than this machine: bring both"):
             cluster.each(here, range(2), "other code")
+
+
+def test_the_scheduler_is_the_environment_s_then_that_of_dask_s_configuration(tmp_path: Path):
+    (tmp_path / "ours.yaml").write_text("scheduler-address: tcp://configured:8786\n")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("DASK_")}
+    for more, expected in [
+        ({}, "None"),
+        ({"DASK_CONFIG": str(tmp_path)}, "tcp://configured:8786"),
+        ({"DASK_CONFIG": str(tmp_path), "DASK_SCHEDULER_ADDRESS": "tcp://named:1"}, "tcp://named:1"),
+        ({"DASK_SCHEDULER_ADDRESS": ""}, "None"),
+    ]:
+        command = [sys.executable, "-c", "from pipeline.base import cluster; print(cluster.scheduler())"]
+        env = kept | {"PYTHONPATH": str(ROOT)} | more
+        assert subprocess.run(command, env=env, capture_output=True, text=True).stdout.strip() == expected
 
 
 def ends_the_scheduler(number: int, process: int) -> int:
