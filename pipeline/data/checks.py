@@ -63,11 +63,17 @@ def image_rows(table: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     again = np.flatnonzero(hashes.duplicated(keep=False))  # few, and only these can contradict one another
     labels = table["label"].iloc[again]
     contradicting[again] = labels.groupby(hashes.iloc[again]).transform("nunique") > 1
-    return table.drop(columns="hash").assign(
-        duplicate=hashes.duplicated().astype(np.uint8),
-        contradicting=contradicting,
-        in_other_split=hashes.isin(other["hash"]).astype(np.uint8),
-    )
+    found = {
+        "duplicate": hashes.duplicated().astype(np.uint8),
+        "contradicting": contradicting,
+        "in_other_split": hashes.isin(other["hash"]).astype(np.uint8),
+    }
+    return _with({name: table[name] for name in table.columns if name != "hash"} | found)
+
+
+def _with(columns: dict[str, Any]) -> pd.DataFrame:
+    """A frame of these columns, which are not copied: of many images they take the most memory."""
+    return pd.DataFrame(columns, copy=False)
 
 
 def columns(params: Validate, form: Form) -> list[str]:
@@ -200,7 +206,7 @@ def validate(
     holds, of splits that lie in shards."""
     count = len(form.classes)
     asked = columns(params, form)
-    train, test = train[asked], test[asked]
+    train, test = (_with({name: table[name] for name in asked}) for table in (train, test))
     tables = {
         "train": (image_rows(train, test), image_rules("train", params, form)),
         "test": (image_rows(test, train), image_rules("test", params, form)),

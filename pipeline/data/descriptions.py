@@ -124,7 +124,8 @@ def tables(name: str, workspace: Path = Path()) -> list[Path]:
 
 def load(name: str, workspace: Path = Path(), columns: Sequence[str] | None = None) -> pd.DataFrame:
     """The rows of the split ``name``, with these columns or all; :class:`BadInput` if there is no table of it."""
-    rows: pd.DataFrame = _dataset(name, workspace).to_table(columns).to_pandas()
+    table = _dataset(name, workspace).to_table(columns)
+    rows: pd.DataFrame = table.to_pandas(split_blocks=True, self_destruct=True)  # one copy at a time in memory
     return rows
 
 
