@@ -25,7 +25,9 @@ VERSION_KEY, ORIGIN_KEY = "digits.features", "digits.origin"  # in a Parquet fil
 LIBRARIES = ("numpy", "opencv-python-headless")  # that the numbers come from
 OURS = ("hash", "label", "minimum", "maximum")  # the other columns are the FEATURES
 SPLITS = ("train", "test", "recent")  # of data/raw
-INDEX = "tables.json"  # in data/features: of each split, how many tables it has, where one has several
+# In data/features: of each split, how many tables it has, where one has several. Readers of a folder of Parquet files
+# pass by what begins so.
+INDEX = "_tables.json"
 SAMPLED = 100_000  # rows that stand for a split where a distribution is asked for
 
 
