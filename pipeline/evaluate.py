@@ -10,6 +10,7 @@ from pipeline.base import files, form, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import one_line
 from pipeline.base.form import DIGITS, Form, images_in
+from pipeline.base.words import counted
 from pipeline.data import descriptions, held_out, splits
 from pipeline.data.splits import Split
 from pipeline.digits.non_digits import NonDigits
@@ -78,7 +79,7 @@ def main() -> None:
     numbers["robustness"] = round(float(found["robustness"]["relative"].mean()), 6)
     files.write_json(places.METRICS, numbers)
     interval = f"{numbers['accuracy_low']:.2%} to {numbers['accuracy_high']:.2%}"
-    errors = f"{numbers['errors']} errors in {numbers['n_test']:,} images"
+    errors = f"{counted(int(numbers['errors']), 'error')} in {counted(len(test.labels), 'image')}"
     none = f", {numbers['non_digits_refused']:.1%} of what is none" if of.of_digits else ""
     print(
         f"evaluate: test accuracy {numbers['accuracy']:.2%} (95 %: {interval}), {errors}; refused: "

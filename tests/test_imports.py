@@ -57,7 +57,7 @@ def files_in(deps: list[str]) -> set[Path]:
     """The Python files that these files and folders are."""
     paths = [ROOT / dep for dep in deps if dep.startswith("pipeline/")]
     found = [path for dep in paths for path in (dep.rglob("*.py") if dep.is_dir() else [dep])]
-    return {path.relative_to(ROOT) for path in found if path.name != "__init__.py"}
+    return {path.relative_to(ROOT) for path in found if path.suffix == ".py" and path.name != "__init__.py"}
 
 
 def of_base(paths: set[Path]) -> set[Path]:

@@ -3,7 +3,6 @@
 The tables are those of :mod:`pipeline.data.descriptions`; the bands are params.yaml's section `validate`.
 """
 
-import ast
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,12 +18,11 @@ from pipeline.base import repeatable
 from pipeline.base.form import DIGITS, TEN, Form
 from pipeline.base.params import Validate
 from pipeline.base.rules import Rule
-from pipeline.data import descriptions, kinds, splits
+from pipeline.data import data_docs, descriptions, kinds, splits
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # stands for "no date", which Data Docs cannot do without
 _MOMENT = re.compile(r"\b2\d{3}[01]\d[0-3]\dT[0-2]\d[0-5]\d[0-5]\d\.\d{6}Z")  # as Great Expectations writes it
 _SHOWN = re.compile(r"(?<='run_time': ')[^']*|\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\b")  # a run's time, for people
-_ROWS = re.compile(r"(?<=\bdata: )\[\{'.*\}\]")  # of a table of the index
 ARGUMENTS = ("column", "column_A", "column_B")  # of an expectation
 NAMED = 5  # classes that a line names
 
@@ -248,9 +246,8 @@ def _run(tables: dict[str, tuple[pd.DataFrame, list[Rule]]], docs: Path, form: F
         context.delete_data_docs_site(default)
     backend: Any = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs.resolve())}
     index: Any = {"class_name": "DefaultSiteIndexBuilder"}
-    context.add_data_docs_site(
-        "validation", {"class_name": "SiteBuilder", "site_index_builder": index, "store_backend": backend}
-    )
+    site: Any = {"class_name": "SiteBuilder", "site_index_builder": index, "store_backend": backend}
+    context.add_data_docs_site("validation", site | {"show_how_to_buttons": False})
     source = context.data_sources.add_pandas("data")
     checks = []
     for number, (name, (rows, rules)) in enumerate(tables.items()):
@@ -269,8 +266,9 @@ def _run(tables: dict[str, tuple[pd.DataFrame, list[Rule]]], docs: Path, form: F
         run = checkpoint.run(batch_parameters={"dataframe": rows}, run_id=_run_id(number))
         (result,) = run.run_results.values()
         checks += [_check(name, rows, rule, _of(rule, suite, result), form, shard) for rule in rules]
+    data_docs.stand_alone(docs)
     for page in docs.rglob("*.html"):
-        repeatable.rewrite(page, _stable_rows, repeatable.stable_ids, _stable_times)
+        repeatable.rewrite(page, repeatable.stable_ids, _stable_times)
     return checks
 
 
@@ -279,16 +277,6 @@ def _run_id(number: int) -> Any:
     from great_expectations.core import RunIdentifier
 
     return RunIdentifier(run_name="digits", run_time=EPOCH + timedelta(seconds=number))
-
-
-def _stable_rows(text: str) -> str:
-    """The rows of the index's tables sorted: Great Expectations leaves them as the file system lists the pages."""
-
-    def ordered(found: re.Match[str]) -> str:
-        rows = ast.literal_eval(found[0])
-        return repr(sorted(rows, key=lambda row: row["_table_row_link_path"]))
-
-    return _ROWS.sub(ordered, text)
 
 
 def _stable_times(text: str) -> str:

@@ -30,6 +30,8 @@ class Features(Protocol):
     """What an image looks like in numbers."""
 
     FEATURES: tuple[str, ...]
+    NAMES: dict[str, str]
+    """of each of the FEATURES, what people call it"""
     VERSION: int
     """up by one when one of FEATURES comes or goes"""
     SLICES: tuple[tuple[str, str, str], ...]

@@ -11,20 +11,21 @@ from pipeline.digits.image import SIDE
 if TYPE_CHECKING:  # the service needs the numbers alone, and starts in half the time without
     import pandas as pd
 
-FEATURES = (
-    "mean",  # grey level, 0 = paper to 255 = ink
-    "contrast",  # standard deviation of the grey levels
-    "ink_share",  # of the pixels: those that are not paper
-    "border_ink",  # mean grey level of the outermost rim; high where the polarity is inverted
-    "centroid_x",  # pixels from the left edge, of the ink's mass
-    "centroid_y",  # pixels from the top edge
-    "box_width",  # pixels, of the smallest box around all ink
-    "box_height",
-    "slant",  # degrees from upright, leaning right is positive
-    "elongation",  # long over short axis of the ellipse with the ink's second moments, 1 = round
-    "stroke_width",  # pixels
-    "euler_number",  # separate strokes minus holes: 1 for a 1, 0 for a 0, -1 for an 8
-)
+NAMES = {  # of each feature, what people call it
+    "mean": "grey level",  # mean, 0 = paper to 255 = ink
+    "contrast": "contrast",  # standard deviation of the grey levels
+    "ink_share": "share of ink",  # of the pixels: those that are not paper
+    "border_ink": "ink at the border",  # mean grey level of the outermost rim; high where the polarity is inverted
+    "centroid_x": "centre, from the left",  # pixels from the left edge, of the ink's mass
+    "centroid_y": "centre, from the top",  # pixels from the top edge
+    "box_width": "width",  # pixels, of the smallest box around all ink
+    "box_height": "height",
+    "slant": "slant",  # degrees from upright, leaning right is positive
+    "elongation": "elongation",  # long over short axis of the ellipse with the ink's second moments, 1 = round
+    "stroke_width": "width of the stroke",  # pixels
+    "euler_number": "strokes less holes",  # separate ones: 1 for a 1, 0 for a 0, -1 for an 8
+}
+FEATURES = tuple(NAMES)
 # Of FEATURES: up by one when one comes or goes. One that is computed otherwise gets a new name, so that what was kept
 # under the old one is not compared with it.
 VERSION = 1

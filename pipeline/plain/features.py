@@ -5,18 +5,19 @@ from typing import Any
 import cv2
 import numpy as np
 
-FEATURES = (
-    "brightness",  # mean grey level, 0 to 255
-    "contrast",  # standard deviation of the grey levels
-    "red",  # mean level
-    "green",
-    "blue",
-    "saturation",  # mean of the largest colour less the smallest, 0 to 255; 0 in grey
-    "sharpness",  # natural logarithm of the variance of the Laplacian: low where a picture is blurred
-    "edges",  # share of the pixels whose grey level changes by EDGE or more to a neighbour's
-    "entropy",  # of the grey levels, bits
-    "centre",  # mean grey level of the middle quarter less that of all
-)
+NAMES = {  # of each feature, what people call it
+    "brightness": "brightness",  # mean grey level, 0 to 255
+    "contrast": "contrast",  # standard deviation of the grey levels
+    "red": "red",  # mean level
+    "green": "green",
+    "blue": "blue",
+    "saturation": "strength of colour",  # mean of the largest colour less the smallest, 0 to 255; 0 in grey
+    "sharpness": "sharpness",  # natural logarithm of the variance of the Laplacian: low where a picture is blurred
+    "edges": "share of edges",  # of the pixels: those whose grey level changes by EDGE or more to a neighbour's
+    "entropy": "variety of grey levels",  # their entropy, bits
+    "centre": "brightness of the middle",  # mean grey level of the middle quarter less that of all
+}
+FEATURES = tuple(NAMES)
 VERSION = 1  # as in pipeline/digits/features.py
 # The tails of a test split on which a model may be weaker than its average tells: slice, feature, which tail.
 SLICES = (

@@ -40,11 +40,22 @@ def render(decision: Decision) -> str:
     """The page; everything that comes from data is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(autoescape=True, loader=PackageLoader("pipeline.reporting"), undefined=StrictUndefined)
-    written = io.BytesIO()
-    figures.write(picture(decision), written)
-    uri = "data:image/png;base64," + base64.b64encode(written.getvalue()).decode("ascii")
+    environment = Environment(
+        autoescape=True,
+        loader=PackageLoader("pipeline.reporting"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    compared = decision.limits or decision.champions  # a first model's one dot says nothing that the table does not
+    uri = _data_uri(picture(decision)) if compared else None
     return environment.get_template("verdict.html.j2").render(decision=decision, picture=uri)
+
+
+def _data_uri(figure: Figure) -> str:
+    written = io.BytesIO()
+    figures.write(figure, written)
+    return "data:image/png;base64," + base64.b64encode(written.getvalue()).decode("ascii")
 
 
 def picture(decision: Decision) -> Figure:
@@ -77,6 +88,9 @@ def _draw_staircase(axes: Axes, champions: tuple[tuple[str, float], ...], challe
     axes.annotate("challenger", (len(champions), 100 * challenger[1]), xytext=(0, 9), textcoords="offset points",
                   ha="center", fontsize=11)  # fmt: skip
     axes.margins(x=0.15, y=0.3)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, min(high, 100 + 0.1 * (high - low)))  # above 100 % is room for the word alone
+    axes.set_yticks([tick for tick in axes.get_yticks() if low <= tick <= 100])
     axes.set_xticks(range(len(champions) + 1), [*names, challenger[0]])
     axes.set_xlabel("version")
     axes.set_title("Champions so far: accuracy, %", loc="left")

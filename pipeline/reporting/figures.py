@@ -17,6 +17,7 @@ import numpy as np
 from pipeline.base import files
 from pipeline.base.form import DIGITS, Form
 from pipeline.base.stored import Images
+from pipeline.base.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,9 +35,10 @@ PAIRS, PAIR_IMAGES = 8, 6  # how many pairs of confused digits are shown, and ho
 
 DPI = 130
 RIM = 3  # pixels around an image in a mosaic
-MANY = 20  # classes from which a matrix is drawn larger, its letters smaller
 LONGEST = 16  # letters of a class's name
-MOST = 64  # classes that a matrix shows: of more, those with the most errors
+ROOMY = 10  # classes up to which a matrix fits half a page, or a number beside each image
+MATRIX = 30  # classes that a matrix shows: of more, those with the most errors, as a page has no room to read more
+MOST = 64  # classes that a row each is drawn of
 
 
 def save(figure: Figure, path: Path | str) -> None:
@@ -65,8 +67,6 @@ def curves(history: pd.DataFrame, overfits_from: int | None = None) -> Figure:
     ``history`` has the columns member, epoch, loss, val_loss, accuracy, val_accuracy and kept. Of several members the
     first one's lines are bold. The epochs from ``overfits_from`` on are shaded.
     """
-    from matplotlib.ticker import LogLocator, MaxNLocator
-
     figure, panels = canvas(10, 4, columns=2)
     members = [rows for _, rows in history.groupby("member")]
     for axes, name in zip(panels, ("loss", "accuracy"), strict=True):
@@ -76,12 +76,8 @@ def curves(history: pd.DataFrame, overfits_from: int | None = None) -> Figure:
         for number, rows in enumerate(members):
             _learning(axes, rows, name, first=number == 0)
         axes.set_title(name.capitalize(), loc="left")
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    panels[0].set_yscale("log")
-    panels[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    panels[0].yaxis.set_major_formatter(lambda loss, _place: f"{loss:g}")
-    panels[0].yaxis.set_minor_locator(LogLocator(subs=()))
+        _by_epoch(axes, int(history["epoch"].max()))
+    _losses(panels[0])
     panels[1].yaxis.set_major_formatter(_percent)
     figure.legend(
         *panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=4, frameon=False, fontsize=11
@@ -101,17 +97,38 @@ def _learning(axes: Axes, rows: pd.DataFrame, name: str, first: bool) -> None:
     axes.plot(kept["epoch"], kept[f"val_{name}"], "o", color=ORANGE, markersize=size, label=labels[2])
 
 
+def _by_epoch(axes: Axes, epochs: int) -> None:
+    """Epochs along x, as whole numbers."""
+    from matplotlib.ticker import FixedLocator, MaxNLocator
+
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(FixedLocator([1]) if epochs == 1 else MaxNLocator(integer=True))
+
+
+def _losses(axes: Axes) -> None:
+    """Losses along y, as logarithms; several are named, whether they span a tenth or a thousandfold."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    wide = high > 10 * low
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if wide else MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(lambda loss, _place: f"{loss:g}")
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
 def confusion_matrix(matrix: np.ndarray, form: Form = DIGITS) -> Figure:
     """Counts of true class (row) and predicted class (column); the diagonal is faded so that the errors are seen."""
     chosen = _hardest(matrix)
     every, matrix = matrix, matrix[np.ix_(chosen, chosen)]
     classes = len(matrix)
-    side = 7.2 if classes <= MANY else min(0.3 * classes, 18)
+    side = 7.2 if classes <= ROOMY else 10
     figure, (axes,) = canvas(side, side)
     errors = matrix * (1 - np.eye(classes, dtype=int))
     shade = np.ma.masked_equal(np.sqrt(errors), 0)
     axes.imshow(shade, cmap="Oranges", vmin=0, vmax=1.7 * np.sqrt(max(1, errors.max())))  # light enough for dark digits
-    size = 13 if classes <= 10 else max(5, 150 / classes)
+    longest = len(f"{matrix.max():,}")
+    size = min(13, 72 * 0.85 * side / classes / (0.65 * longest))  # points: what fits a cell
     for true, predicted in zip(*np.nonzero(matrix), strict=True):
         colour = FADED if true == predicted else INK
         count = f"{matrix[true, predicted]:,}"
@@ -128,13 +145,14 @@ def confusion_matrix(matrix: np.ndarray, form: Form = DIGITS) -> Figure:
 def _hardest(matrix: np.ndarray) -> np.ndarray:
     """The classes that a picture shows, in their order."""
     wrong = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * matrix.diagonal()
-    return np.sort(np.argsort(-wrong, kind="stable")[:MOST])
+    return np.sort(np.argsort(-wrong, kind="stable")[:MATRIX])
 
 
 def confusion_images(images: Images, labels: np.ndarray, probabilities: np.ndarray, form: Form = DIGITS) -> Figure:
     """The confusion matrix made of images: each cell shows the most confident image with that outcome.
 
-    The number in a cell's corner is how many images had that outcome; a cell without one is blank.
+    The number in a cell's corner is how many images had that outcome, where there is room for it; a cell of no image is
+    blank.
     """
     labels, predicted, confidence = np.asarray(labels), probabilities.argmax(axis=1), probabilities.max(axis=1)
     outcomes = np.zeros((len(form.classes),) * 2, int)
@@ -154,21 +172,22 @@ def confusion_images(images: Images, labels: np.ndarray, probabilities: np.ndarr
     shown = np.zeros((classes**2, *images.shape[1:]), np.uint8)
     shown[cells] = images[there[ranked[first]]]
 
-    side = 9 if classes <= MANY else min(0.5 * classes, 24)
+    side = 9 if classes <= ROOMY else 10
     figure, (axes,) = canvas(side, side)
     drawn = np.zeros(classes**2, bool)
     drawn[cells] = True
     axes.imshow(_mosaic(shown, paper, classes, drawn=drawn, inked=form.inked), interpolation="bilinear")
     height, width = _cell(images)
-    for cell in cells:
+    for cell in cells if classes <= ROOMY else ():
         row, column = divmod(int(cell), classes)
         corner = (column + 1) * width - 2.5, row * height + 2.5
-        size = 10 if classes <= MANY else 6
         behind = None if form.inked else {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-        axes.text(*corner, f"{counts[cell]:,}", ha="right", va="top", fontsize=size, color=INK, bbox=behind)
+        axes.text(*corner, f"{counts[cell]:,}", ha="right", va="top", fontsize=10, color=INK, bbox=behind)
     middles = np.arange(classes)[:, None] * (width, height) + np.array([width, height]) / 2 - 0.5
     _class_axes(axes, middles[:, 0], [form.classes[at] for at in chosen], middles[:, 1])
-    axes.set_title("The most confident image of every outcome, and how many there are", loc="left", pad=12)
+    title = "The most confident image of every outcome" + (", and how many there are" if classes <= ROOMY else "")
+    hidden = f"; the {classes} hardest of {len(form.classes)} classes" if classes < len(form.classes) else ""
+    axes.set_title(title + hidden, loc="left", pad=12)
     return figure
 
 
@@ -179,7 +198,9 @@ def mistakes(images: Images, table: pd.DataFrame, count: int, inked: bool = True
         f"{_short(str(true))} → {_short(str(predicted))}\n{confidence:.1%}"
         for true, predicted, confidence in zip(rows["true"], rows["predicted"], rows["confidence"], strict=True)
     ]
-    title = f"The {len(rows)} most confident of {len(table):,} mistakes: label → prediction, confidence"
+    some = f"The {len(rows)} most confident of {len(table):,} mistakes"
+    every = "The only mistake" if len(table) == 1 else f"All {len(table)} mistakes, the most confident first"
+    title = f"{some if len(rows) < len(table) else every}: label → prediction, confidence"
     return _gallery(images[rows["index"].to_numpy()], captions, title, "No mistakes", inked)
 
 
@@ -229,7 +250,8 @@ def suspected_labels(images: Images, table: pd.DataFrame, count: int, inked: boo
         f"labelled {_short(str(label))}\nrather {_short(str(other))}?"
         for label, other in zip(rows["label"], rows["suggested"], strict=True)
     ]
-    title = f"{len(rows)} of {len(table):,} images whose label may be wrong"
+    of = f"{len(rows)} of " if len(rows) < len(table) else ""
+    title = f"{of}{counted(len(table), 'image')} whose label may be wrong"
     return _gallery(images[rows["index"].to_numpy()], captions, title, "No suspected labels", inked)
 
 
@@ -258,11 +280,12 @@ def reliability(table: pd.DataFrame, error: float) -> Figure:
         table["confidence"], table["accuracy"], area, color=BLUE, zorder=3, label="a bin (larger: more images)"
     )
     axes.set_title(f"Expected calibration error: {100 * error:.2f} points", loc="left")
-    axes.legend(frameon=False, loc="lower right", fontsize=11)
+    figure.legend(frameon=False, loc="outside upper center", ncols=2, fontsize=11)  # where no dot is
     axes.set(ylim=(0, 1.04), ylabel="accuracy")
     axes.yaxis.set_major_formatter(_percent)
     below.bar(table["low"], table["n"], table["high"] - table["low"], align="edge", color=BLUE, edgecolor="white")
-    below.set(yscale="log", xlabel="confidence", ylabel="images")
+    below.set(yscale="log", ylim=(0.5, None), xlabel="confidence", ylabel="images")
+    below.yaxis.set_major_formatter(lambda count, _place: f"{count:,.0f}")
     for each in (axes, below):
         each.set_xlim(0, 1.04)
         each.xaxis.set_major_formatter(_percent)
@@ -299,8 +322,11 @@ def _sheets(examples: dict[str, np.ndarray], shares: dict[str, float], inked: bo
     figure, columns = canvas(13, 0.5 * half + 0.2, columns=2)
     for axes, rows in zip(columns, (names[:half], names[half:]), strict=True):
         sheet = np.concatenate([np.concatenate([*examples[name]], axis=1) for name in rows])
+        row = len(sheet) // len(rows)
+        blank = [(0, (half - len(rows)) * row), *[(0, 0)] * (sheet.ndim - 1)]  # so that both columns begin at the top
+        sheet = np.pad(sheet, blank, constant_values=0 if inked else 255)
         axes.imshow(255 - sheet if inked else sheet, cmap="gray", vmin=0, vmax=255)
-        middles = len(sheet) / len(rows) * (np.arange(len(rows)) + 0.5)
+        middles = row * (np.arange(len(rows)) + 0.5)
         axes.set_yticks(middles, [f"{name.replace('_', ' ')}  {shares[name]:.1%}" for name in rows])
         axes.set_xticks([])
         axes.tick_params(length=0)
@@ -315,7 +341,7 @@ def study(summary: pd.DataFrame, each: pd.DataFrame, losses: list[tuple[str, lis
     ``summary`` and ``each`` as :mod:`pipeline.studies.study` makes them; ``losses`` has each trial's setting and curve.
     """
     from matplotlib import colormaps
-    from matplotlib.ticker import LogLocator, MaxNLocator
+    from matplotlib.ticker import MaxNLocator
 
     figure, (dots, curves) = canvas(12, max(4.2, 0.5 * len(summary) + 1.4), columns=2)
     colours = colormaps["viridis"](np.linspace(0, 0.9, len(summary)))
@@ -332,12 +358,8 @@ def study(summary: pd.DataFrame, each: pd.DataFrame, losses: list[tuple[str, lis
     dots.xaxis.set_major_locator(MaxNLocator(5))
     dots.grid(axis="x", color=GRID)
     dots.set_title("Validation accuracy: trials, mean, 95 % interval", loc="left", fontsize=12)
-    curves.set_yscale("log")
-    curves.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    curves.yaxis.set_major_formatter(lambda loss, _place: f"{loss:g}")
-    curves.yaxis.set_minor_locator(LogLocator(subs=()))
-    curves.xaxis.set_major_locator(MaxNLocator(integer=True))
-    curves.set_xlabel("epoch")
+    _losses(curves)
+    _by_epoch(curves, max(len(loss) for _, loss in losses))
     curves.set_title("Validation loss, in the same colours", loc="left", fontsize=12)
     return figure
 
@@ -376,7 +398,7 @@ def _shares_up_to_one(axes: Axes, lowest: float) -> None:
 
 def _class_axes(axes: Axes, columns: np.ndarray, names: list[str], rows: np.ndarray | None = None) -> None:
     """Label the rows as true and the columns as predicted classes, at their places."""
-    size = 14 if len(names) <= MANY else 8
+    size = 14 if len(names) <= 20 else 10
     long = max(map(len, names)) > 2
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelsize=size if not long else min(size, 10))

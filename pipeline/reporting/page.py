@@ -17,7 +17,7 @@ from pipeline.base import files, form, params, places
 from pipeline.base.errors import BadInput
 from pipeline.base.form import TEN
 from pipeline.base.words import counted
-from pipeline.data import splits
+from pipeline.data import kinds, splits
 
 JSONS = {
     "training": places.TRAINING,
@@ -46,6 +46,7 @@ PICTURES = (
     "reliability",
     "suspected_labels",
 )
+OF_IMAGES = ("confusion_images", "confused_pairs", "mistakes", "robustness", "suspected_labels")  # of PICTURES
 REFUSAL = "refusal"  # a table and a picture, of the ten digits alone
 PARTS = ("train", "val", "test")
 
@@ -66,9 +67,14 @@ def verdict(metrics: dict[str, Any], pairs: pd.DataFrame, floors: params.Gate, n
         return f"It reads all {n:,} unseen {noun}s correctly, {floor}."
     first = pairs.iloc[0]
     times = "once" if first["count"] == 1 else f"{first['count']:.0f} times"
-    a = "a " if noun == "digit" else ""
-    confused = f"the commonest mistake is {a}{first['true']} taken for {a}{first['predicted']} ({times})"
+    true, predicted = (_one(str(first[column]), noun) for column in ("true", "predicted"))
+    confused = f"the commonest mistake is {true} taken for {predicted} ({times})"
     return f"It reads {right:,} of {n:,} unseen {noun}s correctly, {floor}; {confused}."
+
+
+def _one(name: str, noun: str) -> str:
+    """One of a class, as a sentence has it: an 8, a 3, or the name of a class."""
+    return f"{'an' if name == '8' else 'a'} {name}" if noun == "digit" else name
 
 
 def calibration_sentence(table: pd.DataFrame) -> str:
@@ -120,6 +126,7 @@ def render(facts: dict[str, Any]) -> str:
     )
     environment.filters["plain"] = plain
     environment.filters["percent"] = lambda share, places=2: f"{share:.{places}%}"
+    environment.filters["signed"] = lambda number: f"{number:+.2f}".replace("-", "−")
     environment.filters["count"] = lambda number: f"{number:,.0f}"
     environment.filters["counted"] = counted
     return environment.get_template("report.html.j2").render(**facts)
@@ -134,6 +141,7 @@ def gather() -> dict[str, Any]:
     _require(places.MANIFEST, places.DRIFT_PAGE, *JSONS.values(), *tables.values(), *pictures.values())
     read = {name: _table(path) for name, path in tables.items()}
     settings = params.load()
+    classes = class_rows({name: splits.load(places.PROCESSED / name).labels for name in PARTS}, of.classes)
     found = {name: files.read_json(path) for name, path in JSONS.items()}
     return {
         **found,
@@ -145,8 +153,11 @@ def gather() -> dict[str, Any]:
         "calibration_sentence": calibration_sentence(read["calibration"]),
         "tables": {name: table.to_dict("records") for name, table in read.items()},
         "pictures": {name: data_uri(path) for name, path in pictures.items()},
+        "photos": () if of.inked else OF_IMAGES,
+        "names": kinds.features(of.kind).NAMES,
         "parts": PARTS,
-        "classes": class_rows({name: splits.load(places.PROCESSED / name).labels for name in PARTS}, of.classes),
+        "classes": classes,
+        "largest_share": max(share for row in classes for _, share in row["splits"]),
         "docs": _docs(),
     }
 

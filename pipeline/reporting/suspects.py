@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pipeline.base import files
 from pipeline.base.form import DIGITS, Form
 from pipeline.base.stored import Images
+from pipeline.base.words import counted
 from pipeline.data.batches import Doubt
 
 SHOWN = 1000  # on a page: more are not looked at one by one
@@ -22,6 +23,7 @@ def write(path: Path, name: str, doubts: Sequence[Doubt], images: Images, form: 
     environment = Environment(
         loader=PackageLoader("pipeline.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    environment.filters["counted"] = counted
     rows = [
         {
             "number": number,

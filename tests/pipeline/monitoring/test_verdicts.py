@@ -7,6 +7,8 @@ import pytest
 from pipeline.base import clock, files, places
 from pipeline.monitoring import alerts, verdicts
 from pipeline.registry.records import Budget, Comparison, Event, Standing, Verdict
+from pipeline.reporting import decision
+from pipeline.reporting.decision import Decision
 
 
 def event(worn_out: bool, **more: object) -> Event:
@@ -66,9 +68,18 @@ def test_the_page_tells_the_verdict_and_draws_it():
     assert alerts.told() == []
 
 
-def test_a_first_model_has_a_page_too():
+def test_a_first_model_has_a_page_without_a_picture_of_one_dot():
     verdicts.tell(event(worn_out=False, comparison=None, champions=()))
-    assert "data:image/png" in places.VERDICT_PAGE.read_text()
+    page = places.VERDICT_PAGE.read_text()
+    assert "Version 2: promoted" in page and "<img" not in page
+
+
+def test_no_accuracy_above_a_hundred_percent_is_named():
+    shown = Decision("", "", (), (), (("1", 0.9972),), ("2", 1.0), ())
+    figure = decision.picture(shown)
+    figure.draw_without_rendering()
+    ticks = figure.axes[0].get_yticks()
+    assert len(ticks) >= 2 and max(ticks) <= 100
 
 
 def test_worn_out_images_are_an_alert():

@@ -176,6 +176,59 @@ def test_one_epoch_is_enough_for_curves(tmp_path: Path):
     assert (pixels(figures.curves(history(1)), tmp_path / "curves.png") < 200).any()
 
 
+def loss_ticks(figure: Figure) -> list[float]:
+    axes = figure.axes[0]
+    low, high = axes.get_ylim()
+    return [tick for tick in axes.get_yticks() if low <= tick <= high]
+
+
+@pytest.mark.parametrize("losses", [(1.3, 0.56), (3.5, 0.7), (2.1, 1.6), (2.3, 0.001), (0.51, 0.5)])
+def test_an_axis_of_losses_names_several(losses: tuple[float, float]):
+    loss = np.geomspace(*losses, 7)
+    table = history(7).assign(loss=loss, val_loss=loss)
+    figure = figures.curves(table)
+    figure.draw_without_rendering()
+    assert 3 <= len(loss_ticks(figure)) <= 12
+
+
+def test_the_only_epoch_is_named_as_one():
+    axes = figures.curves(history(1)).axes[0]
+    assert list(axes.get_xticks()) == [1]
+
+
+@pytest.mark.parametrize(("shown", "found", "title"), [(5, 1, "The only mistake:"), (5, 2, "All 2 mistakes, "),
+                                                       (2, 5, "The 2 most confident of 5 mistakes:")])  # fmt: skip
+def test_a_gallery_counts_as_people_do(answers, shown: int, found: int, title: str):
+    images, labels, probabilities = answers
+    table = evaluation.mistakes(labels, probabilities)[:found]
+    assert figures.mistakes(images, table, shown).axes[0].get_title(loc="left").startswith(title)
+
+
+@pytest.mark.parametrize("classes", [26, 62])
+def test_a_matrix_of_many_classes_is_large_enough_to_be_read(classes: int):
+    form, rng = Form("plain", (16, 16), tuple(f"{number:02}" for number in range(classes))), np.random.default_rng(0)
+    figure = figures.confusion_matrix(rng.integers(0, 2000, (classes, classes)), form)
+    (axes,) = figure.axes
+    rows = len(axes.get_yticklabels())
+    assert rows == min(classes, figures.MATRIX) and ("hardest of 62" in axes.get_title(loc="left")) is (classes == 62)
+    figure.draw_without_rendering()
+    across = 1000 / (figure.get_figwidth() * figure.dpi)  # a page shows it a thousand pixels wide
+    boxes = [text.get_window_extent() for text in axes.texts]
+    cell = axes.get_window_extent().width / rows
+    assert all(box.width < cell for box in boxes) and np.median([box.height for box in boxes]) * across > 6
+    names = axes.get_yticklabels()
+    assert all(label.get_window_extent().height * across > 9 for label in names)
+
+
+def test_the_columns_of_a_sheet_begin_at_the_same_height():
+    names = ["a", "b", "c", "d", "e"]
+    examples = {name: np.full((3, 28, 28), 200, np.uint8) for name in names}
+    figure = figures.robustness(examples, pd.DataFrame({"corruption": names, "accuracy": 0.5}))
+    left, right = (axes.get_images()[0].get_array() for axes in figure.axes)
+    assert left.shape == right.shape == (3 * 28, 3 * 28)
+    assert (right[2 * 28 :] == 255).all() and (right[: 2 * 28] == 55).all()
+
+
 STRANGE = ("$^{", "$_", "$$$$$$$$$$$$$$$$$$$$", r"\\", "<b>bold</b>", "NA", "100%", "w" * 30, "a/b", "Straße", "名")
 MANY = tuple(f"a name that is as long as names of classes may be, {number}" for number in range(70))
 

@@ -2,6 +2,7 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 from workspace import ROOT
 
 from pipeline import evaluate, report
-from pipeline.base import files, params, places
+from pipeline.base import files, form, params, places
 from pipeline.base.errors import BadInput
+from pipeline.base.form import Form
 from pipeline.data import splits
 from pipeline.digits import features
 from pipeline.digits.non_digits import NonDigits
@@ -70,6 +72,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         labels = np.tile(np.arange(10, dtype=np.uint8), 30)
         images = rng.integers(0, 256, (300, 28, 28), dtype=np.uint8)
         logits = rng.normal(size=(300, 10)) + 4 * np.eye(10)[labels]
+        logits[0] = 20 * np.eye(10)[(labels[0] + 1) % 10]  # a label to be doubted
         probabilities = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).astype(np.float32)
         for name in page_room.PARTS:
             splits.save(places.PROCESSED / name, splits.Split(images, labels))
@@ -100,8 +103,14 @@ def leave_other_stages() -> None:
     message = "2 % are duplicates: look at <b>them</b>"
     checks = [{**check, "split": "train", "message": message} for check in CHECKS]
     files.write_json("reports/validation.json", {"checks": checks})
-    columns = [{"name": name, "distance": 0.04, "threshold": 0.1, "drifted": False} for name in ("slant", "label")]
-    files.write_json("reports/drift.json", {"verdict": "no drift", "drifted_share": 0.0, "columns": columns})
+    limit = {"threshold": 0.25, "by_chance": 0.15}
+    columns = [
+        {"name": name, "distance": distance, **limit, "drifted": distance >= 0.25}
+        for name, distance in (("slant", 0.04), ("ink_share", 0.31), ("label", 0.03))
+    ]
+    rows = {"reference_rows": 1234, "current_rows": 300}
+    shares = {"drifted_share": 0.333333, "max_drifted_share": 0.34}
+    files.write_json("reports/drift.json", {"verdict": "alike", **rows, **shares, "columns": columns})
     for page in ("drift.html", "validation/index.html", "validation/expectations/deep/index.html"):
         files.write_text(f"reports/{page}", "<html></html>")
     history = pd.DataFrame({"epoch": [1, 2], "loss": [0.5, 0.2], "val_loss": [0.4, 0.3], "accuracy": [0.8, 0.9]})
@@ -129,7 +138,7 @@ def page(workspace: Path) -> Page:
 def test_every_section_is_there_and_the_navigation_reaches_it(page: Page):
     assert {section["id"] for section in page.all("section")} == SECTIONS
     targets = {link["href"] for link in page.all("a") if str(link["href"]).startswith("#")}
-    assert targets == {f"#{name}" for name in SECTIONS}
+    assert targets == {f"#{name}" for name in (*SECTIONS, "main")}
 
 
 def test_it_is_one_whole_document(page: Page):
@@ -176,13 +185,74 @@ def test_it_shows_the_numbers_that_the_stages_left(page: Page):
     assert "quick trained for 2 epochs (1,234 weights)" in text and "those of epoch 2" in text
     assert "no sign of overfitting" in text
     assert "1 of 2 checks passed" in text and "0.09, 0.11" in text
-    assert "0 of 2 columns drifted" in text and "no drift" in text
+    assert "Verdict: alike, by 1,234 images of train and 300 of test. 1 of 3 columns lies further apart" in text
     assert "calibration_bins:" in text
 
 
 def test_what_comes_from_data_is_escaped(page: Page):
     assert "look at <b>them</b>" in page.text and "a <folder>" in page.text
     assert not page.all("b") and not page.all("folder")
+
+
+def test_no_sentence_runs_into_the_next(page: Page):
+    assert not re.findall(r"[a-z)%][.:][A-Z]\w*", page.text.split("The params of this run")[0])
+
+
+def test_features_have_the_names_that_people_use(page: Page):
+    assert "share of ink" in page.text and "ink_share" not in page.text.split("The params of this run")[0]
+
+
+def test_what_is_far_apart_is_no_fault_where_the_verdict_is_alike(page: Page, workspace: Path):
+    assert "further apart" in page.text and "✗ drifted" not in page.text
+    drift = files.read_json(places.DRIFT)
+    files.write_json(places.DRIFT, {**drift, "verdict": "drift"})
+    report.main()
+    assert "✗ drifted" in Page(places.REPORT_PAGE.read_text(encoding="utf-8")).text
+
+
+def test_a_keyboard_reaches_the_report_and_whatever_scrolls(page: Page):
+    first = page.all("a")[0]
+    assert first["href"] == "#main" and page.all("main")[0]["id"] == "main"
+    scrolling = [a for a in page.all("div") if {"wide", "scroll"} & {*str(a.get("class")).split()}]
+    assert len(scrolling) > 10 and all(a["tabindex"] == "0" and a["role"] == "region" for a in scrolling)
+    assert all(a["aria-label"] for a in scrolling)
+
+
+def test_headings_are_in_order(page: Page):
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1 and all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_a_model_without_mistakes_has_words_in_place_of_pictures(workspace: Path):
+    for name in ("mistakes", "confused_pairs", "suspected_labels"):
+        table = pd.read_csv(places.EVALUATION / f"{name}.csv")
+        table[:0].to_csv(places.EVALUATION / f"{name}.csv", index=False)
+    report.main()
+    perfect = Page(places.REPORT_PAGE.read_text(encoding="utf-8"))
+    assert perfect.text.count("None: every test image was read correctly.") == 2
+    assert "None: of no test image is the model as sure" in perfect.text
+    assert not [picture for picture in perfect.all("img") if "mistakes" in str(picture["alt"])]
+
+
+def test_one_epoch_and_one_mistake_are_told_in_the_singular(workspace: Path):
+    training = {**files.read_json(places.TRAINING), "epochs": 1, "kept_epoch": 1}
+    files.write_json(places.TRAINING, training)
+    table = pd.read_csv(places.EVALUATION / "mistakes.csv")
+    table[:1].to_csv(places.EVALUATION / "mistakes.csv", index=False)
+    report.main()
+    text = " ".join(Page(places.REPORT_PAGE.read_text(encoding="utf-8")).text.split())
+    assert "trained for 1 epoch (" in text and "One epoch does not tell whether it overfits." in text
+    assert "mistakes in all" not in text
+
+
+def test_pictures_in_colour_are_not_turned_round_in_the_dark(workspace: Path):
+    def photos() -> int:
+        report.main()
+        return len([a for a in Page(places.REPORT_PAGE.read_text()).all("div") if "photos" in str(a.get("class"))])
+
+    assert photos() == 0
+    form.save(Form("plain", (28, 28), form.load().classes), places.PROCESSED)
+    assert photos() == len(page_room.OF_IMAGES)
 
 
 def test_the_same_run_gives_the_same_page(page: Page):
@@ -223,6 +293,10 @@ def test_the_verdict_names_the_commonest_mistake():
         "the commonest mistake is a 4 taken for a 9 (8 times)."
     )
     assert page_room.verdict(METRICS, PAIRS[1:], gate(0.98, 0.93)).endswith("a 7 taken for a 2 (once).")
+    eight = page_room.verdict(METRICS, PAIRS.assign(true="8"), gate(0.98, 0.93))
+    assert eight.endswith("the commonest mistake is an 8 taken for a 9 (8 times).")
+    letters = page_room.verdict(METRICS, PAIRS.assign(true="8"), gate(0.98, 0.93), "image")
+    assert letters.endswith("the commonest mistake is 8 taken for 9 (8 times).") and "unseen images" in letters
 
 
 def test_the_verdict_names_the_floors_that_were_missed():
