@@ -2,7 +2,7 @@
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help demo run schedule install install-dev test test-all check lock clean
+.PHONY: help demo run schedule install install-dev test test-all check docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -35,9 +35,14 @@ test-all: install-dev ## the longer suite too
 check: install-dev ## lint, types, and which way imports go
 	ruff check . && ruff format --check . && mypy && lint-imports
 
+docs: $(VENV)/.installed-docs ## build the site of docs/ and check its links: .cache/docs/site/index.html
+	@python -m docs.handbook .cache/docs
+	@zensical build --strict --config-file .cache/docs/zensical.toml
+
 lock: $(VENV)/bin/uv ## compile the lock files anew from pyproject.toml
 	uv pip compile $(LOCK) -o requirements.lock pyproject.toml
 	uv pip compile $(LOCK) --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	uv pip compile $(LOCK) --group docs -c requirements.lock -o requirements-docs.lock
 
 clean: ## forget every run: data, models, reports, registry (the environment stays)
 	rm -rf data/raw data/features data/processed data/live.db* models reports mlflow.db* mlartifacts .cache dvc.lock .dvc/cache .dvc/tmp
@@ -77,4 +82,8 @@ $(VENV)/.installed: $(VENV)/bin/uv requirements.lock pyproject.toml
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
 	@$(INSTALL) -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed requirements-docs.lock
+	@$(INSTALL) -r requirements-docs.lock
 	@touch $@
