@@ -1,9 +1,8 @@
 # The words people, hooks and CI share. Everything is installed into .venv; nothing else on the machine is touched.
-PYTHON ?= python3.11
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help demo run schedule install install-dev test test-all check lock clean
+.PHONY: help demo run schedule install install-dev test test-all check docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -36,9 +35,14 @@ test-all: install-dev ## the longer suite too
 check: install-dev ## lint, types, and which way imports go
 	ruff check . && ruff format --check . && mypy && lint-imports
 
+docs: $(VENV)/.installed-docs ## build the site of docs/ and check its links: .cache/docs/site/index.html
+	@python -m docs.handbook .cache/docs
+	@zensical build --strict --config-file .cache/docs/zensical.toml
+
 lock: $(VENV)/bin/uv ## compile the lock files anew from pyproject.toml
 	uv pip compile $(LOCK) -o requirements.lock pyproject.toml
 	uv pip compile $(LOCK) --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	uv pip compile $(LOCK) --group docs -c requirements.lock -o requirements-docs.lock
 
 clean: ## forget every run: data, models, reports, registry (the environment stays)
 	rm -rf data/raw data/features data/processed data/live.db* models reports mlflow.db* mlartifacts .cache dvc.lock .dvc/cache .dvc/tmp
@@ -47,15 +51,26 @@ clean: ## forget every run: data, models, reports, registry (the environment sta
 # of tests, which leaves the long files for the end. (Its groups, --dist loadgroup, do not work under pytest 9.2.)
 PYTEST := pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet
+# One version of a package whatever the Python, so that a model is the same on all of them.
+LOCK := --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet
 
 # uv installs the locks: every file is checked against its hash, and bytecode is compiled once, here.
 INSTALL := uv pip install --require-hashes --compile-bytecode --quiet
 PROJECT := uv pip install --no-deps --no-build-isolation --quiet --editable .
 
+# PYTHON is the first of these that can make an environment. Without any, uv brings one, if it is on the path.
+SUITS := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	$$python -c '$(SUITS)' 2>/dev/null && command -v $$python && break; done)
+WANTED := Python 3.11, 3.12 or 3.13 with its venv module
+
 $(VENV)/bin/uv: bootstrap.lock
-	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) was not found: install Python 3.11 or call make PYTHON=/path/to/python3.11"; exit 2; }
-	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@if [ -x $(VENV)/bin/python ]; then :; \
+	elif [ -n "$(PYTHON)" ]; then \
+	    $(PYTHON) -c '$(SUITS)' 2>/dev/null || { echo "make: PYTHON=$(PYTHON) is not a $(WANTED): name one that is"; exit 2; }; \
+	    $(PYTHON) -m venv $(VENV); \
+	elif command -v uv >/dev/null; then uv venv --quiet --seed --python 3.11 $(VENV); \
+	else echo "make: no $(WANTED) was found: install one, or uv, which brings it, or call make PYTHON=/path/to/python"; exit 2; fi
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r bootstrap.lock
 	@touch $@
 
@@ -67,4 +82,8 @@ $(VENV)/.installed: $(VENV)/bin/uv requirements.lock pyproject.toml
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
 	@$(INSTALL) -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed requirements-docs.lock
+	@$(INSTALL) -r requirements-docs.lock
 	@touch $@

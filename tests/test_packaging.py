@@ -1,0 +1,123 @@
+"""Which Python does make take, does the lock hold for all of them, and what does the comment on a pull request say?"""
+
+import re
+import runpy
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-docs.lock")
+OUTCOME = {"version": "2", "verdict": {"reason": "version 2 is at most 1.49 points less accurate than version 1"}}
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A folder for ``make``, and the only folder on its path: what a machine has without Python; stubs may join it."""
+    (tmp_path / "bin").mkdir()
+    for name in ("sh", "touch", "echo"):
+        (tmp_path / "bin" / name).symlink_to(str(shutil.which(name)))
+    for name in ("Makefile", "bootstrap.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def _stub(folder: Path, name: str, text: str) -> None:
+    (folder / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+    (folder / "bin" / name).chmod(0o755)
+
+
+def _make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Of ``.venv/bin/uv``, the target in which the environment is made."""
+    command = [str(shutil.which("make")), "SHELL=/bin/sh", ".venv/bin/uv", *arguments]
+    environment = {"PATH": str(folder / "bin"), "CALLS": str(folder / "calls"), "FOLDER": str(folder)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+ANSWERS = 'echo "$0 $*" >>"$CALLS"; case "$1" in -m) [ "$2" != venv ];; esac'  # suits; venv fails: make ends
+
+
+@pytest.mark.parametrize("name", ["python3.11", "python3.12", "python3.13", "python3"])
+def test_make_takes_the_python_that_is_there(bare: Path, name: str):
+    _stub(bare, name, ANSWERS)
+    assert _make(bare).returncode == 2
+    assert f"bin/{name} -m venv .venv" in (bare / "calls").read_text()
+
+
+def test_make_passes_over_a_python_that_cannot_make_an_environment(bare: Path):
+    _stub(bare, "python3.11", "exit 1")
+    _stub(bare, "python3.12", ANSWERS)
+    _make(bare)
+    assert "bin/python3.12 -m venv .venv" in (bare / "calls").read_text()
+
+
+def test_uv_brings_a_python_where_there_is_none(bare: Path):
+    """The stub makes what uv would: uv itself downloads a Python."""
+    _stub(bare, "python3", "exit 1")
+    made = 'mkdir -p "$FOLDER/.venv/bin"; : >"$FOLDER/.venv/bin/uv"; ln -s /bin/true "$FOLDER/.venv/bin/python"'
+    _stub(bare, "uv", f'echo "uv $*" >>"$CALLS"; PATH=/bin:/usr/bin; {made}')
+    ran = _make(bare)
+    assert ran.returncode == 0, ran.stderr
+    assert (bare / "calls").read_text() == "uv venv --quiet --seed --python 3.11 .venv\n"
+
+
+def test_without_any_python_make_says_so_in_a_line(bare: Path):
+    ran = _make(bare)
+    assert ran.returncode == 2
+    assert ran.stdout.startswith("make: no Python 3.11, 3.12 or 3.13 with its venv module was found: install one")
+    assert ran.stdout.count("\n") == 1
+
+
+def test_a_python_that_was_named_has_to_suit(bare: Path):
+    _stub(bare, "python3.12", ANSWERS)
+    _stub(bare, "python3.9", "exit 1")
+    ran = _make(bare, "PYTHON=python3.9")
+    assert ran.returncode == 2
+    assert ran.stdout.startswith("make: PYTHON=python3.9 is not a Python 3.11, 3.12 or 3.13")
+    assert not (bare / "calls").exists()
+    _make(bare, f"PYTHON={bare}/bin/python3.12")
+    assert "bin/python3.12 -m venv .venv" in (bare / "calls").read_text()
+
+
+def test_what_suits_is_what_the_package_asks_for(bare: Path):
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]
+    assert asked == ">=3.11,<3.14"
+    for path in ("Makefile", ".ci/run"):
+        assert "(3, 11) <= sys.version_info < (3, 14)" in (ROOT / path).read_text(), path
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_has_one_version_of_a_package_and_no_address(lock: str):
+    text = (ROOT / lock).read_text()
+    names = re.findall(r"(?m)^([a-z0-9._-]+)==", text)
+    assert names and len(names) == len(set(names))
+    assert "://" not in text
+
+
+def test_the_locks_agree():
+    versions: dict[str, set[str]] = {}
+    for lock in LOCKS:
+        for name, version in re.findall(r"(?m)^([a-z0-9._-]+)==(\S+)", (ROOT / lock).read_text()):
+            versions.setdefault(name, set()).add(version)
+    assert {name: found for name, found in versions.items() if len(found) > 1} == {}
+
+
+def test_the_comment_has_the_verdict_and_what_differs():
+    comment = runpy.run_path(str(ROOT / ".ci/comment.py"))["comment"]
+    text = comment({"decision": {"event": "promoted", **OUTCOME}}, "| Path | Metric |\n", "")
+    assert "**Version 2 promoted: version 2 is at most 1.49 points less accurate than version 1**" in text
+    assert "#### Metrics\n\n| Path | Metric |\n\n#### Params\n\nNothing differs.\n" in text
+    text = comment({"decision": {"event": "unchanged", "reason": "no challenger waits"}}, "", "")
+    assert "**Nothing to decide: no challenger waits**" in text
+
+
+def test_what_may_write_to_a_pull_request_runs_nothing_of_it():
+    import yaml
+
+    jobs = yaml.safe_load((ROOT / ".github/workflows/model.yml").read_text())["jobs"]
+    assert jobs["compare"]["permissions"] == {"contents": "read"}
+    assert jobs["comment"]["permissions"] == {"pull-requests": "write"}
+    assert not any("uses" in step or "${{" in step["run"] for step in jobs["comment"]["steps"])
