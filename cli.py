@@ -113,6 +113,7 @@ Every = Annotated[bool, typer.Option("--all", help="Read each digit of pictures 
 Out = Annotated[Path | None, _option("FILE", "Write a row a picture to this csv, jsonl or parquet file.")]
 Host = Annotated[str, _option("ADDRESS", "To listen on; the default is this machine alone.")]
 Port = Annotated[int, _option("PORT", "To listen on; 0 takes a free one.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is not there yet.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")]
 
 
@@ -194,6 +195,20 @@ def serve_champion(
     logs.to_stderr(as_json)
     settings, key = _params().serving, os.environ.get("DIGITS_API_KEY")
     service.serve(_model_name(model), settings, host, port, key)
+
+
+@app.command("export", rich_help_panel=USE)
+def export_version(version: Version, folder: Folder, as_json: AsJson = False, model: Model = None) -> None:
+    """Write a version to a folder: ONNX, LiteRT, its card, sample code in Python and JavaScript."""
+    from pipeline.registry import bundle, versions
+
+    client, name = _registry(model)
+    made = bundle.export(client, versions.version(client, name, version), folder)
+    text = (
+        f"{made.folder}: {made.model} version {made.version}, {counted(len(made.files), 'file')}; the LiteRT model "
+        f"answers {made.images} pinned images as the ONNX model does (to {made.litert_difference:.1g})"
+    )
+    show(as_json, made.as_json(), text)
 
 
 app.command("add-batch", rich_help_panel=DATA)(cli_batches.add_batch)

@@ -131,12 +131,22 @@ def _is_of(run: Run, recipe: params.Recipe | None) -> bool:
     return all(str(settings.get(key)) == value for key, value in told.items())
 
 
+def measured(run: Run) -> dict[str, float]:
+    """What a run says that is compared here; runs of an earlier release, and the peer's, have it all under these
+    names."""
+    metrics, tags = dict(run.data.metrics), run.data.tags
+    if "test_accuracy" not in metrics:
+        return metrics
+    told = {name: float(tags[name]) for name in ("epochs", "overfits_from") if name in tags}
+    return metrics | told | {"accuracy": metrics["test_accuracy"], "weights": float(run.data.params["weights"])}
+
+
 def run_missing(client: MlflowClient, recipes: list[str]) -> None:
     for seed in SEEDS:
         for recipe in recipes:
             there = runs(client)
             first = there.get((recipe, SEEDS[0]))
-            long = first is not None and first.data.metrics["train_seconds"] > LONG
+            long = first is not None and measured(first)["train_seconds"] > LONG
             if (recipe, seed) in there or long:
                 continue
             print(f"\n=== {recipe}, seed {seed}", flush=True)
@@ -164,7 +174,7 @@ def summary(client: MlflowClient) -> pd.DataFrame:
         by_recipe.setdefault(recipe, []).append(run)
     rows: list[dict] = []
     for recipe, found in by_recipe.items():
-        metrics = pd.DataFrame([run.data.metrics for run in found])
+        metrics = pd.DataFrame(map(measured, found))
         means = {**metrics[["weights", "epochs"]].mean(), "train_seconds": metrics["train_seconds"].min()}
         overfits = metrics.get("overfits_from", pd.Series(dtype=float)).dropna()
         rows.append(

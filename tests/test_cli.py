@@ -96,7 +96,7 @@ def test_digits_alone_shows_the_commands_in_panels(digits: Digits, arguments: tu
     assert re.findall(r"^(\w.*):$", out, re.M)[1:] == ["Train and judge", "Use", "Data", "Look back", "House-keeping"]
     assert panels == [
         ["run", "study", "promote", "approve", "rollback"],
-        ["predict", "serve"],
+        ["predict", "serve", "export"],
         ["add-batch", "batches"],
         ["champion", "history", "why", "reproduce"],
         ["prune"],

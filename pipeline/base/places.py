@@ -67,6 +67,7 @@ VERSION_REFERENCE = "extra_files/reference.parquet"  # what the monitor compares
 VERSION_KERAS = "extra_files/model.keras"
 VERSION_CARD = "extra_files/MODEL_CARD.md"
 RUN_LINEAGE = "lineage"  # the folder with RECORDED
+RUN_REPORTS = "reports"
 RECORDED = (PARAMS, DVC_LOCK, DVC_YAML, MANIFEST)
 
 # --- The registry, and what is kept beside the work -------------------------------------------------------------------

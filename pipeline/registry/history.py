@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 KIND = "history"
 _OLDER = "event."  # tag keys of an older release: event.<UTC time>
-_VERDICT = "gate"  # a version's tag
+_VERDICT = "gate"  # a version's tag: every number, as code reads it
+_IN_WORDS = "verdict"  # a version's tag: the same for people, as MLflow's page shows tags
 _MOVES: tuple[Happening, ...] = ("promoted", "rolled back", "moved by hand")
 _LINEAGE = ("dataset", "recipe", "git_commit", "git_clean", "machine")
 
@@ -68,6 +69,8 @@ def record(
     if entry.verdict:
         text = json.dumps(entry.verdict.model_copy(update={"champions": ()}).as_json())  # a tag has a limit
         client.set_model_version_tag(version.name, version.version, _VERDICT, text)
+        words = f"{entry.event} {entry.at[:10]}: {entry.why}"[: journal.PIECE]
+        client.set_model_version_tag(version.name, version.version, _IN_WORDS, words)
     return entry
 
 

@@ -29,6 +29,9 @@ _POINTER = "journal."  # a registered model's tag key: journal.<kind>, its value
 _LOST = "lost"  # instead of a digest: the run that held the entries before was deleted, which stays told
 _KEY = re.compile(r"(\d+)\.([^.]+)\.(\d+)-of-(\d+)")
 _EXPERIMENT = "journal of "
+_NOTE = (
+    "Kept by the pipeline, entry by entry, in the tags: not to be changed by hand. `digits history` tells it in words."
+)
 
 
 def append(client: MlflowClient, name: str, kind: str, entry: dict[str, Any]) -> None:
@@ -95,7 +98,8 @@ def begin_again(client: MlflowClient, name: str, kind: str) -> None:
 
 def _begin(client: MlflowClient, name: str, kind: str) -> Run:
     versions.create(client, name)
-    run = client.create_run(versions.experiment(client, f"{_EXPERIMENT}{name}"), run_name=f"{kind} of {name}")
+    experiment = versions.experiment(client, f"{_EXPERIMENT}{name}", _NOTE)
+    run = client.create_run(experiment, run_name=f"{kind} of {name}", tags={versions.NOTE: _NOTE})
     client.set_terminated(run.info.run_id)
     client.set_registered_model_tag(name, f"{_POINTER}{kind}", run.info.run_id)
     return run

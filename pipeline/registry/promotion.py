@@ -18,6 +18,7 @@ from pipeline.registry import (
     gate,
     history,
     ledger,
+    model_page,
     seed_noise,
     snapshot,
     triggers,
@@ -40,8 +41,14 @@ def promote(
     """
     while (event := _decided(client, name, params, number, reason)) is None:
         pass  # somebody else's change came in between
-    snapshot.refresh(client, name)  # so that `digits champion` need not ask
+    _told(client, name)
     return event
+
+
+def _told(client: MlflowClient, name: str) -> None:
+    """What follows every decision: MLflow's page of the model says so, and `digits champion` need not ask."""
+    model_page.refresh(client, name)
+    snapshot.refresh(client, name)
 
 
 def _rivals(client: MlflowClient, name: str, number: str) -> tuple[ModelVersion | None, ModelVersion | None]:
@@ -121,7 +128,7 @@ def approve(client: MlflowClient, name: str, number: str, reason: str) -> Event:
                 f"{champion.version} now: `digits promote {version.version}` judges it again"
             )
         event = history.crown(client, version, last.verdict, reason)
-    snapshot.refresh(client, name)
+    _told(client, name)
     return event
 
 
@@ -200,7 +207,7 @@ def rollback(client: MlflowClient, name: str, reason: str = "") -> Event:
     """
     while (event := _undone(client, name, reason)) is None:
         pass  # somebody else's change came in between
-    snapshot.refresh(client, name)
+    _told(client, name)
     return event
 
 

@@ -5,10 +5,7 @@ repeated stage adds nothing.
 """
 
 import json
-import socket
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -16,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.models.model import ModelInfo
 
 from pipeline.base import files, form, places
 from pipeline.base.form import Form
@@ -25,12 +22,11 @@ from pipeline.base.params import Params
 from pipeline.base.stored import Images
 from pipeline.data import comparison, descriptions, splits
 from pipeline.learning import inference
-from pipeline.registry import artifacts, forms, lineage, versions
+from pipeline.registry import forms, lineage, tracking, versions
 
 PINNED_IMAGES = 256
 REFERENCE_IMAGES = 10_000  # of val, evenly spread: what the monitor compares with
 STORING_SECONDS = 600.0  # for another registration to store its files
-REGISTERS_ON = "registers_on"  # a run's tag: the machine whose process it is
 REQUIREMENTS = ("mlflow", "numpy", "onnx", "onnxruntime")  # what answering takes; TensorFlow is not among it
 
 
@@ -60,9 +56,7 @@ def identity() -> dict[str, str]:
 
 
 def _new_version(client: MlflowClient, name: str, same: dict[str, str], params: Params) -> ModelVersion:
-    import mlflow
-
-    metrics, manifest = files.read_json(places.METRICS), files.read_json(places.MANIFEST)
+    metrics, manifest, of = files.read_json(places.METRICS), files.read_json(places.MANIFEST), form.load()
     training = files.read_json(places.TRAINING)
     origin = {
         "dataset": params.named,
@@ -70,24 +64,16 @@ def _new_version(client: MlflowClient, name: str, same: dict[str, str], params: 
         **lineage.git_commit(),
         **lineage.data_digests(),
     }
-    mlflow.set_tracking_uri(places.tracking_uri())
-    with _run(client, versions.experiment(client, name), origin) as run:
-        flat = pd.json_normalize(params.in_use()).iloc[0]
-        mlflow.log_params({str(key): value for key, value in flat.items()})
-        mlflow.log_metrics(
-            {
-                k: v
-                for k, v in (metrics | training | _timing(same["weights_sha256"])).items()
-                if isinstance(v, (int, float))
-            }
-        )
-        for path in filter(Path.exists, places.RECORDED):
-            mlflow.log_artifact(str(path), artifact_path=places.RUN_LINEAGE)
-        for path in (places.EVALUATION, places.CURVES, places.VALIDATION, places.DRIFT):
-            (mlflow.log_artifacts if path.is_dir() else mlflow.log_artifact)(str(path), f"reports/{path.stem}")
-        of = form.load()
+    note = tracking.note(params, metrics, manifest)
+    with tracking.run(client, params, origin | tracking.training_tags(training), note) as run:
+        tracking.log_params(params)
+        tracking.log_curves(client, run)
+        tracking.log_reports()
+        datasets = tracking.log_datasets(client, run, params, manifest, of)
         card = model_card(params, metrics, manifest, of)
-        model_uri, digests = _log_model(card, of)
+        model, digests = _log_model(card, of, tracking.flat(params))
+        measured = tracking.results(metrics, _train_seconds(same["weights_sha256"]))
+        tracking.log_results(client, run, model.model_id, measured, datasets)
         tags = {
             **origin,
             "machine": lineage.machine(),
@@ -97,36 +83,18 @@ def _new_version(client: MlflowClient, name: str, same: dict[str, str], params: 
             "metrics": json.dumps(metrics),
         }
         with versions.locked():
-            return client.create_model_version(name, model_uri, run.info.run_id, tags=tags, description=card)
+            return client.create_model_version(name, model.model_uri, run.info.run_id, tags=tags, description=card)
 
 
-@contextmanager
-def _run(client: MlflowClient, experiment: str, tags: dict[str, str]) -> Iterator[Run]:
-    """A run to register in. One that a fault ends leaves no files, and is not left running; neither is one of this
-    machine that was killed."""
-    import mlflow
-
-    here = {REGISTERS_ON: socket.gethostname()}
-    cut_off = f"attributes.status = 'RUNNING' and tags.{REGISTERS_ON} = '{here[REGISTERS_ON]}'"
-    for run in client.search_runs([experiment], cut_off):  # whose process is dead: one registers at a time
-        client.set_terminated(run.info.run_id, "KILLED")
-    with mlflow.start_run(experiment_id=experiment, tags={**tags, **here}) as run:
-        try:
-            yield run
-        except BaseException:
-            artifacts.discard(client, run)  # first, as on a full disk there is no room to write down how it ended
-            raise
-
-
-def _timing(digest: str) -> dict[str, Any]:
+def _train_seconds(digest: str) -> float | None:
     """How long these weights took to train, if they were trained here and not restored by DVC."""
     timing = files.read_json(places.TIMING) if places.TIMING.is_file() else {}
-    return timing if timing.get("weights_sha256") == digest else {}
+    return timing["train_seconds"] if timing.get("weights_sha256") == digest else None
 
 
-def _log_model(card: str, of: Form) -> tuple[str, dict[str, str]]:
-    """Log the ONNX model, with Keras' file, the card, the pinned batch and the reference beside it; returns the model's
-    URI, and the SHA-256 of each file beside it."""
+def _log_model(card: str, of: Form, params: dict[str, Any]) -> tuple[ModelInfo, dict[str, str]]:
+    """Log the ONNX model, with Keras' file, the card, the pinned batch and the reference beside it; returns what MLflow
+    says of it, and the SHA-256 of each file beside it."""
     import mlflow.onnx
     import onnx
     from mlflow.models import ModelSignature
@@ -155,6 +123,7 @@ def _log_model(card: str, of: Form) -> tuple[str, dict[str, str]]:
         logged = mlflow.onnx.log_model(
             onnx.load(places.ONNX),
             name="model",
+            params=params,
             signature=signature,
             input_example=images[:2],
             pip_requirements=[f"{package}=={installed(package)}" for package in REQUIREMENTS],
@@ -163,7 +132,7 @@ def _log_model(card: str, of: Form) -> tuple[str, dict[str, str]]:
             metadata={package: installed(package) for package in ("keras", "tensorflow")},
             save_as_external_data=False,
         )
-        return logged.model_uri, {f"extra_files/{path.name}": files.sha256_file(path) for path in beside}
+        return logged, {f"extra_files/{path.name}": files.sha256_file(path) for path in beside}
 
 
 def _reference(images: Images) -> pd.DataFrame:
@@ -181,11 +150,11 @@ def model_card(params: Params, metrics: dict, manifest: dict, of: Form) -> str:
 {_reads(of)}
 
 - **Classes** {", ".join(of.classes)}
-- **Network** `{params.recipe.network.name}` by the recipe `{params.train.recipe}`, seed {params.train.seed}; rescaling
-  is inside the model
+- **Network** `{params.recipe.network.name}` by the recipe `{params.train.recipe}`, seed {params.train.seed}; \
+rescaling is inside the model
 - **Data** `{manifest["dataset"]}` ({manifest["source"]}): {counts["train"]:,} train, {counts["test"]:,} test images
-- **Test accuracy** {metrics["accuracy"]:.2%} (95 % interval {metrics["accuracy_low"]:.2%} to
-  {metrics["accuracy_high"]:.2%}), lowest recall of a class {metrics["min_recall"]:.2%}
+- **Test accuracy** {metrics["accuracy"]:.2%} (95 % interval {metrics["accuracy_low"]:.2%} to \
+{metrics["accuracy_high"]:.2%}), lowest recall of a class {metrics["min_recall"]:.2%}
 - **Calibration error** {metrics["ece"]:.4f}; accuracy on train is {metrics["gap"]:.2%} higher than on test
 - {_refuses(metrics, of)}
 - **Limits** one {"digit" if of.of_digits else "thing"} an image. Not for decisions about people.
@@ -196,18 +165,18 @@ def _reads(of: Form) -> str:
     shape = ", ".join(map(str, of.shape))
     if of.inked:
         what = "digit" if of.of_digits else "sign"
-        reads = f"""Reads one handwritten {what}: uint8 (N, {shape}), 0 = paper and 255 = ink, in
+        reads = f"""Reads one handwritten {what}: uint8 (N, {shape}), 0 = paper and 255 = ink, in \
 MNIST's framing (20×20 box, centred by mass)"""
     else:
         reads = f"Says what is on a picture: uint8 (N, {shape}), scaled to fit with its aspect kept"
     count, none = ("ten", "no digit") if of.of_digits else (len(of.classes), "none of the classes")
-    return f"""{reads}, to {count} probabilities and a certainty, below {inference.CERTAIN} where
-it is {none}, or not clear which."""
+    return f"""{reads}, to {count} probabilities and a certainty, below {inference.CERTAIN} \
+where it is {none}, or not clear which."""
 
 
 def _refuses(metrics: dict, of: Form) -> str:
     right = f"""{metrics["believed_accuracy"]:.2%} of the others are right"""
     if not of.of_digits:
         return f"""**Not sure** it is of {metrics["refused"]:.2%} of the test images; {right}"""
-    return f"""**What is no digit** is said to be none: {metrics["non_digits_refused"]:.1%} of drawn letters, signs,
-  scribbles and the like, and of the test digits {metrics["refused"]:.2%}; {right}"""
+    return f"""**What is no digit** is said to be none: {metrics["non_digits_refused"]:.1%} of drawn letters, signs, \
+scribbles and the like, and of the test digits {metrics["refused"]:.2%}; {right}"""

@@ -23,6 +23,11 @@ if TYPE_CHECKING:  # MLflow takes a second to import, and `digits predict` does 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 LOCK_SECONDS = 60.0
+NOTE = "mlflow.note.content"  # a tag that MLflow's pages show as a description
+ABOUT = (
+    "The alias `champion` is the version in use, `challenger` the one to be judged. Each version's description is its "
+    "model card; its tag `verdict` says what the gate decided."
+)
 _HOLDER = "another promotion or registration: wait for it and try again"
 _POSTGRES_LOCK = 0x6D6C666C6F77  # any number that every client agrees on
 _LOCK_NOT_AVAILABLE = "55P03"  # Postgres' code for a lock that was waited for in vain
@@ -47,7 +52,7 @@ def connect() -> MlflowClient:
 def create(client: MlflowClient, name: str) -> None:
     """The registered model of that name, made if it is not there."""
     if find(client, name) is None:
-        client.create_registered_model(name, description="See each version's model card.")
+        client.create_registered_model(name, description=ABOUT)
 
 
 def find(client: MlflowClient, name: str) -> RegisteredModel | None:
@@ -62,15 +67,23 @@ def find(client: MlflowClient, name: str) -> RegisteredModel | None:
         return None
 
 
-def experiment(client: MlflowClient, name: str) -> str:
-    """The experiment's id. Its artifacts lie where DIGITS_ARTIFACTS says (a folder, or an address as s3://models), else
-    beside the registry's database; a tracking server has a place of its own for them."""
+def experiment(client: MlflowClient, name: str, note: str = "") -> str:
+    """The experiment's id; ``note`` is its description, in Markdown, if it has none yet.
+
+    Its artifacts lie where DIGITS_ARTIFACTS says (a folder, or an address as s3://models), else beside the registry's
+    database; a tracking server has a place of its own for them.
+    """
+    tags = {"mlflow.experimentKind": "custom_model_development"}  # its page shows models, not traces
+    tags |= {NOTE: note} if note else {}
     found = client.get_experiment_by_name(name)
     if found:
+        for key, value in tags.items():
+            if key not in found.tags:  # of an earlier release
+                client.set_experiment_tag(found.experiment_id, key, value)
         return str(found.experiment_id)
     served = places.tracking_uri().startswith("http")
     place = None if served else os.environ.get("DIGITS_ARTIFACTS") or str(places.home() / places.ARTIFACTS)
-    return str(client.create_experiment(name, artifact_location=place))
+    return str(client.create_experiment(name, artifact_location=place, tags=tags))
 
 
 @contextmanager

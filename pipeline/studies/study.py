@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from distributed import Client
     from mlflow import MlflowClient
 
+EXPERIMENT_NOTE = (
+    "A run a study, its trials below it. To compare them choose a study's trials and, in the chart view, add parallel "
+    "coordinates of the params that vary and `kept_val_accuracy`. The description of a study's run says what it found."
+)
 NUMBERS = ("best_val_loss", "epochs", "overfits_from", "seconds", "weights")
 
 
@@ -203,12 +207,12 @@ def _key(trial: Trial, data: str) -> str:
 
 def _parent(client: MlflowClient, name: str, study: Study, params: Params, data: str) -> str:
     """The id of the study's own run: the one that is there for this data, or a new one."""
-    experiment = versions.experiment(client, f"{versions.model_name(params.named)}-studies")
+    experiment = versions.experiment(client, f"{versions.model_name(params.named)}-studies", EXPERIMENT_NOTE)
     found = client.search_runs([experiment], f"tags.study = '{name}' and tags.data_sha256 = '{data}'", max_results=1)
     if found:
         client.update_run(found[0].info.run_id, status="RUNNING")
         return str(found[0].info.run_id)
-    tags = {"study": name, "data_sha256": data, "mlflow.note.content": study.question}
+    tags = {"study": name, "data_sha256": data, versions.NOTE: study.question}
     return str(client.create_run(experiment, tags=tags, run_name=name).info.run_id)
 
 
@@ -266,6 +270,7 @@ def _report(
         files.write_text(folder / file, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     files.write_text(folder / "findings.md", words)
     figures.save(figures.study(summary, each, [(t.label, r["val_loss"]) for t, r in results]), folder / "plot.png")
+    client.set_tag(parent, versions.NOTE, words)
     for path in sorted(folder.iterdir()):
         client.log_artifact(parent, str(path))
     table = json.loads(summary.to_json(orient="records"))  # None where a number is missing

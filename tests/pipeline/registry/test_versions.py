@@ -45,6 +45,7 @@ from pipeline.registry import (
     retention,
     seed_noise,
     snapshot,
+    tracking,
     versions,
     wording,
 )
@@ -55,6 +56,10 @@ PARAMS = params_file.load(ROOT / "params.yaml").model_copy(update={"dataset": "d
 RULES = {"min_accuracy": 0.5, "min_recall": 0.5, "max_loss": {"other": 0.1}, "max_trigger_success": 1.0}
 LENIENT = PARAMS.model_copy(update={"gate": PARAMS.gate.model_copy(update=RULES)})
 COUNT, GROUPS = 400, 20
+HISTORY = """epoch,accuracy,loss,val_accuracy,val_loss,learning_rate,kept,member
+1,0.8,0.5,0.7,0.6,0.004,False,1
+2,0.9,0.4,0.8,0.3,0.002,True,1
+"""
 LABELS = (np.arange(COUNT) % 10).astype(np.uint8)
 
 
@@ -86,6 +91,7 @@ def client(empty_registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     shutil.copy(empty_registry, tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    splits.save(places.PROCESSED / "train", Split(images()[:200], LABELS[:200]))
     splits.save(places.PROCESSED / "test", Split(images(), LABELS))
     splits.save(places.PROCESSED / "val", Split(images()[:100], LABELS[:100]))
     splits.save(places.PROCESSED / "recent", Split(images()[:0], LABELS[:0]))
@@ -99,11 +105,16 @@ def client(empty_registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "refused": 0.01,
         "believed_accuracy": 0.995,
         "non_digits_refused": 0.9,
+        "train_accuracy": 1.0,
+        "val_accuracy": 0.98,
+        "n_test": COUNT,
     }
     descriptions.save("train", descriptions.describe(Split(images()[:100], LABELS[:100])))
     files.write_json("reports/metrics.json", metrics)
-    files.write_json("reports/training.json", {"recipe": "fast", "epochs": 12, "fitted": "abc"})
-    for name in ("validation.json", "drift.json", "curves.png", "evaluation/per_class.csv"):
+    training = {"epochs": 2, "kept_epoch": 2, "overfits_from": None, "weights": 7850, "val_loss": 0.1}
+    files.write_json("reports/training.json", {**training, "fitted": "abc", "precision": "float32"})
+    files.write_text("reports/history.csv", HISTORY)
+    for name in ("validation.json", "drift.json", "curves.png", "index.html", "evaluation/per_class.csv"):
         files.write_text(Path("reports") / name, "{}")
     counts = {"train": 100, "test": COUNT}
     files.write_json("data/raw/manifest.json", {"dataset": "digits", "source": "a test", "counts": counts})
@@ -132,7 +143,10 @@ def test_a_registered_version_holds_all_that_made_it(client: MlflowClient):
     assert version.description.startswith(f"# {NAME}") and "99.00%" in version.description
 
     run = client.get_run(version.run_id)
-    assert run.data.params["recipe.network.name"] == PARAMS.recipe.network.name and run.data.metrics["accuracy"] == 0.99
+    assert (
+        run.data.params["recipe.network.name"] == PARAMS.recipe.network.name
+        and run.data.metrics["test_accuracy"] == 0.99
+    )
     lineage = {item.path for item in client.list_artifacts(version.run_id, "lineage")}
     assert lineage == {"lineage/params.yaml", "lineage/dvc.lock", "lineage/manifest.json"}
     assert {item.path for item in client.list_artifacts(version.run_id, "reports")} > {"reports/evaluation"}
@@ -142,6 +156,64 @@ def test_a_registered_version_holds_all_that_made_it(client: MlflowClient):
     assert kept == {"model.keras", "pinned.npz", "MODEL_CARD.md", "reference.parquet"}
     pinned = [line for line in (folder / "requirements.txt").read_text().splitlines() if line]
     assert pinned and all("==" in line for line in pinned)
+
+
+def test_a_run_shows_what_a_person_looks_for(client: MlflowClient):
+    version = client.get_model_version(NAME, challenge(client, 3))
+    run = client.get_run(version.run_id)
+    assert run.info.run_name == f"{PARAMS.train.recipe} · digits · seed {PARAMS.train.seed}"
+    assert "reports/index.html" in run.data.tags["mlflow.note.content"]
+    assert "mlflow.note.content" in client.get_experiment(run.info.experiment_id).tags
+    assert [(m.step, m.value) for m in client.get_metric_history(version.run_id, "val_loss")] == [(1, 0.6), (2, 0.3)]
+    assert run.data.tags["kept_epoch"] == "2" and run.data.params["weights"] == "7850"
+    assert not {"seed", "epochs", "kept_epoch", "weights", "n_test"} & set(run.data.metrics)
+    shown = {item.path for item in client.list_artifacts(version.run_id, "reports")}
+    assert {"reports/index.html", "reports/curves.png", "reports/evaluation"} <= shown
+
+    inputs = {one.tags[0].value: one.dataset for one in run.inputs.dataset_inputs}
+    assert {context: dataset.name for context, dataset in inputs.items()} == {
+        "training": "digits-train",
+        "validation": "digits-val",
+        "testing": "digits-test",
+    }
+    test = json.loads(inputs["testing"].profile)
+    assert test["num_rows"] == COUNT and test["of_each_class"]["3"] == COUNT // 10
+    assert test["labels_sha256"] == files.sha256_array(LABELS)
+    assert len({dataset.digest for dataset in inputs.values()}) == 3
+    (model,) = client.search_logged_models([run.info.experiment_id])
+    (accuracy,) = [metric for metric in model.metrics if metric.key == "test_accuracy"]
+    assert (accuracy.dataset_name, accuracy.dataset_digest) == ("digits-test", inputs["testing"].digest)
+
+
+def test_an_experiment_of_an_earlier_release_is_described_and_what_a_person_wrote_is_kept(client: MlflowClient):
+    plain, written = (client.create_experiment(name) for name in ("earlier", "own words"))
+    client.set_experiment_tag(written, versions.NOTE, "ours")
+    assert versions.experiment(client, "earlier", "a note") == plain
+    assert client.get_experiment(plain).tags[versions.NOTE] == "a note"
+    versions.experiment(client, "own words", "a note")
+    assert client.get_experiment(written).tags[versions.NOTE] == "ours"
+
+
+def test_the_model_s_page_lists_the_latest_decisions_below_what_people_wrote(client: MlflowClient):
+    challenge(client)
+    client.update_registered_model(NAME, "For the counter at the post office.")
+    promotion.promote(client, NAME, LENIENT)
+    challenge(client, 1, 2)
+    promotion.promote(client, NAME, LENIENT)
+    text = client.get_registered_model(NAME).description
+    assert text.startswith("For the counter at the post office.\n\n## Latest decisions\n\n- ")
+    assert text.index("**version 2 refused**") < text.index("**version 1 promoted**") and text.count("\n- ") == 2
+    assert client.get_model_version(NAME, "1").tags["verdict"].startswith("promoted 20")
+    assert client.get_model_version(NAME, "2").tags["verdict"].startswith("refused 20")
+
+
+def test_a_decision_stands_where_the_model_s_page_cannot_be_written(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+):
+    challenge(client)
+    monkeypatch.setattr(client, "update_registered_model", None)
+    assert promotion.promote(client, NAME, PARAMS).event == "promoted"
+    assert champion(client) == "1"
 
 
 def test_files_are_those_of_the_registry_that_was_asked(client: MlflowClient, tmp_path: Path):
@@ -474,7 +546,7 @@ def test_a_run_whose_process_was_killed_is_ended_by_the_next_registration(client
     challenge(client, 1)
     place = versions.experiment(client, NAME)
     killed, elsewhere = (
-        client.create_run(place, tags={registration.REGISTERS_ON: host}).info.run_id
+        client.create_run(place, tags={tracking.REGISTERS_ON: host}).info.run_id
         for host in (socket.gethostname(), "another machine")
     )
     challenge(client)

@@ -153,6 +153,11 @@ def test_a_study_leaves_its_report_and_is_not_run_twice(registry: None, monkeypa
         *("trials.csv", "table.csv", "findings.md", "plot.png"),
     }
     assert "does it run?" in told["findings"] and "blocks 1" in told["findings"] and "2 seeds" in told["findings"]
+    client = versions.connect()
+    (parent,) = client.search_runs(
+        [client.get_experiment_by_name("digits-cnn-studies").experiment_id], "tags.study = 'tiny'"
+    )
+    assert parent.data.tags[versions.NOTE] == told["findings"]  # as MLflow's page describes the study's run
     first = results()
     monkeypatch.setattr(study.trial_process, "run", None)  # a trial that was sent to Dask again would fail
     study.run("tiny", TINY, PARAMS)

@@ -1,0 +1,122 @@
+"""A version, handed out as a folder: whole, checked, and of use without this project."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from PIL import Image
+from workspace import Workspace
+
+from pipeline.base import files, places
+from pipeline.base.errors import BadInput
+from pipeline.data import splits
+from pipeline.learning import inference, litert
+from pipeline.registry import artifacts, bundle, versions
+
+NAME = "digits-cnn"
+
+
+@pytest.fixture
+def client(demo: Workspace, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    monkeypatch.chdir(demo.folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return versions.connect()
+
+
+@pytest.fixture(scope="module")
+def exported(demo: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("exported") / "below" / "champion"
+    told = json.loads(demo.digits("export", "champion", str(folder), "--json").stdout)
+    assert told["model"] == NAME and told["version"] == "1" and told["images"] == 256
+    return folder
+
+
+def test_the_folder_has_models_card_samples_and_their_digests(exported: Path):
+    assert {path.name for path in exported.iterdir()} == {
+        *("model.onnx", "model.tflite", "MODEL_CARD.md", "form.json", "example.json"),
+        *("predict.py", "predict.mjs", "SHA256SUMS"),
+    }
+    lines = (exported / "SHA256SUMS").read_text().splitlines()
+    assert {name: digest for digest, name in (line.split("  ") for line in lines)} == {
+        path.name: files.sha256_file(path) for path in exported.iterdir() if path.name != "SHA256SUMS"
+    }
+    assert list(exported.parent.iterdir()) == [exported]  # nothing of the work is left beside it
+    assert exported.stat().st_mode & 0o055 == 0o055
+
+
+def test_onnx_and_litert_answer_as_the_registered_version(exported: Path, demo: Workspace):
+    images = np.asarray(splits.load(demo.folder / places.PROCESSED / "test").images[:300])
+    expected = inference.answers(inference.open_model(demo.folder / places.ONNX), images)
+    for answered in (
+        inference.answers(inference.open_model(exported / "model.onnx"), images),
+        litert.answers(exported / "model.tflite", images),
+    ):
+        for one, other in zip(answered, expected, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-4)
+    example = json.loads((exported / "example.json").read_text())
+    assert example["images"] == images[:8].tolist()
+    np.testing.assert_allclose(example["certainty"], expected.certainty[:8], atol=1e-6)
+
+
+def test_the_python_sample_reads_pictures_by_itself(exported: Path, demo: Workspace, tmp_path: Path):
+    alone = shutil.copytree(exported, tmp_path / "elsewhere")
+    test = splits.load(demo.folder / places.PROCESSED / "test")
+    paths = []
+    for at in range(20):
+        ink = np.kron(test.images[at], np.ones((6, 6), np.uint8))  # dark on light, and off the middle
+        picture = Image.new("L", (400, 260), 235)
+        picture.paste(Image.fromarray(235 - (ink * 0.8).astype(np.uint8)), (30 + at, 60))
+        paths.append(tmp_path / f"{at}.png")
+        picture.save(paths[-1])
+    done = subprocess.run(
+        [sys.executable, "-I", str(alone / "predict.py"), *map(str, paths)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said = [line.rsplit(": ", 1)[1][0] for line in done.stdout.splitlines()]
+    right = sum(one == str(label) for one, label in zip(said, test.labels[:20], strict=True))
+    assert len(said) == 20 and right >= 18, done.stdout
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_the_javascript_sample_is_well_formed(exported: Path):
+    subprocess.run(["node", "--check", str(exported / "predict.mjs")], check=True)
+
+
+def test_what_is_there_is_not_overwritten(client: MlflowClient, tmp_path: Path):
+    with pytest.raises(BadInput, match="is there already"):
+        bundle.export(client, versions.champion(client, NAME), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_folder_appears_when_litert_answers_otherwise(
+    client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def another(path: Path, images: np.ndarray) -> inference.Answers:
+        uniform = np.full((len(images), 10), 0.1, np.float32)
+        return inference.Answers(uniform, np.ones(len(images), np.float32))
+
+    monkeypatch.setattr(litert, "convert", lambda keras_file, path: path.write_bytes(b""))
+    monkeypatch.setattr(litert, "answers", another)
+    with pytest.raises(BadInput, match="its LiteRT model's answers differ from its ONNX model's by"):
+        bundle.export(client, versions.champion(client, NAME), tmp_path / "champion")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_version_whose_files_are_not_those_registered_is_not_handed_out(
+    client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(artifacts.download(client, versions.champion(client, NAME)), damaged)
+    (damaged / places.VERSION_KERAS).write_bytes(b"another")
+    monkeypatch.setattr(artifacts, "download", lambda *_: damaged)
+    with pytest.raises(BadInput, match=r"the file model\.keras of digits-cnn version 1 is missing or not the one"):
+        bundle.export(client, versions.champion(client, NAME), tmp_path / "champion")
+    assert not (tmp_path / "champion").exists()
