@@ -60,7 +60,7 @@ def stage(place: Path, name: str, force: bool = False) -> bool:
     :class:`TemporaryFault` for what may pass, :class:`BadInput` for all else.
     """
     logger = get_run_logger()
-    command = processes.dvc("repro", "--single-item", name, *(["--force"] if force else []))
+    command = processes.dvc_repro("--single-item", name, *(["--force"] if force else []))
     ran = False
     with errors.heard() as fault:
         environment = processes.environment(**{errors.FAULT_FILE: str(fault)})

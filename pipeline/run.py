@@ -105,7 +105,7 @@ def repro(*options: str) -> None:
     mend()
     with errors.heard() as fault:
         environment = processes.environment(**{errors.FAULT_FILE: str(fault)})
-        with processes.started(processes.dvc("repro", *options), env=environment, to_stderr=True) as process:
+        with processes.started(processes.dvc_repro(*options), env=environment, to_stderr=True) as process:
             pass
         if process.returncode:
             kind, _ = errors.told(fault)

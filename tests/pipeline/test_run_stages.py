@@ -27,3 +27,18 @@ def test_it_ends_as_its_stage_did(
         run.repro()
     assert type(raised.value) is error
     assert "error: the registry is away" in capfd.readouterr().err
+
+
+def test_dvc_says_what_runs_and_gives_no_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    """With git, where DVC would say how dvc.lock is committed."""
+    dvc_project.make(tmp_path, git=True)
+    dvc_project.write(tmp_path, "echo 'one: done' > out && cat out")
+    monkeypatch.chdir(tmp_path)
+    run.repro()
+    said = capfd.readouterr().err
+    assert "Running stage 'one'" in said and "one: done" in said
+    assert "git" not in said and "autostage" not in said and "push" not in said
+    run.repro()
+    assert "didn't change" in capfd.readouterr().err
