@@ -21,7 +21,7 @@ import cli_batches
 from pipeline.base import params
 from pipeline.base.errors import BadInput, TemporaryFault
 from pipeline.data.batches import Filed, Finding
-from pipeline.registry.records import Event, Verdict
+from pipeline.registry.records import Event, Proof, Verdict
 from pipeline.run import Outcome
 
 
@@ -114,6 +114,10 @@ def test_digits_alone_shows_the_commands_in_panels(digits: Digits, arguments: tu
         (("predict",), "error: missing argument 'PATH' (see `digits predict --help`)"),
         (("rollback", "2"), "error: got unexpected extra argument(s) (2) (see `digits rollback --help`)"),
         (("serve", "--port", "x"), "error: invalid value for '--port': Input should be a valid integer"),
+        (
+            ("serve", "--port", "99999"),
+            "error: invalid value for '--port': Input should be less than or equal to 65535",
+        ),
         (("approve", "2"), "error: missing option '--reason' (see `digits approve --help`)"),
         (("promote", "--reason"), "error: option '--reason' requires an argument"),
         (("run", "--dataset", "svhn"), "error: there is no data set 'svhn': choose one of digits, mnist, kaggle, "),
@@ -212,6 +216,14 @@ def test_a_champion_that_is_kept_is_exit_code_1_with_what_else_is_to_be_known(
         f"2026-01-01  {said} by ann: it cannot be told; 9 fresh ones refill them\n"
         "since then  version 3 moved by hand (the alias was moved): instead of 1\n"
     )
+
+
+def test_a_rollback_is_told_from_which_version_to_which(digits: Digits, stand_in: Callable[..., None]):
+    proof = Proof(images=256, largest_difference=0, tolerance=1e-5)
+    event = Event(event="rolled back", version="1", previous="2", at="2026-01-01", by="me", reason="worse", proof=proof)
+    stand_in("pipeline.registry.snapshot", events=answer([event]))
+    said = "2026-01-01  rolled back from 2 to 1 by me (worse): same answers on 256 pinned images\n"
+    assert digits("history", "--model", "digits-cnn")[:2] == (0, said)
 
 
 def test_a_quarantined_batch_is_exit_code_1_and_an_alert(digits: Digits, stand_in: Callable[..., None]):

@@ -15,7 +15,7 @@ import pandas as pd
 
 from pipeline.base import files, form, params, places
 from pipeline.base.errors import BadInput
-from pipeline.base.form import TEN
+from pipeline.base.form import TEN, with_article
 from pipeline.base.words import counted
 from pipeline.data import splits
 
@@ -66,8 +66,8 @@ def verdict(metrics: dict[str, Any], pairs: pd.DataFrame, floors: params.Gate, n
         return f"It reads all {n:,} unseen {noun}s correctly, {floor}."
     first = pairs.iloc[0]
     times = "once" if first["count"] == 1 else f"{first['count']:.0f} times"
-    a = "a " if noun == "digit" else ""
-    confused = f"the commonest mistake is {a}{first['true']} taken for {a}{first['predicted']} ({times})"
+    true, taken = (with_article(str(first[key])) if noun == "digit" else first[key] for key in ("true", "predicted"))
+    confused = f"the commonest mistake is {true} taken for {taken} ({times})"
     return f"It reads {right:,} of {n:,} unseen {noun}s correctly, {floor}; {confused}."
 
 

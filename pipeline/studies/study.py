@@ -56,7 +56,7 @@ def _read_file(file: Path) -> dict[str, Study]:
     except yaml.YAMLError as error:
         raise BadInput(f"{file} is not YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
-        raise BadInput("\n".join(params_file.explain(file, each) for each in error.errors())) from None
+        raise BadInput("\n".join(params_file.explained(file, error))) from None
 
 
 def trials(name: str, study: Study, params: Params) -> list[Trial]:
@@ -74,7 +74,7 @@ def trials(name: str, study: Study, params: Params) -> list[Trial]:
         try:
             recipe = Recipe.model_validate(_with(base, rest, name))
         except ValidationError as error:
-            raise BadInput("\n".join(params_file.explain(f"study {name}", each) for each in error.errors())) from None
+            raise BadInput("\n".join(params_file.explained(f"study {name}", error))) from None
         images = settings.get(TRAIN_IMAGES, study.train_images)
         found += [Trial(settings, recipe, images, params.train.seed + i) for i in range(study.seeds)]
     _check_cells(name, found[:: study.seeds])
