@@ -335,7 +335,10 @@ def _happened(event: dict) -> str:
 def _champion_line(outcome: dict) -> str:
     facts, report = outcome["champion"], outcome.get("report")
     line = f"champion: {facts['model']} version {facts['version']}, test accuracy {facts['metrics']['accuracy']:.2%}"
-    return f"{line}, report {report}" if report else line
+    if not report:
+        return line
+    reported = outcome["report_of"]
+    return f"{line}, report {report}{'' if reported in (None, facts['version']) else f' of version {reported}'}"
 
 
 def _event_line(event: dict) -> str:

@@ -94,6 +94,7 @@ def retrain(reason: str = "by hand", dataset: str | None = None, recipe: str | N
     late: set[str] = set()
     while True:
         with workspace.held(dataset, recipe) as place:
+            run.check_source(params.load(place / places.PARAMS), place)
             ran = [
                 name
                 for number, name in enumerate(stages(place) if late or workspace.stale(place) else [])

@@ -226,6 +226,19 @@ def test_a_rollback_is_told_from_which_version_to_which(digits: Digits, stand_in
     assert digits("history", "--model", "digits-cnn")[:2] == (0, said)
 
 
+@pytest.mark.parametrize(
+    ("reported", "end"), [("1", "report reports/index.html"), ("2", "report reports/index.html of version 2")]
+)
+def test_a_run_ends_on_the_champion_and_says_which_version_the_report_is_of(
+    digits: Digits, monkeypatch: pytest.MonkeyPatch, reported: str, end: str
+):
+    from pipeline import run
+
+    monkeypatch.setattr(run, "run", answer(Outcome(REFUSED, facts(accuracy=0.9972), reported)))
+    code, out, _ = digits("run")
+    assert code == 0 and out.endswith(f"champion: digits-cnn version 1, test accuracy 99.72%, {end}\n")
+
+
 def test_a_quarantined_batch_is_exit_code_1_and_an_alert(digits: Digits, stand_in: Callable[..., None]):
     place, findings = "data/quarantine/new", (Finding(key="ink_share", message="no ink"),)
     handed_in = {"batch": "new", "at": "2026-01-01T00:00:00+00:00", "by": "ann", "source": "new.npz"}
@@ -253,6 +266,7 @@ def test_a_batch_that_is_refused_again_keeps_what_was_decided(digits: Digits, st
     stand_in("pipeline.data.intake", add=answer(again))
     stand_in(
         "pipeline.data.quarantine",
+        before=answer(None),
         find=answer(filed),
         decide=answer((None, [])),
         copy_of=answer(Path("new.npz")),
@@ -408,3 +422,16 @@ def test_the_help_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert "Train and judge" in done.stdout
     assert not HEAVY & {name.split(".")[0] for name in done.stderr.split()}
+
+
+def test_a_refused_batch_without_doubted_labels_says_why_it_was_refused_and_what_to_do(
+    digits: Digits, stand_in: Callable[..., None]
+):
+    found = (Finding(key="ink_share", message="batch: no ink"),)
+    filed = Filed(
+        event="quarantined", batch="new", at="", by="ann", source="/new", place="data/quarantine/n", findings=found
+    )
+    stand_in("pipeline.data.quarantine", find=answer(filed), SUSPECTS="suspects")
+    code, _, err = digits("batches", "suspects", "new")
+    said = "it was refused for batch: no ink (all is in data/quarantine/n/report.json): mend the batch and"
+    assert code == 2 and "no label of new is doubted" in err and said in err

@@ -141,9 +141,7 @@ def no_champion(client: MlflowClient, name: str) -> BadInput:
     registered = sorted(model.name for model in client.search_registered_models())
     if registered and name not in registered:
         there = ", ".join(registered)
-        return BadInput(
-            f"{name} has no champion yet, nor a version: name a model that is there ({there}) or `digits run`"
-        )
+        return BadInput(f"{name} has no champion yet, nor a version: name one that is there ({there}) or `digits run`")
     return BadInput(f"{name} has no champion yet: run `digits run`")
 
 

@@ -133,7 +133,7 @@ def test_predict_goes_on_after_what_cannot_be_read(trained: Workspace, type_digi
         (("why", "99"), "error: digits-cnn has no version 99: `digits history` lists those judged"),
         (
             ("champion", "--model", "svhn-cnn"),
-            "error: svhn-cnn has no champion yet, nor a version: name a model that is there (",
+            "error: svhn-cnn has no champion yet, nor a version: name one that is there (",
         ),
         (("rollback",), "error: digits-cnn has had no champion before version 1: there is nothing to undo"),
         (("run", "--dataset", "svhn"), "error: there is no data set 'svhn': choose one of digits, mnist, kaggle, "),

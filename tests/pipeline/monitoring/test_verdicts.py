@@ -9,7 +9,7 @@ from pipeline.monitoring import alerts, verdicts
 from pipeline.registry.records import Budget, Comparison, Event, Standing, Verdict
 
 
-def event(worn_out: bool, **more: object) -> Event:
+def event(worn_out: bool, too_few: bool = False, **more: object) -> Event:
     refill = 900 if worn_out else None
     budget = Budget(
         held_out="a",
@@ -22,6 +22,7 @@ def event(worn_out: bool, **more: object) -> Event:
         next_risk=0.0005,
         smallest_loss=0.004,
         worn_out=worn_out,
+        too_few=too_few,
         refill=refill,
     )
     comparison = Comparison(
@@ -69,6 +70,12 @@ def test_the_page_tells_the_verdict_and_draws_it():
 def test_a_first_model_has_a_page_too():
     verdicts.tell(event(worn_out=False, comparison=None, champions=()))
     assert "data:image/png" in places.VERDICT_PAGE.read_text()
+
+
+def test_a_set_that_never_could_tell_anything_is_not_called_worn_out():
+    verdicts.tell(event(worn_out=True, too_few=True))
+    (alert,) = alerts.told()
+    assert alert["kind"] == "too few images" and "900 more would be enough" in alert["message"]
 
 
 def test_worn_out_images_are_an_alert():
