@@ -112,7 +112,7 @@ Pictures = Annotated[
 Every = Annotated[bool, typer.Option("--all", help="Read each digit of pictures with several, row by row.")]
 Out = Annotated[Path | None, _option("FILE", "Write a row a picture to this csv, jsonl or parquet file.")]
 Host = Annotated[str, _option("ADDRESS", "To listen on; the default is this machine alone.")]
-Port = Annotated[int, _option("PORT", "To listen on; 0 takes a free one.")]
+Port = Annotated[int, typer.Option(metavar="PORT", help="To listen on; 0 takes a free one.", min=0, max=65535)]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is not there yet.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")]
 
@@ -354,17 +354,21 @@ def _happened(event: dict) -> str:
 def _champion_line(outcome: dict) -> str:
     facts, report = outcome["champion"], outcome.get("report")
     line = f"champion: {facts['model']} version {facts['version']}, test accuracy {facts['metrics']['accuracy']:.2%}"
-    return f"{line}, report {report}" if report else line
+    if not report:
+        return line
+    reported = outcome["report_of"]
+    return f"{line}, report {report}{'' if reported in (None, facts['version']) else f' of version {reported}'}"
 
 
 def _event_line(event: dict) -> str:
-    text = f"{event.get('at') or 'since then'}  {_happened(event)}"
+    rolled_back = f"rolled back from {event['previous']} to {event['version']}"
+    text = f"{event.get('at') or 'since then'}  {rolled_back if event['event'] == 'rolled back' else _happened(event)}"
     text += f" by {event['by']}" if event.get("by") else ""
     text += f" ({event['reason']})" if event.get("reason") else ""
     if event["event"] == "moved by hand":
         return f"{text}: instead of {event['previous'] or 'none'}"
     if event["event"] == "rolled back":
-        return f"{text}: instead of {event['previous']}, same answers on {event['proof']['images']} pinned images"
+        return f"{text}: same answers on {event['proof']['images']} pinned images"
     against = f" against {event['previous']}" if event["previous"] and event["event"] != "kept" else ""
     return f"{text}{against}: {'; '.join([event['verdict']['reason'], *event['verdict'].get('notes', [])])}"
 

@@ -66,6 +66,7 @@ def add_batch(
 def _tell(filed: Any, dry_run: bool, as_json: bool) -> None:
     """Say what became of a batch, and pass it on: an alert, or an event that starts a retraining."""
     from flows import events
+    from pipeline.data import quarantine
     from pipeline.monitoring import alerts
 
     if filed.event == "quarantined":
@@ -73,7 +74,7 @@ def _tell(filed: Any, dry_run: bool, as_json: bool) -> None:
             _page(filed)
             what = ", ".join(sorted({finding.key for finding in filed.findings}))
             alerts.raise_("quarantined", f"{filed.source} ({what}): see {filed.place}/{places.QUARANTINE_REPORT}")
-        show(as_json, filed.as_json(), _refused_text(filed, dry_run))
+        show(as_json, filed.as_json(), _refused_text(filed, dry_run, quarantine.before(filed)))
         raise typer.Exit(1)
     retraining = not dry_run and events.accepted(filed)
     show(as_json, {**filed.as_json(), "retraining": retraining}, _accepted_text(filed, retraining, dry_run))
@@ -143,9 +144,15 @@ def show_suspects(name: Refused, as_json: AsJson = False, model: Model = None) -
             suspects.write(places.CORRECTIONS / places.SUSPECTS_PAGE, CORRECTIONS, doubts, images.images, form)
     else:
         filed = quarantine.find(name)
+        if not filed.doubts:
+            report, why = f"{filed.place}/{places.QUARANTINE_REPORT}", filed.findings[0].message
+            raise BadInput(
+                f"no label of {name} is doubted, so nothing is to be decided: it was refused for {why} (all is in "
+                f"{report}): mend the batch and `digits add-batch` it again"
+            )
         doubts, page, form = list(filed.doubts), _page(filed), filed.form or _form()
     if not doubts:
-        raise BadInput(f"no label of {name} is doubted: its report says what else there is")
+        raise BadInput("no label of the corrections is doubted: `digits add-batch --corrections` takes them in")
     named = form.classes
     rows = [f"  {at}: labelled {named[one.label]}, read as {named[one.suggested]}" for at, one in enumerate(doubts, 1)]
     more = [f"  and {len(rows) - SHOWN:,} more"] if len(rows) > SHOWN else []
@@ -233,11 +240,12 @@ def _numbers(text: str, count: int) -> set[int]:
     return found
 
 
-def _refused_text(filed: Any, dry_run: bool) -> str:
+def _refused_text(filed: Any, dry_run: bool, before: Any) -> str:
     found = [f"  {finding.message}" for finding in filed.findings]
     more = [f"  and {len(found) - SHOWN:,} more, see the report"] if len(found) > SHOWN else []
     head = "would be refused" if dry_run else f"quarantined: a copy and a report are in {filed.place}"
-    return "\n".join([head, *found[:SHOWN], *more])
+    again = [f"  the same images were refused before, on {before.at} by {before.by}: {before.place}"] if before else []
+    return "\n".join([head, *again, *found[:SHOWN], *more])
 
 
 def _accepted_text(filed: Any, retraining: bool, dry_run: bool) -> str:

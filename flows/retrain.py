@@ -60,7 +60,7 @@ def stage(place: Path, name: str, force: bool = False) -> bool:
     :class:`TemporaryFault` for what may pass, :class:`BadInput` for all else.
     """
     logger = get_run_logger()
-    command = processes.dvc("repro", "--single-item", name, *(["--force"] if force else []))
+    command = processes.dvc_repro("--single-item", name, *(["--force"] if force else []))
     ran = False
     with errors.heard() as fault:
         environment = processes.environment(**{errors.FAULT_FILE: str(fault)})
@@ -94,6 +94,7 @@ def retrain(reason: str = "by hand", dataset: str | None = None, recipe: str | N
     late: set[str] = set()
     while True:
         with workspace.held(dataset, recipe) as place:
+            run.check_source(params.load(place / places.PARAMS), place)
             ran = [
                 name
                 for number, name in enumerate(stages(place) if late or workspace.stale(place) else [])

@@ -18,19 +18,22 @@ from pipeline.base.form import TEN
 from pipeline.data import separation, splits
 
 
-def check_alike(train: np.ndarray, val: np.ndarray, max_difference: float, classes: Sequence[str] = TEN) -> float:
-    """The largest difference of a class's share between the labels of train and val; :class:`BadInput` above
-    ``max_difference``."""
+def check_alike(train: np.ndarray, val: np.ndarray, max_difference: float, classes: Sequence[str] = TEN) -> str:
+    """The largest difference of a class's share between the labels of train and val, beside what it may be, in words;
+    :class:`BadInput` above ``max_difference``, or above what chance does in so few images, if that is more."""
     shares = [splits.class_shares(labels, len(classes)) for labels in (train, val)]
     differences = np.abs(shares[0] - shares[1])
     worst = int(differences.argmax())
-    max_difference = max(max_difference, splits.by_chance(len(classes), len(val)))
+    by_chance = splits.by_chance(len(classes), len(val))
+    why = f", as much as chance does in {len(val):,} images" if by_chance > max_difference else ""
+    max_difference = max(max_difference, by_chance)
     if differences[worst] > max_difference:
         raise BadInput(
             f"preprocess: class {classes[worst]}'s share differs by {differences[worst]:.3f} between train "
-            f"({len(train)} images) and val ({len(val)}), allowed {max_difference:.3g}: add images or change val_share"
+            f"({len(train)} images) and val ({len(val)}), allowed {max_difference:.3g}{why}: add images or change "
+            "val_share"
         )
-    return float(differences[worst])
+    return f"{differences[worst]:.3f}, allowed {max_difference:.3g}{why}"
 
 
 def main() -> None:
@@ -52,7 +55,7 @@ def main() -> None:
     print(
         f"preprocess: {len(train):,} train, {len(val):,} val, {len(test):,} test images; "
         f"{sum(one.leaked for one in separated)} of train dropped because test or recent holds them, or nearly; class "
-        f"shares differ by at most {difference:.3f}"
+        f"shares differ by at most {difference}"
     )
 
 

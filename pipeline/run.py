@@ -31,10 +31,12 @@ class Outcome(NamedTuple):
 
     decision: Event
     champion: Facts
+    reported: str | None = None
+    """the version that the report is of: the workspace's model, which need not be the champion"""
 
     def as_json(self) -> dict[str, Any]:
         facts = {"decision": self.decision.as_json(), "champion": self.champion.as_json()}
-        return {**facts, "report": str(places.REPORT_PAGE)}
+        return {**facts, "report": str(places.REPORT_PAGE), "report_of": self.reported}
 
 
 def run(params: Params) -> Outcome:
@@ -42,8 +44,18 @@ def run(params: Params) -> Outcome:
 
     :class:`BadInput` if a stage fails (it has said why on stderr), or if no model ever passed the gate.
     """
+    check_source(params)
     repro()
     return settle(params)
+
+
+def check_source(params: Params, place: Path = Path()) -> None:
+    """:class:`BadInput` if ingest.local_dir is not there: DVC would say so less plainly."""
+    if not (place / params.ingest.local_dir).exists():
+        raise BadInput(
+            f"{places.PARAMS}: ingest.local_dir is {params.ingest.local_dir!r}, and there is no such file or folder: "
+            "correct it or make it"
+        )
 
 
 def announcement(params: Params) -> str:
@@ -57,9 +69,11 @@ def announcement(params: Params) -> str:
 def settle(params: Params) -> Outcome:
     """What follows when every stage is up to date: see that the model is registered, and judge it if it is new."""
     client, name = versions.connect(), versions.model_name(params.named)
-    if versions.identical(client, name, _registered()) is None:
+    reported = versions.identical(client, name, _registered())
+    if reported is None:
         # DVC restored or kept the stage's output, but this registry never saw the model.
         repro("--force", "--single-item", "--no-run-cache", "register")
+        reported = versions.identical(client, name, _registered())
     decision = promotion.promote_if_new(client, name, params)
     verdicts.tell(decision)
     if decision.event == "unchanged":
@@ -67,7 +81,7 @@ def settle(params: Params) -> Outcome:
     if versions.CHAMPION not in versions.aliases(client, name):
         refused = f"version {decision.version} was refused: " if decision.version else ""
         raise BadInput(f"{name} has no champion: {refused}{decision.why}")
-    return Outcome(decision, snapshot.champion(name))
+    return Outcome(decision, snapshot.champion(name), str(reported.version) if reported else None)
 
 
 def _registered() -> dict[str, str]:
@@ -105,7 +119,7 @@ def repro(*options: str) -> None:
     mend()
     with errors.heard() as fault:
         environment = processes.environment(**{errors.FAULT_FILE: str(fault)})
-        with processes.started(processes.dvc("repro", *options), env=environment, to=sys.stderr) as process:
+        with processes.started(processes.dvc_repro(*options), env=environment, to=sys.stderr) as process:
             pass
         if process.returncode:
             kind, _ = errors.told(fault)

@@ -34,6 +34,13 @@ def facts(params: Params, weights: int, history: pd.DataFrame) -> dict:
     }
 
 
+def save(history: pd.DataFrame) -> None:
+    """Leave reports/history.csv: after each epoch, for who watches it grow (DVC's extension of VS Code), and at the
+    end. Seconds are left out: what a stage leaves depends on what it reads alone."""
+    with files.atomic(places.HISTORY) as part:
+        history.drop(columns="seconds").to_csv(part, index=False)
+
+
 def main() -> None:
     params = params_file.load()
     if params.train.workers > 1 and together.place().alone:
@@ -48,19 +55,19 @@ def main() -> None:
     if ignored := kinds.training(of.kind).ignored(params.recipe.augment, of):
         told = f"{', '.join(ignored)} of recipe {params.train.recipe}"
         print(f"warning: train: {told}: not for these images, done without (see params.yaml: augment)", file=sys.stderr)
-    data = fitting.data_digest(train, val)
-    model, history = fitting.fit_all(train, val, params.recipe, params.train.seed, places.CHECKPOINTS, of, data)
+    data, seed = fitting.data_digest(train, val), params.train.seed
+    watched = save if together.place().first else None
+    model, history = fitting.fit_all(train, val, params.recipe, seed, places.CHECKPOINTS, of, data, watched)
     if not np.isfinite(history[["loss", "val_loss"]].to_numpy()).all():
         raise BadInput(f"params.yaml: training diverged: lower the learning_rate of recipe {params.train.recipe}")
     if not together.place().first:
         return
     export.save_keras(model, places.KERAS)
     difference = export.export_onnx(model, places.ONNX, val.images[:1000], of)
-    digest, seconds = export.weights_digest(model), round(float(history.pop("seconds").sum()), 1)
+    digest, seconds = export.weights_digest(model), round(float(history["seconds"].sum()), 1)
     found = facts(params, model.count_params(), history) | {"fitted": fitting.digest(params.recipe, data, of)}
     files.write_text(places.WEIGHTS_DIGEST, digest + "\n")
-    with files.atomic(places.HISTORY) as part:
-        history.to_csv(part, index=False)
+    save(history)
     files.write_json(places.TRAINING, found)
     figures.save(figures.curves(history, found["overfits_from"]), places.CURVES)
     files.write_json(places.TIMING, {"weights_sha256": digest, "train_seconds": seconds})

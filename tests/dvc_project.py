@@ -1,5 +1,6 @@
 """A DVC project of one stage, which ends as a test wants it to."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -7,10 +8,15 @@ import yaml
 from workspace import ROOT
 
 
-def make(place: Path) -> Path:
-    """A project whose stage is yet to be written."""
+def make(place: Path, git: bool = False) -> Path:
+    """A project whose stage is yet to be written, in a git repository or in none."""
+    if git:
+        subprocess.run(["git", "init", "--quiet", place], check=True)
     (place / ".dvc").mkdir()
-    (place / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n")
+    no_scm = str(not git).lower()
+    (place / ".dvc/config").write_text(
+        f"[core]\n    no_scm = {no_scm}\n    analytics = false\n    check_update = false\n"
+    )
     return place
 
 

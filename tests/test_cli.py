@@ -21,7 +21,7 @@ import cli_batches
 from pipeline.base import params
 from pipeline.base.errors import BadInput, TemporaryFault
 from pipeline.data.batches import Filed, Finding
-from pipeline.registry.records import Event, Verdict
+from pipeline.registry.records import Event, Proof, Verdict
 from pipeline.run import Outcome
 
 
@@ -114,6 +114,10 @@ def test_digits_alone_shows_the_commands_in_panels(digits: Digits, arguments: tu
         (("predict",), "error: missing argument 'PATH' (see `digits predict --help`)"),
         (("rollback", "2"), "error: got unexpected extra argument(s) (2) (see `digits rollback --help`)"),
         (("serve", "--port", "x"), "error: invalid value for '--port': Input should be a valid integer"),
+        (
+            ("serve", "--port", "99999"),
+            "error: invalid value for '--port': Input should be less than or equal to 65535",
+        ),
         (("approve", "2"), "error: missing option '--reason' (see `digits approve --help`)"),
         (("promote", "--reason"), "error: option '--reason' requires an argument"),
         (("run", "--dataset", "svhn"), "error: there is no data set 'svhn': choose one of digits, mnist, kaggle, "),
@@ -214,6 +218,27 @@ def test_a_champion_that_is_kept_is_exit_code_1_with_what_else_is_to_be_known(
     )
 
 
+def test_a_rollback_is_told_from_which_version_to_which(digits: Digits, stand_in: Callable[..., None]):
+    proof = Proof(images=256, largest_difference=0, tolerance=1e-5)
+    event = Event(event="rolled back", version="1", previous="2", at="2026-01-01", by="me", reason="worse", proof=proof)
+    stand_in("pipeline.registry.snapshot", events=answer([event]))
+    said = "2026-01-01  rolled back from 2 to 1 by me (worse): same answers on 256 pinned images\n"
+    assert digits("history", "--model", "digits-cnn")[:2] == (0, said)
+
+
+@pytest.mark.parametrize(
+    ("reported", "end"), [("1", "report reports/index.html"), ("2", "report reports/index.html of version 2")]
+)
+def test_a_run_ends_on_the_champion_and_says_which_version_the_report_is_of(
+    digits: Digits, monkeypatch: pytest.MonkeyPatch, reported: str, end: str
+):
+    from pipeline import run
+
+    monkeypatch.setattr(run, "run", answer(Outcome(REFUSED, facts(accuracy=0.9972), reported)))
+    code, out, _ = digits("run")
+    assert code == 0 and out.endswith(f"champion: digits-cnn version 1, test accuracy 99.72%, {end}\n")
+
+
 def test_a_quarantined_batch_is_exit_code_1_and_an_alert(digits: Digits, stand_in: Callable[..., None]):
     place, findings = "data/quarantine/new", (Finding(key="ink_share", message="no ink"),)
     handed_in = {"batch": "new", "at": "2026-01-01T00:00:00+00:00", "by": "ann", "source": "new.npz"}
@@ -241,6 +266,7 @@ def test_a_batch_that_is_refused_again_keeps_what_was_decided(digits: Digits, st
     stand_in("pipeline.data.intake", add=answer(again))
     stand_in(
         "pipeline.data.quarantine",
+        before=answer(None),
         find=answer(filed),
         decide=answer((None, [])),
         copy_of=answer(Path("new.npz")),
@@ -408,3 +434,16 @@ def test_the_help_imports_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert "Train and judge" in done.stdout
     assert not HEAVY & {name.split(".")[0] for name in done.stderr.split()}
+
+
+def test_a_refused_batch_without_doubted_labels_says_why_it_was_refused_and_what_to_do(
+    digits: Digits, stand_in: Callable[..., None]
+):
+    found = (Finding(key="ink_share", message="batch: no ink"),)
+    filed = Filed(
+        event="quarantined", batch="new", at="", by="ann", source="/new", place="data/quarantine/n", findings=found
+    )
+    stand_in("pipeline.data.quarantine", find=answer(filed), SUSPECTS="suspects")
+    code, _, err = digits("batches", "suspects", "new")
+    said = "it was refused for batch: no ink (all is in data/quarantine/n/report.json): mend the batch and"
+    assert code == 2 and "no label of new is doubted" in err and said in err

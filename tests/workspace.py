@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PARTS = (
     *(
         ".dvc/config",
+        ".dvc/plots.html",
         ".dvc/.gitignore",
         ".dvcignore",
         ".gitignore",

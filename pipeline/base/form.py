@@ -44,9 +44,9 @@ class Form:
         return "uint8" if len(self.classes) <= 256 else "uint16"
 
     def a(self, label: int) -> str:
-        """A class as a sentence has it: a 7, or cat."""
+        """A class as a sentence has it: a 7, an 8, or cat."""
         name = self.classes[label]
-        return f"a {name}" if self.classes == TEN else name
+        return name if self.classes != TEN else with_article(name)
 
     def named(self, label: int) -> int | str:
         """A class as an answer has it: a digit is a number."""
@@ -58,6 +58,11 @@ class Form:
     @classmethod
     def from_json(cls, facts: dict[str, Any]) -> "Form":
         return cls(facts["kind"], tuple(facts["shape"]), tuple(facts["classes"]))
+
+
+def with_article(digit: str) -> str:
+    """A digit as a sentence has it: an 8 is the one that is spoken with a vowel first."""
+    return f"an {digit}" if digit == "8" else f"a {digit}"
 
 
 DIGITS = Form()

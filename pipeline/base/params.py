@@ -1,5 +1,6 @@
 """What may a person change? params.yaml as typed, checked, frozen objects."""
 
+import difflib
 import io
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
@@ -347,7 +348,7 @@ def parse(text: str, path: Path) -> Params:
     try:
         return Params.model_validate(_read(text, path, "safe"))
     except ValidationError as error:
-        raise BadInput("\n".join(explain(path, e) for e in error.errors())) from None
+        raise BadInput("\n".join(explained(path, error))) from None
 
 
 def _read(text: str, path: Path, kind: Literal["safe", "rt"]) -> Any:
@@ -361,11 +362,32 @@ def _read(text: str, path: Path, kind: Literal["safe", "rt"]) -> Any:
         raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}") from None
 
 
-def explain(path: Path | str, error: ErrorDetails) -> str:
-    """One line on what pydantic found wrong in the file (or part) ``path``."""
+def explained(path: Path | str, error: ValidationError) -> list[str]:
+    """A line a thing that pydantic found wrong in the file (or part) ``path``. A key that is missing because it is
+    misspelt is not told twice."""
+    found = error.errors()
+    missing = {each["loc"] for each in found if each["type"] == "missing"}
+    nearest = {each["loc"]: _nearest(each["loc"], missing) for each in found if each["type"] == "extra_forbidden"}
+    return [_line(path, each, nearest.get(each["loc"])) for each in found if each["loc"] not in nearest.values()]
+
+
+Place = tuple[int | str, ...]  # of a key: the keys above it, and itself
+
+
+def _nearest(place: Place, missing: set[Place]) -> Place | None:
+    """What may have been meant by an unknown key: one that is missing there, else one that a section has."""
+    *above, last = place
+    here = [str(one[-1]) for one in missing if one[:-1] == tuple(above)]
+    known = {field.alias or name for kind in Section.__subclasses__() for name, field in kind.model_fields.items()}
+    close = difflib.get_close_matches(str(last), here, 1) or difflib.get_close_matches(str(last), sorted(known), 1)
+    return (*above, close[0]) if close else None
+
+
+def _line(path: Path | str, error: ErrorDetails, nearest: Place | None) -> str:
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        return f"{path}: unknown key {key}: remove it or correct its spelling"
+        meant = f"did you mean {nearest[-1]}?" if nearest else "remove it or correct its spelling"
+        return f"{path}: {key} is an unknown key: {meant}"
     if error["type"] == "missing":
         return f"{path}: the key {key} is missing: add it"
     if error["type"] == "value_error" and not key:

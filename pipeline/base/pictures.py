@@ -63,7 +63,9 @@ def decode(
         raise
     except FileNotFoundError:
         raise BadInput(f"{name}: there is no such file") from None
-    except (IsADirectoryError, PermissionError):
+    except IsADirectoryError:
+        raise BadInput(f"{name}: is a folder without pictures: give a picture, or a folder that holds some") from None
+    except PermissionError:
         raise BadInput(f"{name}: is not a file that can be read") from None
     except Image.DecompressionBombError:
         raise BadInput(

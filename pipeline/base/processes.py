@@ -18,6 +18,7 @@ from types import FrameType
 from typing import IO
 
 SUPERVISOR = Path(__file__).resolve()
+DVC_REPRO = SUPERVISOR.with_name("dvc_repro.py")
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -49,6 +50,11 @@ def call(
 def dvc(*arguments: str) -> list[str]:
     """The command that runs this environment's DVC."""
     return [sys.executable, "-m", "dvc", *arguments]
+
+
+def dvc_repro(*options: str) -> list[str]:
+    """The command that runs `dvc repro` and spares people DVC's advice."""
+    return [sys.executable, "-P", str(DVC_REPRO), *options]
 
 
 def supervised(command: Sequence[str]) -> list[str]:

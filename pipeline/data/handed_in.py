@@ -53,11 +53,11 @@ def kind(path: Path, classes: Sequence[str] = TEN) -> str:
         holds_workspace = Path.cwd().is_relative_to(path.resolve())
         holds = _kinds(path, classes)
     except FileNotFoundError:
-        raise BadInput(f"there is nothing at {path}: name a file or folder with labelled digits") from None
+        raise BadInput(f"there is nothing at {path}: name a file or folder with labelled images") from None
     except (OSError, RuntimeError) as error:  # pathlib calls a circle of links a RuntimeError
         raise BadInput(f"{path} cannot be looked at ({bounds.brief(error)}): name a file or folder") from None
     if holds_workspace:
-        raise BadInput(f"{path} holds the workspace itself: name a file or folder with labelled digits")
+        raise BadInput(f"{path} holds the workspace itself: name a file or folder with labelled images")
     if len(holds) != 1:
         raise BadInput(
             f"{path} is no batch of labelled images: give an npz, csv or parquet file, or a folder of IDX files or of "

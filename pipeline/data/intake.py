@@ -41,6 +41,7 @@ from pipeline.data.splits import Split
 NOISE = 3.0  # standard deviations by which a small batch's class shares may lie outside the bands for a whole data set
 ABSENT = 0.01  # a class may be absent from a batch so small that this is more likely than once in a hundred
 OF_TEST = {"no_leakage"}  # the checks of the test split that say something of the batch
+FAR = 1.0  # standard deviations of the train split: a distance of more is no more telling
 KNOWN_IMAGES = 5000  # of the train split, to hold a doubted image beside
 
 
@@ -174,7 +175,7 @@ def judge(
     then, now = comparison.labelled(reference.train), comparison.labelled(table)
     compared, _ = comparison.compare(then, now, rules_of_drift)
     if compared.drifted_share > params.batches.max_drifted_share:
-        findings.append(_drifted(compared, params.batches.max_drifted_share))
+        findings.append(_drifted(compared, params.batches.max_drifted_share, list(now.columns)))
     doubts = tuple(doubt for doubt in _doubts(whole, reference, answer) if doubt.image not in kept) if answer else ()
     told = compared.as_json()
     return tuple(findings), {
@@ -228,13 +229,19 @@ def _of_batch(check: Check) -> Finding:
     return Finding(key=check.key, message=replace(check, split=split).message)
 
 
-def _drifted(compared: comparison.Compared, allowed: float) -> Finding:
-    far = ", ".join(column.name for column in compared.columns[:3])
+def _drifted(compared: comparison.Compared, allowed: float, order: list[str]) -> Finding:
+    far = ", ".join(column.name for column in _telling(compared, order)[:3])
     message = (
         f"batch: drift: {compared.drifted_share:.0%} of the columns differ from the train split's, most of all "
         f"{far}; allowed {allowed:.0%}: look at them, or raise batches.max_drifted_share"
     )
     return Finding(key="drift", message=message)
+
+
+def _telling(compared: comparison.Compared, order: list[str]) -> list[comparison.Column]:
+    """The columns, the furthest first; what lies further than FAR is far, and stands in its ``order``. Of a column that
+    hardly varies in train, such as border_ink, a distance is huge for little, and says least to a person."""
+    return sorted(compared.columns, key=lambda column: (-min(column.distance, FAR), order.index(column.name)))
 
 
 def _rules(rules: Validate, batches: Batches, count: int, classes: int) -> Validate:

@@ -78,6 +78,13 @@ def refused(name: str = "") -> list[Filed]:
     return [one for one in map(_report, reports) if one.event == "quarantined"]
 
 
+def before(filed: Filed) -> Filed | None:
+    """The latest refusal of the very same labelled images for the same data set, if there was one before this."""
+    same = [one for one in refused() if (one.digest, one.dataset) == (filed.digest, filed.dataset)]
+    earlier = [one for one in same if filed.digest and one.place != filed.place]
+    return max(earlier, key=lambda one: one.at, default=None)
+
+
 def _report(path: Path) -> Filed:
     return Filed.model_validate(files.read_json(path)).model_copy(update={"place": str(path.parent)})
 

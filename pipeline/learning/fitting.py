@@ -13,6 +13,7 @@ import sys
 import time
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -253,6 +254,9 @@ def _learning_rate(recipe: Recipe, steps_per_epoch: int) -> float | keras.optimi
     )
 
 
+Told = Callable[[pd.DataFrame], None]  # is given the rows so far after each epoch
+
+
 def fit(
     train: Split,
     val: Split,
@@ -261,6 +265,7 @@ def fit(
     checkpoint_at: Path | None = None,
     form: Form = DIGITS,
     data: str = "",
+    told: Told | None = None,
 ) -> tuple[keras.Model, pd.DataFrame]:
     """One network of the recipe, and a row an epoch with the one whose weights it has marked as kept.
 
@@ -298,6 +303,11 @@ def fit(
             stopping,
             history,
             *saving,
+            *(
+                [keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: told(pd.DataFrame(history.rows)))]
+                if told
+                else []
+            ),
             Progress(recipe.epochs, finished, len(batches)),
         ],
     )
@@ -351,6 +361,7 @@ def fit_all(
     checkpoints: Path | None = None,
     form: Form = DIGITS,
     data: str = "",
+    told: Told | None = None,
 ) -> tuple[keras.Model, pd.DataFrame]:
     """The recipe's model whole: its members fitted one after another, each with a seed of its own, and averaged.
 
@@ -360,12 +371,20 @@ def fit_all(
     if checkpoints:
         data = data or data_digest(train, val)
     val = _some(val)
-    members, histories = [], []
+    members: list[keras.Model] = []
+    histories: list[pd.DataFrame] = []
+
+    def so_far(rows: pd.DataFrame) -> None:
+        if told:
+            done = [one.drop(columns="kept") for one in histories]
+            told(pd.concat([*done, rows.assign(member=len(done) + 1)], ignore_index=True))
+
     for number in range(1, recipe.members + 1):
         if recipe.members > 1:
             print(f"train: member {number} of {recipe.members}")
         checkpoint_at = checkpoints / f"member-{number}.npz" if checkpoints else None
-        model, history = fit(train, val, recipe, seed + MEMBERS_APART * (number - 1), checkpoint_at, form, data)
+        seed_of = seed + MEMBERS_APART * (number - 1)
+        model, history = fit(train, val, recipe, seed_of, checkpoint_at, form, data, so_far)
         members.append(model)
         histories.append(history.assign(member=number))
     model = networks.averaged(members) if recipe.members > 1 else members[0]

@@ -18,7 +18,7 @@ log = logging.getLogger("digits.alerts")
 
 
 def raise_(kind: str, message: str) -> dict[str, str]:
-    """Tell people; ``kind`` is failed, refused, waits, worn out, quarantined, drift or missed.
+    """Tell people; ``kind`` is failed, refused, waits, worn out, too few images, quarantined, drift or missed.
 
     Returns what was told.
     """

@@ -20,7 +20,8 @@ def tell(decision: Event) -> None:
         alerts.raise_("waits", f"version {decision.version} passed and waits for a yes: {how}; {verdict.reason}")
     files.write_text(places.VERDICT_PAGE, page.render(_shown(decision, verdict, verdict.budget)))
     if verdict.budget.worn_out:
-        alerts.raise_("worn out", "; ".join(wording.of_budget(verdict.budget)))
+        kind = "too few images" if verdict.budget.too_few else "worn out"
+        alerts.raise_(kind, "; ".join(wording.of_budget(verdict.budget)))
 
 
 def remind(events: Sequence[Event], hours: float) -> None:

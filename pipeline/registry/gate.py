@@ -11,7 +11,7 @@ bio-creep", Biometrics 77, 2021).
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -107,8 +107,13 @@ def decide(
         budget=budget,
         stated_accuracy=stated(judged, challenger.predicted, stated_before),
         notes=tuple(wording.of_budget(budget)),
-        rules={**rules.model_dump(), "max_loss": allowed.loss, "max_loss_recent": allowed.recent},
+        rules=as_judged(rules, allowed),
     )
+
+
+def as_judged(rules: Gate, allowed: Allowed) -> dict[str, Any]:
+    """The rules as a verdict holds them: with the losses of its data set."""
+    return {**rules.model_dump(), "max_loss": allowed.loss, "max_loss_recent": allowed.recent}
 
 
 def floors(judged: Judged, candidate: Candidate, rules: Gate) -> list[Check]:

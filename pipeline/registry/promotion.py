@@ -92,15 +92,30 @@ def _carry_out(
 
 def promote_if_new(client: MlflowClient, name: str, params: Params) -> Event:
     """As :func:`promote`, for a challenger that was never judged, or not on what is held out now, or refused for what
-    may pass; any other refusal and a rollback are not argued with."""
+    may pass or by other rules than params.yaml has now; any other refusal and a rollback are not argued with. To be
+    judged again on the same images is no new look at them."""
     challenger = versions.aliased(client, name, versions.CHALLENGER)
     verdict = history.verdict(challenger) if challenger else None
     if verdict is None or challenger is None or verdict.may_pass or _was_cut_off(client, challenger, verdict):
         return promote(client, name, params)
     if verdict.budget and verdict.budget.held_out != _unseen(name).held.digest:
         return promote(client, name, params)
+    if not verdict.promote and _changed(verdict.rules, params) and not _was_undone(client, challenger):
+        return promote(client, name, params)
     reason = f"version {challenger.version} was judged before ({verdict.reason}); `digits promote` judges it again"
     return _unchanged(versions.aliased(client, name, versions.CHAMPION), reason)
+
+
+def _changed(rules: dict[str, Any], params: Params) -> bool:
+    """Whether the gate has other rules now; those that it did not have then, and who says yes, do not count."""
+    now = gate.as_judged(params.gate, params.gate.allowed(params.named, params.dataset))
+    return any(now[name] != then for name, then in rules.items() if name in now and not name.startswith("approval"))
+
+
+def _was_undone(client: MlflowClient, version: ModelVersion) -> bool:
+    """Whether a person rolled the version back."""
+    events = history.events(client, version.name)
+    return any(event.event == "rolled back" and event.previous == str(version.version) for event in events)
 
 
 def _was_cut_off(client: MlflowClient, version: ModelVersion, verdict: Verdict) -> bool:

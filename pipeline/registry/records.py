@@ -81,6 +81,8 @@ class Budget(Record):
     """that the next look could rule out, in a challenger without a single loss"""
     worn_out: bool
     """whether that is more than is allowed"""
+    too_few: bool = False
+    """whether so many images could not have told at the first look either"""
     refill: int | None = None
     """so many fresh held-out images, and the next look can conclude something; None if it can"""
     rebuilt: bool = False

@@ -121,7 +121,7 @@ def champion(name: str) -> Facts:
     snapshot = read(name)
     number = snapshot.aliases.get(versions.CHAMPION)
     if number is None:
-        raise versions.no_champion(name)
+        raise versions.no_champion(versions.connect(), name)
     return snapshot.facts.get(number) or version(name, number)
 
 

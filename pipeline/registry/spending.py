@@ -75,6 +75,7 @@ class Ledger:
             next_risk=next_risk,
             smallest_loss=smallest,
             worn_out=smallest > max_loss,
+            too_few=paired.flawless(look.images, rules.risk * rules.look_share) > max_loss,
             refill=refill(look.images, left, rules, max_loss) if smallest > max_loss else None,
             rebuilt=self.rebuilt,
         )

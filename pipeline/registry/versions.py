@@ -145,11 +145,16 @@ def champion(client: MlflowClient, name: str) -> ModelVersion:
     """The champion; :class:`BadInput` if there is none yet."""
     version = aliased(client, name, CHAMPION)
     if version is None:
-        raise no_champion(name)
+        raise no_champion(client, name)
     return version
 
 
-def no_champion(name: str) -> BadInput:
+def no_champion(client: MlflowClient, name: str) -> BadInput:
+    """What to say where a model has none: another one's name may have been meant."""
+    registered = sorted(model.name for model in client.search_registered_models())
+    if registered and name not in registered:
+        there = ", ".join(registered)
+        return BadInput(f"{name} has no champion yet, nor a version: name one that is there ({there}) or `digits run`")
     return BadInput(f"{name} has no champion yet: run `digits run`")
 
 

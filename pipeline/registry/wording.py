@@ -60,8 +60,9 @@ def _untold(one: Comparison, where: str, version: str) -> str:
 
 def _what_would_tell(budget: Budget, more: int | None) -> str:
     if budget.refill is not None:
-        looks = f"{budget.looks} looks have worn these images out" if budget.looks > 1 else "these images are too few"
-        return f"{looks}: with {budget.refill:,} fresh held-out ones they can tell again"
+        worn = budget.looks > 1 and not budget.too_few
+        why = f"{budget.looks} looks have worn these images out" if worn else "these images are too few"
+        return f"{why}: with {budget.refill:,} fresh held-out ones they can tell again"
     if more is None:
         return "it loses too many for more images to help"
     return f"about {more:,} more held-out images would tell"
@@ -77,7 +78,12 @@ def of_budget(budget: Budget) -> list[str]:
     said = []
     if budget.rebuilt:
         said.append("the ledger of looks was lost or changed, and made again from the history: only fresh images count")
-    if budget.refill is not None:
+    if budget.refill is not None and budget.too_few:
+        said.append(
+            f"{budget.images:,} held-out images are too few to tell whether a next model is worse: "
+            f"{budget.refill:,} more would be enough"
+        )
+    elif budget.refill is not None:
         said.append(
             f"these {budget.images:,} held-out images can tell nothing more of the next model: {budget.refill:,} fresh "
             "ones refill them"

@@ -347,13 +347,14 @@ def study(summary: pd.DataFrame, each: pd.DataFrame, losses: list[tuple[str, lis
     colours = colormaps["viridis"](np.linspace(0, 0.9, len(summary)))
     for place, (row, colour) in enumerate(zip(summary.to_dict("records"), colours, strict=True)):
         own = each.loc[each["setting"] == row["setting"], "val_accuracy"]
-        dots.hlines(place, row["low"], min(row["high"], 1), color=colour, linewidth=3, alpha=0.45)
+        dots.hlines(place, max(row["low"], 0), min(row["high"], 1), color=colour, linewidth=3, alpha=0.45)
         dots.plot(own, np.full(len(own), place), "o", color=colour, markersize=5, alpha=0.8)
         dots.plot(row["val_accuracy"], place, "|", color=colour, markersize=20, markeredgewidth=2.5)
         for loss in (loss for setting, loss in losses if setting == row["setting"]):
             curves.plot(np.arange(1, len(loss) + 1), loss, color=colour, linewidth=1.5)
     dots.set_yticks(np.arange(len(summary)), summary["setting"])
     dots.invert_yaxis()
+    dots.set_xlim(left=max(dots.get_xlim()[0], 0))  # the interval of two seeds may go far below no accuracy at all
     dots.xaxis.set_major_formatter(_percent)
     dots.xaxis.set_major_locator(MaxNLocator(5))
     dots.grid(axis="x", color=GRID)

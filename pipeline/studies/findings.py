@@ -57,7 +57,7 @@ def words(name: str, study: Study, summary: pd.DataFrame, each: pd.DataFrame, va
         return _words_on_noise(name, study, each, val_images)
     sentences = [
         f"The best of {len(summary)} settings is **{best['setting']}**: {best['val_accuracy']:.2%} of the validation "
-        f"images ({best['low']:.2%} to {min(best['high'], 1):.2%})."
+        f"images ({max(best['low'], 0):.2%} to {min(best['high'], 1):.2%})."
     ]
     for _, row in summary.iloc[1:].iterrows():
         below, low, high = (100 * row[column] for column in ("below_best", "below_low", "below_high"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from pipeline.base import cluster, files, form, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
 from pipeline.base.params import TRAIN_IMAGES, Params, Recipe, Study, StudyName
+from pipeline.base.words import counted
 from pipeline.data import splits
 from pipeline.data.splits import Split
 from pipeline.registry import seed_noise, versions
@@ -40,6 +42,7 @@ EXPERIMENT_NOTE = (
     "A run a study, its trials below it. To compare them choose a study's trials and, in the chart view, add parallel "
     "coordinates of the params that vary and `kept_val_accuracy`. The description of a study's run says what it found."
 )
+SECTION = "studies"  # of params.yaml
 NUMBERS = ("best_val_loss", "epochs", "overfits_from", "seconds", "weights")
 
 
@@ -52,15 +55,19 @@ def read(name: str, params: Params, file: Path | None = None) -> Study:
 
 
 def _read_file(file: Path) -> dict[str, Study]:
+    """The studies of a file, which may stand below `studies` as they do in params.yaml."""
     try:
-        return TypeAdapter(dict[StudyName, Study]).validate_python(yaml.safe_load(file.read_text(encoding="utf-8")))
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and set(content) == {SECTION} and isinstance(content[SECTION], dict):
+            content = content[SECTION]
+        return TypeAdapter(dict[StudyName, Study]).validate_python(content)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise BadInput(f"{file}: {reason}: give a YAML file of studies") from None
     except yaml.YAMLError as error:
         raise BadInput(f"{file} is not YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
-        raise BadInput("\n".join(params_file.explain(file, each) for each in error.errors())) from None
+        raise BadInput("\n".join(params_file.explained(file, error))) from None
 
 
 def trials(name: str, study: Study, params: Params) -> list[Trial]:
@@ -78,7 +85,7 @@ def trials(name: str, study: Study, params: Params) -> list[Trial]:
         try:
             recipe = Recipe.model_validate(_with(base, rest, name))
         except ValidationError as error:
-            raise BadInput("\n".join(params_file.explain(f"study {name}", each) for each in error.errors())) from None
+            raise BadInput("\n".join(params_file.explained(f"study {name}", error))) from None
         images = settings.get(TRAIN_IMAGES, study.train_images)
         found += [Trial(settings, recipe, images, params.train.seed + i) for i in range(study.seeds)]
     _check_cells(name, found[:: study.seeds])
@@ -133,14 +140,9 @@ def run(name: str, study: Study, params: Params, scheduler: str | None = None) -
         done = _finished(client, parent)
         keys = [_key(trial, data) for trial in wanted]
         missing = {key: trial for key, trial in zip(keys, wanted, strict=True) if key not in done}
-        bar = tqdm(
-            total=len(wanted), initial=len(wanted) - len(missing), desc=f"study {name}", disable=None, unit="trial"
-        )
-        with bar:
-            for key, trial, result in _results(dask, missing, train, val):
-                _record(client, parent, key, trial, result)
-                done[key] = result
-                bar.update()
+        for key, trial, result in _told(name, len(wanted), len(missing), _results(dask, missing, train, val)):
+            _record(client, parent, key, trial, result)
+            done[key] = result
     client.set_terminated(parent)
     results = [(trial, done[key]) for trial, key in zip(wanted, keys, strict=True)]
     found = _report(name, study, results, len(val.labels), client, parent)
@@ -149,6 +151,25 @@ def run(name: str, study: Study, params: Params, scheduler: str | None = None) -
         accuracies = [result["kept_val_accuracy"] for _, result in results]
         found["noise"] = seed_noise.note(client, versions.model_name(params.named), fitted, accuracies)
     return found
+
+
+Result = tuple[str, Trial, dict[str, Any]]
+
+
+def _told(name: str, count: int, missing: int, results: Iterator[Result]) -> Iterator[Result]:
+    """The results, of so many trials of which some are missing, with a bar that knows the time left on a terminal, and
+    a line a trial either way, on stderr."""
+    finished = count - missing
+    there = f", {finished} of which are there from before" if finished else ""
+    print(f"study {name}: {counted(count, 'trial')}{there}", file=sys.stderr, flush=True)
+    form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left"
+    with tqdm(total=count, initial=finished, desc=f"study {name}", disable=None, leave=False, bar_format=form) as bar:
+        for key, trial, result in results:
+            yield key, trial, result
+            finished += 1
+            bar.update()
+            said = f"{trial.label}, seed {trial.seed}: val accuracy {result['kept_val_accuracy']:.2%}"
+            tqdm.write(f"study {name}: {finished} of {count}: {said}, {result['seconds']:.0f} s", file=sys.stderr)
 
 
 def _affordable(name: str, wanted: list[Trial], there: int) -> list[Trial]:
@@ -167,9 +188,7 @@ def _affordable(name: str, wanted: list[Trial], there: int) -> list[Trial]:
 # --- Dask -----------------------------------------------------------------------------------------------------------
 
 
-def _results(
-    dask: Client, missing: dict[str, Trial], train: Split, val: Split
-) -> Iterator[tuple[str, Trial, dict[str, Any]]]:
+def _results(dask: Client, missing: dict[str, Trial], train: Split, val: Split) -> Iterator[Result]:
     """The trials' results as they come in. A trial whose worker dies is run again on another."""
     from distributed import KilledWorker, as_completed
 

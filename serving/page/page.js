@@ -236,7 +236,7 @@ function place_of(choice) {
 
 // A class as a sentence has it: a 7, or cat.
 function a(label) {
-  return ofDigits() ? `a ${images.classes[label]}` : images.classes[label];
+  return ofDigits() ? `${label === 8 ? "an" : "a"} ${images.classes[label]}` : images.classes[label];
 }
 
 // A frame around each of several digits, and all of them as they are read.

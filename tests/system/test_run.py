@@ -131,7 +131,10 @@ def test_predict_goes_on_after_what_cannot_be_read(trained: Workspace, type_digi
     [
         (("predict", "one.png", "--out", "answers.xlsx"), "error: answers.xlsx: answers are written as .csv, "),
         (("why", "99"), "error: digits-cnn has no version 99: `digits history` lists those judged"),
-        (("champion", "--model", "svhn-cnn"), "error: svhn-cnn has no champion yet"),
+        (
+            ("champion", "--model", "svhn-cnn"),
+            "error: svhn-cnn has no champion yet, nor a version: name one that is there (",
+        ),
         (("rollback",), "error: digits-cnn has had no champion before version 1: there is nothing to undo"),
         (("run", "--dataset", "svhn"), "error: there is no data set 'svhn': choose one of digits, mnist, kaggle, "),
         (("frobnicate",), "error: no such command 'frobnicate' (see `digits --help`)"),
@@ -153,7 +156,7 @@ def test_wrong_params_stop_the_run_before_anything_is_touched(trained: Workspace
         done = trained.digits("run", code=2)
     finally:
         (trained.folder / "params.yaml").write_text(params)
-    assert "unknown key recipes.three-conv-early-stopping.patiense: remove it or correct its spelling" in done.stderr
+    assert "recipes.three-conv-early-stopping.patiense is an unknown key: did you mean patience?" in done.stderr
     assert everything_in(trained.folder) == before
 
 

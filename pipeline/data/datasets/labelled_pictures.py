@@ -27,6 +27,7 @@ from pipeline.data import kinds, splits
 from pipeline.data.datasets import bounds
 from pipeline.data.datasets.bounds import Bounds, brief
 from pipeline.data.datasets.decoders import Arrays, Loaded, Source, formed, local, one_file, with_test
+from pipeline.digits.framing import NoSingleDigit
 
 FINDINGS = 20  # that are told one by one
 AT_ONCE = 512  # pictures in memory before they are images
@@ -54,7 +55,7 @@ class Reading:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.allowed = bounds.of(source.ingest)
-        self.findings: list[str] = []
+        self.findings: list[BadInput] = []
         self.hashes: dict[str, Any] = {}
         self.names: set[str] = set()
         self.count = 0
@@ -74,7 +75,7 @@ class Reading:
                     self.names.add(picture.label)
                     bar.update()
                     if isinstance(image, BadInput):
-                        self.findings.append(str(image))
+                        self.findings.append(image)
                         continue
                     framed, digest, size = image
                     self._charge(size, where)
@@ -103,13 +104,14 @@ class Reading:
         """The digest of each key, once all is read; :class:`BadInput`, a line a finding, if too many could not be."""
         if not self.findings:
             return {name: sha.hexdigest() for name, sha in self.hashes.items()}
-        most = int(self.source.ingest.max_unreadable * self.count)
+        most, lines = int(self.source.ingest.max_unreadable * self.count), [str(finding) for finding in self.findings]
         if len(self.findings) > most:
             hint = [f"{len(self.findings)} of {self.count}, allowed {most} (ingest.max_unreadable)"] if most else []
-            if self.source.images.kind == "digits" and not self.names <= set(TEN):
+            unlike = any(isinstance(finding, NoSingleDigit) for finding in self.findings)
+            if unlike and self.source.images.kind == "digits" and not self.names <= set(TEN):
                 hint.append("these are read as ink on paper: for pictures of anything else set images.kind: plain")
-            raise BadInput("\n".join([*shortened(self.findings), *hint]))
-        for line in [*shortened(self.findings), f"{len(self.findings)} of {self.count} pictures are left out"]:
+            raise BadInput("\n".join([*shortened(lines), *hint]))
+        for line in [*shortened(lines), f"{len(self.findings)} of {self.count} pictures are left out"]:
             print(f"warning: ingest: {line}", file=sys.stderr)
         return {name: sha.hexdigest() for name, sha in self.hashes.items()}
 

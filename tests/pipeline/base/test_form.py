@@ -30,7 +30,7 @@ def test_a_form_is_plain_json(tmp_path: Path):
 
 def test_digits_are_said_as_digits():
     assert DIGITS.of_digits and DIGITS.pixels == "28×28"
-    assert (DIGITS.a(7), DIGITS.named(7)) == ("a 7", 7)
+    assert (DIGITS.a(7), DIGITS.a(8), DIGITS.named(7)) == ("a 7", "an 8", 7)
     assert (LETTERS.a(1), LETTERS.named(1)) == ("Größe", "Größe") and not LETTERS.of_digits
     assert LETTERS.pixels == "32×24 in colour"
 

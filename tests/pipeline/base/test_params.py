@@ -38,7 +38,8 @@ def test_the_shipped_file_is_read():
 @pytest.mark.parametrize(
     ("old", "new", "line"),
     [
-        (r"  seed: \d+", "  sed: 10", r"unknown key train\.sed: remove it or correct its spelling"),
+        (r"  seed: \d+", "  sed: 10", r"params\.yaml: train\.sed is an unknown key: did you mean seed\?$"),
+        (r"  seed: 7", "  seed: 7\n  wombat: 1", r"train\.wombat is an unknown key: remove it or correct its"),
         (r"  seed: \d+", "", r"the key train\.seed is missing: add it"),
         (r"  seed: \d+", "  seed: ten", r"train\.seed is 'ten': input should be a valid integer"),
         (r"  seed: \d+", "  seed: '10'", r"train\.seed is '10': input should be a valid integer"),
@@ -79,7 +80,7 @@ def test_a_data_set_of_ones_own_has_a_loss_of_its_own(path: Path):
 
 
 def test_every_wrong_key_has_its_line(path: Path):
-    edit(path, r"  seed: \d+", "  sed: 10")
+    edit(path, r"  seed: \d+", "  wombat: 10")
     with pytest.raises(BadInput) as error:
         params.load(path)
     assert len(str(error.value).splitlines()) == 2  # the unknown one and the missing one

@@ -19,7 +19,8 @@ from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
 from pipeline.base.form import DIGITS, Form
 from pipeline.data import batches, descriptions, intake, quarantine, splits, suspected_labels
-from pipeline.data.batches import Filed
+from pipeline.data.batches import Filed, Finding
+from pipeline.data.comparison import Column, Compared
 from pipeline.data.datasets import catalogue, decoders
 from pipeline.data.datasets.decoders import Loaded
 from pipeline.data.splits import Split
@@ -504,3 +505,26 @@ def test_a_planted_trigger_on_pictures_in_colour_is_refused(animals: Path):
     event = intake.add(write_npz(images, labels), OWN, brightest, "a tester")
     assert event.event == "quarantined"
     assert "clearly wrong" in " ".join(finding.message for finding in event.findings)
+
+
+def test_what_is_far_is_named_in_the_order_of_the_table_whatever_the_distance():
+    """A rim that is always paper has a deviation of nearly nothing: 267 of them are no more telling than one."""
+    distances = {"mean": 1.4, "border_ink": 267.0, "slant": 0.4, "contrast": 0.9}
+    columns = tuple(
+        Column(name=name, method="wasserstein", distance=far, threshold=0.1, drifted=True)
+        for name, far in sorted(distances.items(), key=lambda one: -one[1])
+    )
+    compared = Compared("drift", 1.0, 0.5, 100, 100, columns)
+    message = intake._drifted(compared, 0.5, ["mean", "contrast", "border_ink", "slant"]).message
+    assert "most of all mean, border_ink, contrast;" in message
+
+
+def test_a_batch_that_is_refused_a_second_time_knows_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    facts = {"event": "quarantined", "batch": "b", "by": "ann", "source": "/b", "dataset": "digits", "digest": "abc"}
+    facts |= {"findings": (Finding(key="drift", message="drift"),)}
+    first = quarantine.put(None, Filed(at="2026-01-01", **facts), PARAMS.batches)
+    assert quarantine.before(first) is None
+    again = quarantine.put(None, Filed(at="2026-01-02", **facts), PARAMS.batches)
+    assert (found := quarantine.before(again)) and found.place == first.place
+    assert quarantine.before(again.model_copy(update={"digest": "other"})) is None

@@ -205,7 +205,7 @@ def test_what_is_no_whole_picture_is_one_line(content: bytes, line: str, tmp_pat
 def test_a_missing_file_and_a_folder_are_one_line(tmp_path: Path):
     with pytest.raises(BadInput, match=r"^x: there is no such file$"):
         framing.frame(tmp_path / "x", "x")
-    with pytest.raises(BadInput, match=r"^x: is not a file that can be read$"):
+    with pytest.raises(BadInput, match=r"^x: is a folder without pictures: give a picture"):
         framing.frame(tmp_path, "x")
 
 

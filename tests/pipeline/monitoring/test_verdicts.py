@@ -11,7 +11,7 @@ from pipeline.reporting import decision
 from pipeline.reporting.decision import Decision
 
 
-def event(worn_out: bool, **more: object) -> Event:
+def event(worn_out: bool, too_few: bool = False, **more: object) -> Event:
     refill = 900 if worn_out else None
     budget = Budget(
         held_out="a",
@@ -24,6 +24,7 @@ def event(worn_out: bool, **more: object) -> Event:
         next_risk=0.0005,
         smallest_loss=0.004,
         worn_out=worn_out,
+        too_few=too_few,
         refill=refill,
     )
     comparison = Comparison(
@@ -80,6 +81,12 @@ def test_no_accuracy_above_a_hundred_percent_is_named():
     figure.draw_without_rendering()
     ticks = figure.axes[0].get_yticks()
     assert len(ticks) >= 2 and max(ticks) <= 100
+
+
+def test_a_set_that_never_could_tell_anything_is_not_called_worn_out():
+    verdicts.tell(event(worn_out=True, too_few=True))
+    (alert,) = alerts.told()
+    assert alert["kind"] == "too few images" and "900 more would be enough" in alert["message"]
 
 
 def test_worn_out_images_are_an_alert():

@@ -48,6 +48,17 @@ def test_all_looks_together_spend_no_more_than_there_is():
     assert book.budget(book.looks[-1], RULES, 0.03).worn_out
 
 
+@pytest.mark.parametrize(
+    ("images", "looks", "too_few"), [(34, 1, True), (34, 5, True), (1500, 1, False), (1500, 400, False)]
+)
+def test_a_set_is_too_few_or_worn_out(images: int, looks: int, too_few: bool):
+    book = Ledger()
+    for number in range(looks):
+        book = book.spend("set", f"model {number}", images, images * (number == 0), RULES.look_share)
+    budget = book.budget(book.looks[-1], RULES, 0.01)
+    assert budget.too_few == too_few and budget.worn_out == (too_few or looks > 1)
+
+
 def test_a_worn_out_set_says_how_many_fresh_images_refill_it():
     book = Ledger(left=1e-9).spend("these", "m", 1000, 0, 0.05)
     budget = book.budget(book.looks[-1], RULES, 0.01)

@@ -296,6 +296,28 @@ def test_a_refusal_is_not_argued_with_by_the_next_run_but_by_a_person(client: Ml
     assert len(history.events(client, NAME)) == 3
 
 
+def test_a_refusal_by_rules_that_were_changed_since_is_judged_again_at_no_price(client: MlflowClient):
+    challenge(client)
+    promotion.promote(client, NAME, LENIENT)
+    strict = LENIENT.model_copy(update={"gate": LENIENT.gate.model_copy(update={"max_size_mb": 1e-6})})
+    challenge(client, 1)
+    assert promotion.promote_if_new(client, NAME, strict).event == "refused"
+    left = ledger.read(client, NAME).left
+    asked = strict.model_copy(update={"gate": strict.gate.model_copy(update={"approval_hours": 1.0})})
+    assert promotion.promote_if_new(client, NAME, asked).event == "unchanged"
+    assert promotion.promote_if_new(client, NAME, LENIENT).event == "promoted"
+    assert ledger.read(client, NAME).left == left
+
+
+def test_no_change_of_the_rules_brings_back_what_a_person_rolled_back(client: MlflowClient):
+    three_champions(client)
+    promotion.rollback(client, NAME)
+    strict = LENIENT.model_copy(update={"gate": LENIENT.gate.model_copy(update={"max_size_mb": 1e-6})})
+    challenge(client, 6)
+    assert promotion.promote(client, NAME, strict, "3").event == "refused"
+    assert promotion.promote_if_new(client, NAME, LENIENT).event == "unchanged"
+
+
 def three_champions(client: MlflowClient) -> None:
     for groups in [(4,), (5,), (6,)]:  # equally good
         challenge(client, *groups)

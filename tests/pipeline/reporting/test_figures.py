@@ -281,3 +281,10 @@ def test_pictures_in_colour_are_shown_in_their_colours(tmp_path: Path):
     ):
         shown = pixels(figure, tmp_path / "red.png").astype(int)
         assert ((shown[..., 0] > 220) & (shown[..., 1:].max(axis=2) < 40)).mean() > 0.02
+
+
+def test_an_interval_of_two_seeds_draws_no_accuracy_below_none():
+    summary = pd.DataFrame({"setting": ["a"], "val_accuracy": [0.5], "low": [-1.6], "high": [2.6]})
+    each = pd.DataFrame({"setting": ["a", "a"], "val_accuracy": [0.4, 0.6]})
+    figure = figures.study(summary, each, [("a", [1.0, 0.5])])
+    assert figure.axes[0].get_xlim()[0] >= 0

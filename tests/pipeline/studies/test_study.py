@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from dask_processes import Start, answers, free_port, started
 from waiting import until
 from workspace import ROOT
@@ -337,3 +338,21 @@ def test_a_grid_of_images_and_another_setting_is_told_cell_by_cell():
     )
     words = findings.words("depth", tiny(grid=grid), findings.summarise(trials), trials, val_images=40)
     assert "20 to 60 train images" in words and "brought" not in words
+
+
+def test_a_file_may_have_its_studies_below_the_word_as_params_yaml_has(tmp_path: Path):
+    path = tmp_path / "mine.yaml"
+    own = PARAMS.studies["depth"].model_dump()
+    path.write_text(yaml.safe_dump({"studies": {"mine": own}}))
+    assert study.read("mine", PARAMS, path) == PARAMS.studies["depth"]
+
+
+def test_each_trial_has_its_line_as_it_ends(capsys: pytest.CaptureFixture[str]):
+    one = study.trials("depth", PARAMS.studies["depth"], PARAMS)[0]
+    results = iter([("a", one, {"kept_val_accuracy": 0.95, "seconds": 46.2})])
+    assert [key for key, *_ in study._told("depth", 3, 1, results)] == ["a"]
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "study depth: 3 trials, 2 of which are there from before",
+        f"study depth: 3 of 3: {one.label}, seed {one.seed}: val accuracy 95.00%, 46 s",
+    ]

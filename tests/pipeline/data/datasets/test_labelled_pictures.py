@@ -442,3 +442,16 @@ def test_who_asks_for_ink_on_pictures_of_anything_is_told_of_the_other_kind(tmp_
     ink = PLAIN.model_copy(update={"kind": "digits", "height": 28, "width": 28, "channels": 1})
     with pytest.raises(BadInput, match=r"for pictures of anything else set images\.kind: plain"):
         load("folder", tmp_path / "own", ink)
+
+
+@pytest.mark.parametrize(("damaged", "hinted"), [(True, False), (False, True)])
+def test_another_kind_is_proposed_for_pictures_unlike_digits_and_not_for_a_damaged_file(
+    tmp_path: Path, damaged: bool, hinted: bool
+):
+    folder = write_folder(tmp_path / "own", {"cat": 3, "dog": 3})
+    picture = encoded(scene(1))[:60] if damaged else encoded(np.full((60, 60, 3), 255, np.uint8))
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        path.write_bytes(picture)
+    with pytest.raises(BadInput) as caught:
+        load("folder", folder, own_images.PARAMS.images)
+    assert ("images.kind: plain" in str(caught.value)) == hinted
