@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.states import Completed
 
-from flows import events
+from flows import events, pages
 from pipeline.base import params, places
 from pipeline.monitoring import alerts, windows
 from pipeline.monitoring import monitor as room
-from pipeline.monitoring.windows import Window
 from pipeline.registry import versions
 
 
@@ -35,20 +34,13 @@ def monitor(folder: str | None = None) -> Any:
         known = windows.of(name, window.version)
         rules = settings.monitor
         alarm = windows.alarmed(known, rules.bad, rules.of)
-        words = _words(window, page)
+        words = f"{pages.seen(window)}; page {page}"
         get_run_logger().info("%s: %s", "bad window" if window.bad else "good window", words)
-        heading = "Drift" if alarm else "No drift"
-        create_markdown_artifact(f"# {heading}\n\n{words}\n", key="monitor", description="A window")
+        bad = sum(one.bad for one in known[-rules.of :])
+        told = f"{pages.window(window, bad, alarm, rules)}\nEvidently's page: `{page}` on the worker's machine.\n"
+        create_markdown_artifact(told, key="monitor", description=told.splitlines()[0].lstrip("# "))
+        create_table_artifact(pages.columns(window), key="monitor-columns", description=pages.seen(window))
         if alarm and not windows.alarmed(known[:-1], rules.bad, rules.of):  # once, as it begins
-            bad = sum(one.bad for one in known[-rules.of :])
             alerts.raise_("drift", f"{bad} of the last {rules.of} windows are bad: {words}")
             events.drift(window)
     return {**window.model_dump(), "alarm": alarm, "page": str(page)}
-
-
-def _words(window: Window, page: Path) -> str:
-    far = sorted(window.columns.items(), key=lambda item: -item[1])[:3]
-    return (
-        f"{window.images} images, {window.drifted_share:.0%} of the columns drifted, most of all "
-        f"{', '.join(f'{column} ({distance:.2f})' for column, distance in far)}; page {page}"
-    )
