@@ -19,6 +19,7 @@ PARTS = (
         ".gitignore",
         "cli.py",
         "cli_batches.py",
+        "cli_labels.py",
         "digits.py",
         "dvc.yaml",
         "params.yaml",
