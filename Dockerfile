@@ -10,7 +10,7 @@ COPY bootstrap.lock requirements.lock ./
 RUN python -m venv /venv \
     && /venv/bin/pip install --require-hashes -r bootstrap.lock \
     && /venv/bin/uv pip install --no-cache --require-hashes --compile-bytecode -r requirements.lock
-COPY pyproject.toml README.md cli.py cli_batches.py digits.py dvc.yaml prefect.yaml ./
+COPY pyproject.toml README.md cli.py cli_batches.py cli_labels.py digits.py dvc.yaml prefect.yaml ./
 COPY flows flows
 COPY pipeline pipeline
 COPY serving serving

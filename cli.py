@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 import cli_batches
+import cli_labels
 from cli_batches import HELP, AsJson, Model, Reason, show
 from pipeline.base import places
 from pipeline.base.errors import BadInput, one_line, printable
@@ -212,6 +213,7 @@ def export_version(version: Version, folder: Folder, as_json: AsJson = False, mo
 
 
 app.command("add-batch", rich_help_panel=DATA)(cli_batches.add_batch)
+app.command("label", rich_help_panel=DATA)(cli_labels.label)
 app.add_typer(cli_batches.batches_app, name="batches", rich_help_panel=DATA)
 
 

@@ -4,19 +4,20 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from mlflow import MlflowClient
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.states import Completed
 
-from flows import events
+from flows import events, pages, workspace
 from pipeline.base import params, places
-from pipeline.monitoring import alerts, windows
+from pipeline.monitoring import alerts, labelling, windows
 from pipeline.monitoring import monitor as room
 from pipeline.monitoring.windows import Window
 from pipeline.registry import versions
 
 
-@flow(name="monitor")
+@flow(name="monitor", flow_run_name="monitor")
 def monitor(folder: str | None = None) -> Any:
     """Compare the last images that were asked about, or the pictures below ``folder``, with what the champion learnt
     from; k bad windows of n retrain."""
@@ -35,20 +36,30 @@ def monitor(folder: str | None = None) -> Any:
         known = windows.of(name, window.version)
         rules = settings.monitor
         alarm = windows.alarmed(known, rules.bad, rules.of)
-        words = _words(window, page)
+        words = f"{pages.seen(window)}; page {page}"
         get_run_logger().info("%s: %s", "bad window" if window.bad else "good window", words)
-        heading = "Drift" if alarm else "No drift"
-        create_markdown_artifact(f"# {heading}\n\n{words}\n", key="monitor", description="A window")
-        if alarm and not windows.alarmed(known[:-1], rules.bad, rules.of):  # once, as it begins
-            bad = sum(one.bad for one in known[-rules.of :])
-            alerts.raise_("drift", f"{bad} of the last {rules.of} windows are bad: {words}")
-            events.drift(window)
+        bad = sum(one.bad for one in known[-rules.of :])
+        begins = alarm and not windows.alarmed(known[:-1], rules.bad, rules.of)
+        then = _answer(client, window) if begins else ""
+        beside = f"Evidently's page: `{page}` on the worker's machine."
+        told = "\n\n".join(filter(None, [pages.window(window, bad, alarm, rules), then and f"**{then}**", beside]))
+        create_markdown_artifact(told, key="monitor", description=told.splitlines()[0].lstrip("# "))
+        create_table_artifact(pages.columns(window), key="monitor-columns", description=pages.seen(window))
+        if begins:
+            alerts.raise_("drift", f"{bad} of the last {rules.of} windows are bad: {words}; {then}")
     return {**window.model_dump(), "alarm": alarm, "page": str(page)}
 
 
-def _words(window: Window, page: Path) -> str:
-    far = sorted(window.columns.items(), key=lambda item: -item[1])[:3]
-    return (
-        f"{window.images} images, {window.drifted_share:.0%} of the columns drifted, most of all "
-        f"{', '.join(f'{column} ({distance:.2f})' for column, distance in far)}; page {page}"
-    )
+def _answer(client: MlflowClient, window: Window) -> str:
+    """Have a retraining started by an alarm that begins, if there are labels it could learn from, else ask people for
+    some; which of both, in words."""
+    if workspace.unlearnt():
+        events.drift(window)
+        return "a retraining on what was labelled since the last one is asked for"
+    why = "no labelled data came in since the last training, and another one on the same data would not help"
+    folder = labelling.ask(client, window.model, window.at)
+    if folder is None:
+        how = "hand in labelled images by `digits add-batch` (serving.keep_images remembers those to ask about)"
+        return f"{why}: {how}"
+    how = f"label the images in {folder} by `digits label {folder}` and hand them in, and a retraining starts"
+    return f"{why}: {how}"

@@ -2,13 +2,14 @@
 
 import contextlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import yaml
-from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
+from prefect import flow, get_run_logger, runtime, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
@@ -17,13 +18,13 @@ from prefect.states import Completed
 from prefect.tasks import exponential_backoff
 from prefect.utilities.urls import url_for
 
-from flows import workspace
+from flows import links, pages, workspace
+from flows.progress import Progress
 from pipeline import run
 from pipeline.base import errors, params, places, processes
 from pipeline.base.errors import TemporaryFault
 from pipeline.monitoring import alerts
 from pipeline.registry import faults
-from pipeline.registry.records import Event
 
 RETRIES, FIRST_DELAY = 4, 30  # a network fault is tried again after 30 s, 1, 2 and 4 minutes
 
@@ -54,7 +55,7 @@ PATIENT: dict[str, Any] = {
 
 
 @task(**PATIENT)
-def stage(place: Path, name: str, force: bool = False) -> bool:
+def stage(place: Path, name: str, force: bool = False, progress: Progress | None = None) -> bool:
     """`dvc repro` of one stage, its output in this task's log; whether it ran or was up to date.
 
     :class:`TemporaryFault` for what may pass, :class:`BadInput` for all else.
@@ -68,6 +69,8 @@ def stage(place: Path, name: str, force: bool = False) -> bool:
             for line in process.stdout or ():
                 ran = ran or line.startswith("Running stage")  # DVC's word for what is not up to date
                 logger.info("%s", line.rstrip())
+                if progress:
+                    progress.said(name, line)
         if process.returncode:
             kind, message = errors.told(fault)
             raise kind(message or f"the stage {name} failed: see the log above")
@@ -82,7 +85,7 @@ def judge(place: Path) -> run.Outcome:
         return run.settle(params.load())
 
 
-@flow(name="retrain")
+@flow(name="retrain", flow_run_name="retrain · {reason}")
 def retrain(reason: str = "by hand", dataset: str | None = None, recipe: str | None = None) -> State:
     """Ingest, validate, train, judge: what is up to date is skipped, a refused challenger changes nothing.
 
@@ -95,30 +98,60 @@ def retrain(reason: str = "by hand", dataset: str | None = None, recipe: str | N
     while True:
         with workspace.held(dataset, recipe) as place:
             run.check_source(params.load(place / places.PARAMS), place)
-            ran = [
-                name
-                for number, name in enumerate(stages(place) if late or workspace.stale(place) else [])
-                if stage.with_options(name=name)(place, name, force=bool(late) and number == 0)
-            ]
-            outcome = judge(place)
-            event = outcome.decision
-            page = summary(reason, ran, outcome, place, form(outcome))
-            create_markdown_artifact(page, key="retrain", description="What a run did")
+            ran = _stages(place, force=bool(late)) if late or workspace.stale(place) else {}
+            outcome = judge.with_options(task_run_name="judge")(place)
+            tell(reason, ran, outcome, place)
             missed = workspace.missed(place)
         if missed <= late:  # none, or those that going round once more did not bring in
             break
         late = missed
         logger.info("once more, as %s came in meanwhile", ", ".join(sorted(late)))
+    event = outcome.decision
     if event.event == "refused":
         alerts.raise_("refused", f"version {event.version} was refused: {event.why}")
     if event.event == "unchanged" and not ran:
+        _name(f"retrain · {reason} · nothing changed", outcome)
         return Completed(message="nothing changed", data=outcome.as_json())
-    return Completed(message=f"version {event.version} {_word(event)}", data=outcome.as_json())
+    _name(f"retrain · {reason} · version {event.version} {pages.word(event)}", outcome)
+    return Completed(message=f"version {event.version} {pages.word(event)}", data=outcome.as_json())
 
 
-def _word(event: Event) -> str:
-    words = {"kept": "not promoted: it cannot be told", "waits": "waits for `digits approve`"}
-    return words.get(event.event, event.event)
+def _stages(place: Path, force: bool) -> dict[str, float]:
+    """Go through all stages, the first by ``force``; the seconds of each that had to run."""
+    names, ran = stages(place), {}
+    progress = Progress(names)
+    for number, name in enumerate(names):
+        progress.begins(name)
+        began = time.monotonic()
+        named = stage.with_options(name=name, task_run_name=name)
+        if named(place, name, force=force and number == 0, progress=progress):
+            ran[name] = time.monotonic() - began
+    progress.ended()
+    return ran
+
+
+def _name(name: str, outcome: run.Outcome) -> None:
+    """Call this run what it came to, with tags that Prefect's pages look for: the model and what was decided."""
+    if (run_id := runtime.flow_run.id) is not None:
+        tags = {*runtime.flow_run.tags, outcome.champion.model, outcome.decision.event}
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(run_id, name=name, tags=sorted(tags))
+
+
+def tell(reason: str, ran: dict[str, float], outcome: run.Outcome, place: Path) -> None:
+    """Leave the run's pages in Prefect; ``ran`` are the seconds of the stages that had to."""
+    event, champion = outcome.decision, outcome.champion
+    if event.event == "unchanged" and not ran:
+        create_markdown_artifact(pages.nothing(champion, reason), key="retrain", description="Nothing to do")
+        return
+    about = f"Version {event.version} {pages.word(event)}"
+    lines = [f"**Why it ran**: {reason}", *links.of(champion.model, event.version or champion.version, place)]
+    create_markdown_artifact(pages.decision(event, champion, lines, form(outcome)), key="retrain", description=about)
+    if rows := pages.checks(event):
+        create_table_artifact(rows, key="retrain-gate", description=f"What the gate asked of version {event.version}")
+    if ran:
+        rows = pages.stages(stages(place), ran)
+        create_table_artifact(rows, key="retrain-stages", description="Which stages had something to do")
 
 
 def form(outcome: run.Outcome) -> str:
@@ -133,31 +166,3 @@ def form(outcome: run.Outcome) -> str:
         return ""
     filled = quote(json.dumps({"model": model, "version": event.version, "approve": True, "reason": ""}), safe="")
     return f"{url_for('deployment', deployment.id)}/run?parameters={quote(filled, safe='')}"  # Prefect decodes it twice
-
-
-def summary(reason: str, ran: list[str], outcome: run.Outcome, place: Path, form: str = "") -> str:
-    """The run on one page of Markdown. ``form``: where a person says yes, if that is waited for."""
-    event, champion = outcome.decision, outcome.champion
-    metrics = champion.metrics
-    checks = "\n".join(
-        f"| {check.name} | {check.value:.4g} | {check.limit:.4g} | {'passed' if check.passed else 'FAILED'} |"
-        for check in (event.verdict.checks if event.verdict else ())
-    )
-    table = f"\n| check | value | limit | |\n| --- | --- | --- | --- |\n{checks}\n" if checks else ""
-    decide = f"\n**[Say yes to version {event.version}]({form})**, with a reason.\n" if form else ""
-    return f"""# Version {event.version}: {_word(event)}
-
-{event.why}
-{decide}{table}
-**Champion**: {champion.model} version {champion.version}, test accuracy {metrics["accuracy"]:.2%}
-({metrics["accuracy_low"]:.2%} to {metrics["accuracy_high"]:.2%}).
-
-- why it ran: {reason}
-- stages that ran: {", ".join(ran) or "none: nothing changed"}
-- report: `{place / places.REPORT_PAGE}`
-- lineage: `digits why {event.version}`; MLflow run `{champion.run_id}`
-
-```json
-{json.dumps(event.as_json(), indent=1)[:4000]}
-```
-"""

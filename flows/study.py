@@ -11,7 +11,7 @@ from pipeline.base import params
 from pipeline.studies import study as room
 
 
-@flow(name="study")
+@flow(name="study", flow_run_name="study · {name}")
 def study(name: str, scheduler: str | None = None) -> dict[str, Any]:
     """Run the study of params.yaml of that name; ``scheduler`` is a Dask scheduler's address."""
     with workspace.held() as place:

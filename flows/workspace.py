@@ -134,6 +134,13 @@ def missed(place: Path) -> set[str]:
     return there - set(manifest.get("batches", [])) - set(manifest.get("other_batches", []))
 
 
+def unlearnt() -> set[str]:
+    """The accepted batches that no training has read, neither the checkout's own nor a scheduled one."""
+    top = places.checkout()
+    trained = [place for place in (top, top / places.RETRAIN) if (place / places.MANIFEST).is_file()]
+    return set.intersection(*(missed(place) for place in trained)) if trained else set()
+
+
 def _git_folder(place: Path) -> Path:
     return Path((place / ".git").read_text().removeprefix("gitdir:").strip())
 

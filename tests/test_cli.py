@@ -84,7 +84,7 @@ def fail(error: BaseException) -> Callable[..., Any]:
 def test_every_command_has_help_and_json_and_those_of_one_model_its_name(digits: Digits, command: str):
     code, out, err = digits(command, "--help")
     assert (code, err) == (0, "") and out.startswith(f"Usage: digits {command} ")
-    assert "--json " in out and ("--model NAME " in out) == (command not in ("run", "study", "batches"))
+    assert "--json " in out and ("--model NAME " in out) == (command not in ("run", "study", "batches", "label"))
     assert digits(command, "-h") == (code, out, err)
 
 
@@ -97,7 +97,7 @@ def test_digits_alone_shows_the_commands_in_panels(digits: Digits, arguments: tu
     assert panels == [
         ["run", "study", "promote", "approve", "rollback"],
         ["predict", "serve", "export"],
-        ["add-batch", "batches"],
+        ["add-batch", "label", "batches"],
         ["champion", "history", "why", "reproduce"],
         ["prune"],
     ]

@@ -20,6 +20,7 @@ PARTS = (
         ".gitignore",
         "cli.py",
         "cli_batches.py",
+        "cli_labels.py",
         "digits.py",
         "dvc.yaml",
         "params.yaml",

@@ -28,6 +28,7 @@ SUSPECTS_PAGE = "suspects.html"  # in it too
 DECISIONS = "decisions.json"
 CORRECTIONS = Path("data/corrections")
 CORRECTIONS_KEPT = CORRECTIONS / "kept.json"  # the images whose doubted label a person upheld
+LABELLING = Path("data/labelling")  # in home(): a folder a time that people were asked for labels
 DOWNLOAD = Path("data/download")
 SEEN = Path("data/live.db")  # in home()
 

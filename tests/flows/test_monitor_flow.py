@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from checkout import Checkout, images
 from examples import window
@@ -12,9 +13,12 @@ from prefect.logging import disable_run_logger
 
 from flows import events
 from flows import monitor as flow
+from pipeline.base import places
 from pipeline.base.errors import BadInput
-from pipeline.monitoring import alerts, windows
+from pipeline.digits import features
+from pipeline.monitoring import alerts, labelling, live, windows
 from pipeline.monitoring import monitor as room
+from pipeline.monitoring.live import Seen
 
 GOOD, BAD = False, True
 Windows = Callable[..., list[tuple[bool, int]]]
@@ -25,6 +29,7 @@ def artifacts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the flow left for Prefect's pages, which takes a server; tests/system runs it on one."""
     left: list[str] = []
     monkeypatch.setattr(flow, "create_markdown_artifact", lambda text, **_: left.append(text))
+    monkeypatch.setattr(flow, "create_table_artifact", lambda rows, **_: None)
     return left
 
 
@@ -37,8 +42,9 @@ def look() -> Any:
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The drift events that are told to Prefect."""
+    """The drift events that are told to Prefect, of a checkout with a batch that no training has read."""
     told: list[Any] = []
+    monkeypatch.setattr(flow.workspace, "unlearnt", lambda: {"a batch"})
     monkeypatch.setattr(events, "drift", told.append)
     return told
 
@@ -69,7 +75,7 @@ def test_a_window_like_the_reference_is_good_and_one_of_other_images_is_bad(
     assert [window.bad for window in windows.of("digits-cnn", number)] == [False, True]
     assert "<html" in (checkout.folder / bad["page"]).read_text()
     assert told == [] and alerts.told() == []
-    assert [text.splitlines()[0] for text in artifacts] == ["# No drift", "# No drift"]
+    assert [text.splitlines()[0] for text in artifacts] == ["# No drift", "# A bad window, no alarm yet"]
 
 
 class Snapshot:
@@ -102,8 +108,35 @@ def test_an_alarm_is_told_once_as_it_begins_and_not_again_while_it_goes_on(come_
     assert come_in(BAD, BAD, BAD, BAD) == [(False, 0), (True, 1), (True, 1), (True, 1)]
     (drifted,), (alert,) = told, alerts.told()
     assert drifted.model == "digits-cnn" and drifted.drifted_share == 0.5
-    assert alert["kind"] == "drift" and alert["message"].startswith("2 of the last 3 windows are bad: 300 images, 50%")
+    assert alert["kind"] == "drift" and alert["message"].startswith(
+        "2 of the last 3 windows are bad: 300 images, against"
+    )
     assert "ink (0.40), slant (0.10)" in alert["message"]
+
+
+def test_drift_without_new_labels_asks_for_labels_and_starts_no_retraining(
+    checkout: Checkout, artifacts: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(events, "drift", lambda _: pytest.fail("a retraining was started"))
+    number = checkout.crown()
+
+    def two_bad_windows(of: str) -> str:
+        for second in range(2):
+            seen = window(BAD, at=f"2026-01-01T00:{of}:0{second}+00:00", version=checkout.champion(), last_row=None)
+            monkeypatch.setattr(room, "look", lambda *_, seen=seen: (seen, Snapshot()))
+            look()
+        return alerts.told()[-1]["message"]
+
+    asked = two_bad_windows("01")
+    assert "no labelled data came in since the last training" in asked and "serving.keep_images" in asked
+    assert asked.rpartition("; ")[2] in artifacts[-1]
+    checkout.crown()  # windows count anew
+    unsure = Seen(["a-0"], "", "digits-cnn", number, images()[:1], np.zeros(1, int), np.ones(1))
+    with live.store(checkout.folder / places.SEEN) as store:
+        live.write(store, [unsure], features.describe(images()[:1]).to_numpy(), keep_images=True)
+    folder = checkout.folder / places.LABELLING / "2026-01-01T000201+0000"
+    assert f"`digits label {folder}`" in two_bad_windows("02")
+    assert len(labelling.read(folder)[0]) == 1
 
 
 def test_an_alarm_that_ended_is_told_again_when_it_comes_back(come_in: Windows):

@@ -14,6 +14,15 @@ from pipeline.registry import history, versions
 from pipeline.registry import promotion as rules
 
 
+@pytest.fixture(autouse=True)
+def left(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The pages left for Prefect, which takes a server."""
+    left: list[str] = []
+    monkeypatch.setattr(promotion, "create_markdown_artifact", lambda text, **_: left.append(text))
+    monkeypatch.setattr(promotion, "create_table_artifact", lambda rows, **_: left.append(str(rows)))
+    return left
+
+
 def promote(reason: str, **more: Any) -> dict:
     with disable_run_logger():
         return dict(promotion.promote.fn(reason, **more))
@@ -28,11 +37,13 @@ def last_event() -> dict:
     return history.events(versions.connect(), NAME)[-1].as_json()
 
 
-def test_a_challenger_that_passes_the_gate_is_promoted_with_the_reason(checkout: Checkout):
+def test_a_challenger_that_passes_the_gate_is_promoted_with_the_reason(checkout: Checkout, left: list[str]):
     number = checkout.register()
     event = promote("the first one")
     assert (event["event"], event["version"], event["reason"]) == ("promoted", number, "the first one")
     assert checkout.champion() == number and last_event() == event
+    page, table = left
+    assert f"# Version {number} promoted" in page and "the first one" in page and "'verdict': 'passed'" in table
 
 
 def test_a_challenger_that_is_worse_is_refused_and_the_champion_stays(checkout: Checkout):

@@ -18,7 +18,7 @@ from prefect.testing.utilities import prefect_test_harness
 from waiting import WAIT
 from workspace import ROOT
 
-from flows import promotion, retrain
+from flows import pages, promotion, retrain
 from pipeline.base.errors import BadInput, TemporaryFault
 from pipeline.registry.records import Event
 from pipeline.run import Outcome
@@ -89,21 +89,7 @@ def test_a_registry_that_does_not_answer_is_worth_another_try(place: Path, monke
         retrain.judge.fn(place)
 
 
-def test_the_summary_says_what_ran_and_what_was_decided(tmp_path: Path):
-    champion = facts(accuracy=0.99, accuracy_low=0.98, accuracy_high=1.0)
-    outcome = Outcome(Event(event="unchanged", version="1", reason="no challenger waits"), champion)
-    text = retrain.summary("schedule: nightly", [], outcome, tmp_path)
-    for words in (
-        "# Version 1: unchanged",
-        "no challenger waits",
-        "99.00%",
-        "schedule: nightly",
-        "none: nothing changed",
-    ):
-        assert words in text
-
-
-def test_who_is_waited_for_finds_the_form_that_says_yes_on_the_page_of_the_run(server: None, tmp_path: Path):
+def test_who_is_waited_for_finds_the_form_that_says_yes_on_the_page_of_the_run(server: None):
     waits = Event(event="waits", version="2", reason="passed")
     champion = facts(accuracy=0.99, accuracy_low=0.98, accuracy_high=1.0)
     assert retrain.form(Outcome(waits, champion)) == ""  # nothing is deployed
@@ -115,5 +101,5 @@ def test_who_is_waited_for_finds_the_form_that_says_yes_on_the_page_of_the_run(s
     filled = json.loads(unquote(parse_qs(address.query)["parameters"][0]))
     assert filled == {"model": champion.model, "version": "2", "approve": True, "reason": ""}
     assert not set(filled) - set(promotion.promote.parameters.properties)
-    assert f"]({form})" in retrain.summary("by hand", [], Outcome(waits, champion), tmp_path, form)
+    assert f"]({form})" in pages.decision(waits, champion, [], form)
     assert retrain.form(Outcome(Event(event="promoted", version="2", reason="passed"), champion)) == ""

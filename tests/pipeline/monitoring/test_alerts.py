@@ -39,6 +39,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("DIGITS_WEBHOOK_URL", raising=False)
+    monkeypatch.delenv("DIGITS_ALERT_URLS", raising=False)
     return tmp_path
 
 
@@ -89,6 +90,38 @@ def test_the_webhook_s_address_is_its_password_and_in_no_log(
     with caplog.at_level(logging.DEBUG):
         alerts.raise_("failed", "x")
     assert "the webhook did not take the alert" in caplog.text and "secret" not in caplog.text
+
+
+def test_every_address_of_apprise_takes_each_alert(hook: HTTPServer, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("DIGITS_WEBHOOK_URL")
+    one = f"json://127.0.0.1:{hook.server_port}"
+    monkeypatch.setenv("DIGITS_ALERT_URLS", f"{one}/a, {one}/b?:to=ann,bob\n{one}/c")
+    alerts.raise_("drift", "ink <b> – 300 images")
+    told = [(taken["title"], taken["message"]) for taken in hook.taken]  # type: ignore[attr-defined]
+    assert told == [("digits: drift", "ink <b> – 300 images")] * 3
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("json://127.0.0.1:9/secret", "address 1 of DIGITS_ALERT_URLS did not take the alert"),
+        ("json://user:secret@{hook}/T/secret", "address 1 of DIGITS_ALERT_URLS did not take the alert"),
+        ("slack://secret/secret", "address 1 of DIGITS_ALERT_URLS is none that Apprise knows"),
+        ("nosuch://secret", "address 1 of DIGITS_ALERT_URLS is none that Apprise knows"),
+        ("secret", "address 1 of DIGITS_ALERT_URLS did not take the alert"),
+    ],
+)
+def test_apprise_s_addresses_are_passwords_and_one_that_fails_keeps_no_other_from_it(
+    address: str, words: str, hook: HTTPServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
+    hook.status = 500  # type: ignore[attr-defined]
+    monkeypatch.delenv("DIGITS_WEBHOOK_URL")
+    bad, good = address.format(hook=f"127.0.0.1:{hook.server_port}"), f"json://127.0.0.1:{hook.server_port}/last"
+    monkeypatch.setenv("DIGITS_ALERT_URLS", f"{bad} {good}")
+    with caplog.at_level(logging.DEBUG):
+        alerts.raise_("failed", "x")
+    assert words in caplog.text and "secret" not in caplog.text
+    assert hook.taken[-1]["message"] == "x"  # type: ignore[attr-defined]
 
 
 def test_a_name_with_a_newline_breaks_no_line_of_the_log(caplog: pytest.LogCaptureFixture):
