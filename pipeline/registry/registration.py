@@ -85,6 +85,7 @@ def _new_version(client: MlflowClient, name: str, same: dict[str, str], params: 
             mlflow.log_artifact(str(path), artifact_path=places.RUN_LINEAGE)
         for path in (places.EVALUATION, places.CURVES, places.VALIDATION, places.DRIFT):
             (mlflow.log_artifacts if path.is_dir() else mlflow.log_artifact)(str(path), f"reports/{path.stem}")
+        mlflow.log_artifact(str(places.REPORT_PAGE), str(Path(places.RUN_PAGE).parent))
         of = form.load()
         card = model_card(params, metrics, manifest, of)
         model_uri, digests = _log_model(card, of)

@@ -103,7 +103,7 @@ def client(empty_registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     descriptions.save("train", descriptions.describe(Split(images()[:100], LABELS[:100])))
     files.write_json("reports/metrics.json", metrics)
     files.write_json("reports/training.json", {"recipe": "fast", "epochs": 12, "fitted": "abc"})
-    for name in ("validation.json", "drift.json", "curves.png", "evaluation/per_class.csv"):
+    for name in ("validation.json", "drift.json", "curves.png", "index.html", "evaluation/per_class.csv"):
         files.write_text(Path("reports") / name, "{}")
     counts = {"train": 100, "test": COUNT}
     files.write_json("data/raw/manifest.json", {"dataset": "digits", "source": "a test", "counts": counts})
@@ -136,6 +136,7 @@ def test_a_registered_version_holds_all_that_made_it(client: MlflowClient):
     lineage = {item.path for item in client.list_artifacts(version.run_id, "lineage")}
     assert lineage == {"lineage/params.yaml", "lineage/dvc.lock", "lineage/manifest.json"}
     assert {item.path for item in client.list_artifacts(version.run_id, "reports")} > {"reports/evaluation"}
+    assert artifacts.recorded(client, version, places.RUN_PAGE, most_bytes=10).read_text() == "{}"
 
     folder = artifacts.download(client, version)
     kept = {path.name for path in (folder / "extra_files").iterdir()}
