@@ -225,6 +225,16 @@ def show_why(version: Version, as_json: AsJson = False, model: Model = None) -> 
     show(as_json, facts, _why_text(facts))
 
 
+@app.command("compare", rich_help_panel=LOOK_BACK)
+def compare_versions(first: Version, second: Version, as_json: AsJson = False, model: Model = None) -> None:
+    """Two versions side by side, by what was recorded of each: no look is spent."""
+    from pipeline.registry import compare
+
+    client, name = _registry(model)
+    found = compare.side_by_side(client, name, first, second)
+    show(as_json, found.as_json(), "\n".join(compare.told(found)))
+
+
 @app.command("promote", rich_help_panel=TRAIN)
 def promote_challenger(
     version: Version = "challenger", reason: Reason = "", as_json: AsJson = False, model: Model = None

@@ -594,7 +594,7 @@ def test_what_was_refused_for_its_speed_is_judged_again_by_the_next_run(
     promotion.promote(client, NAME, PARAMS)
     challenge(client, 7)
     with monkeypatch.context() as busy:
-        busy.setattr(contenders, "_latency", lambda *files: (1000.0, 9.0))
+        busy.setattr(contenders, "latencies", lambda paths, image: [1000.0, 100.0])
         event = promotion.promote(client, NAME, LENIENT)
     assert event.event == "refused" and "latency" in event.why and event.verdict and event.verdict.may_pass
     assert promotion.promote_if_new(client, NAME, LENIENT).event == "promoted"
