@@ -188,8 +188,7 @@ def serve_champion(
     from serving import logs, service
 
     logs.to_stderr(as_json)
-    settings, key = _params().serving, os.environ.get("DIGITS_API_KEY")
-    service.serve(_model_name(model), settings, host, port, key)
+    service.serve(_model_name(model), _params(), host, port, os.environ.get("DIGITS_API_KEY"))
 
 
 app.command("add-batch", rich_help_panel=DATA)(cli_batches.add_batch)
