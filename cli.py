@@ -194,8 +194,7 @@ def serve_champion(
     from serving import logs, service
 
     logs.to_stderr(as_json)
-    settings, key = _params().serving, os.environ.get("DIGITS_API_KEY")
-    service.serve(_model_name(model), settings, host, port, key)
+    service.serve(_model_name(model), _params(), host, port, os.environ.get("DIGITS_API_KEY"))
 
 
 @app.command("export", rich_help_panel=USE)
@@ -244,6 +243,16 @@ def show_why(version: Version, as_json: AsJson = False, model: Model = None) -> 
 
     facts = snapshot.version(_model_name(model), version).as_json()
     show(as_json, facts, _why_text(facts))
+
+
+@app.command("compare", rich_help_panel=LOOK_BACK)
+def compare_versions(first: Version, second: Version, as_json: AsJson = False, model: Model = None) -> None:
+    """Two versions side by side, by what was recorded of each: no look is spent."""
+    from pipeline.registry import compare
+
+    client, name = _registry(model)
+    found = compare.side_by_side(client, name, first, second)
+    show(as_json, found.as_json(), "\n".join(compare.told(found)))
 
 
 @app.command("promote", rich_help_panel=TRAIN)

@@ -90,15 +90,37 @@ def version(number: int | str, model: str | None = None) -> Model:
     return Model(name, str(found.version), artifacts.onnx_file(client, found))
 
 
-def compare(one: Model, other: Model, images: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
-    """How two versions fare on the same labelled images: a row each, with its accuracy and how many it alone reads."""
-    right = [model.probabilities(images).argmax(axis=1) == labels for model in (one, other)]
-    alone = [int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())]
+def compare(
+    one: Model, other: Model, images: np.ndarray | None = None, labels: np.ndarray | None = None
+) -> pd.DataFrame:
+    """How two versions fare on the same labelled images: a row each, with its accuracy and how many it alone reads.
+
+    Without images, on the test split that both were measured on, by what was recorded then: no look at it is spent.
+    """
+    if images is None or labels is None:
+        accuracy, alone = _recorded(one, other)
+    else:
+        right = [model.probabilities(images).argmax(axis=1) == labels for model in (one, other)]
+        accuracy = [float(hits.mean()) for hits in right]
+        alone = [int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())]
     rows = [
-        {"model": model.name, "version": model.number, "accuracy": float(hits.mean()), "alone_right": only}
-        for model, hits, only in zip((one, other), right, alone, strict=True)
+        {"model": model.name, "version": model.number, "accuracy": measured, "alone_right": only}
+        for model, measured, only in zip((one, other), accuracy, alone, strict=True)
     ]
     return pd.DataFrame(rows)
+
+
+def _recorded(one: Model, other: Model) -> tuple[list[float], list[int]]:
+    """Each one's accuracy on the test split, and how many it alone read."""
+    from pipeline.registry import compare as room  # MLflow: where it is needed
+
+    if one.name != other.name:
+        raise BadInput(f"{one.name} and {other.name} have no test images in common: give images and labels")
+    found = room.side_by_side(versions.connect(), one.name, one.number, other.number)
+    if found.answers is None:
+        raise BadInput(f"{found.apart}: give images and labels")
+    accuracy = [float(facts.metrics["accuracy"]) for facts in (found.first, found.second)]
+    return accuracy, [len(found.answers.first_alone), len(found.answers.second_alone)]
 
 
 def history(model: str | None = None) -> pd.DataFrame:

@@ -26,7 +26,7 @@ import uvicorn
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -35,12 +35,13 @@ from starlette.exceptions import HTTPException
 from pipeline.base import clock, places
 from pipeline.base.errors import BadInput
 from pipeline.base.form import DIGITS, TEN, Form
-from pipeline.base.params import Serving
+from pipeline.base.params import Params
 from pipeline.learning import inference
 from pipeline.monitoring import live
 from pipeline.monitoring.live import Seen
 from pipeline.registry import versions
-from serving import problems, protection, requests, schemas, telemetry, trend
+from serving import pages, problems, protection, requests, schemas, telemetry
+from serving.archive import Archive
 from serving.clients import client_of
 from serving.connections import Connections
 from serving.gatekeeper import Gatekeeper
@@ -261,16 +262,6 @@ def metrics(request: Request) -> Response:
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/", include_in_schema=False)
-def page() -> FileResponse:
-    return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
-
-
-@router.get("/monitor", include_in_schema=False)
-def monitor_page(request: Request) -> HTMLResponse:
-    return HTMLResponse(trend.page(request.app.state.predictor.name))
-
-
 @router.get("/docs", include_in_schema=False)
 def api_page(request: Request) -> HTMLResponse:
     page = get_swagger_ui_html(
@@ -284,15 +275,17 @@ def api_page(request: Request) -> HTMLResponse:
     return page
 
 
-def application(name: str, settings: Serving, key: str | None, origins: Origins, readers: Readers) -> FastAPI:
+def application(name: str, params: Params, key: str | None, origins: Origins, readers: Readers) -> FastAPI:
     """The service of one registered model."""
+    settings = params.serving
 
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
-        app.state.settings = settings
+        app.state.params, app.state.settings = params, settings
         app.state.predictor = Predictor(name)
         app.state.batches = Batches(app.state.predictor)
         app.state.memory = Memory(settings, app.state.predictor)
+        app.state.archive = Archive(name)
         app.state.readers = readers
         await readers.open()
         app.state.predictor.start()
@@ -304,6 +297,7 @@ def application(name: str, settings: Serving, key: str | None, origins: Origins,
         work.cancel()
         with suppress(asyncio.CancelledError):
             await work
+        app.state.archive.stop()
         app.state.memory.stop()
         app.state.predictor.stop()
 
@@ -311,6 +305,7 @@ def application(name: str, settings: Serving, key: str | None, origins: Origins,
         title="digits", summary="Says what is on a picture", lifespan=running, docs_url=None, redoc_url=None
     )
     app.include_router(router)
+    app.include_router(pages.router)
     app.openapi = partial(_described, app, app.openapi)  # type: ignore[method-assign]
     app.mount("/page", StaticFiles(directory=PAGE))
     reports = places.home() / places.REPORTS
@@ -371,17 +366,17 @@ def listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def serve(name: str, settings: Serving, host: str, port: int, key: str | None) -> None:
+def serve(name: str, params: Params, host: str, port: int, key: str | None) -> None:
     """Serve until told to stop."""
-    readers = Readers(settings)  # first of all: it forks
+    readers = Readers(params.serving)  # first of all: it forks
     try:
-        _serve(name, settings, host, port, key, readers)
+        _serve(name, params, host, port, key, readers)
     finally:
         readers.stop()
 
 
-def _serve(name: str, settings: Serving, host: str, port: int, key: str | None, readers: Readers) -> None:
-    bound = listen(host, port)
+def _serve(name: str, params: Params, host: str, port: int, key: str | None, readers: Readers) -> None:
+    settings, bound = params.serving, listen(host, port)
     sys.setswitchinterval(SWITCH_SECONDS)
     if host not in LOOPBACK and not key:
         log.warning("anybody who reaches %s may ask: set DIGITS_API_KEY to let in only who knows it", host)
@@ -390,7 +385,7 @@ def _serve(name: str, settings: Serving, host: str, port: int, key: str | None, 
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     connections = Connections(settings)
     config = uvicorn.Config(
-        application(name, settings, key, Origins(host, settings.hosts), readers),
+        application(name, params, key, Origins(host, settings.hosts), readers),
         http=connections,  # type: ignore[arg-type]  # what makes a protocol, as a class would
         ws="none",
         proxy_headers=bool(settings.proxies),  # else anybody could say which address a request comes from

@@ -1,29 +1,49 @@
 """How has what comes in changed, window after window? The page at /monitor, from what the monitor flow left."""
 
+import sqlite3
+from contextlib import suppress
 from typing import Any
 
-from jinja2 import Environment, PackageLoader
-
-from pipeline.monitoring import windows
+from pipeline.base.params import Monitor
+from pipeline.monitoring import live, windows
 from pipeline.monitoring.windows import Window
+from serving import layout
 
 SHOWN = 60  # windows, the latest
 FAR = 10  # standard deviations; of a column that never varied, such as an empty border, more says nothing
 WIDTH, HEIGHT = 720, 160  # of the chart, in its own units
 
 
-def page(name: str) -> str:
-    """The windows of that model, the latest last, as a chart and a table."""
-    shown = [_row(window) for window in windows.of(name)[-SHOWN:]]
+def page(name: str, champion: str | None, rules: Monitor) -> str:
+    """The windows of that model, the latest last, as a chart and a table, and how much of the next one is there."""
+    kept = windows.latest(name, SHOWN)
+    shown = [_row(window) for window in kept]
     for index, row in enumerate(shown):
         row["x"] = round(40 + (WIDTH - 50) * (index + 0.5) / len(shown), 1)
         row["y"] = _down(row["drifted_share"])
     lines = [{"y": _down(share), "label": f"{share:.0%}", "kind": "grid"} for share in (0, 0.5, 1)]
     if shown and (allowed := shown[-1]["allowed_share"]) is not None:  # older windows do not say
         lines.append({"y": _down(allowed), "label": "", "kind": "limit"})
-    environment = Environment(autoescape=True, loader=PackageLoader("serving"))
-    template = environment.get_template("monitor.html.j2")
-    return template.render(name=name, windows=shown, lines=lines, width=WIDTH, height=HEIGHT)
+    return layout.render(
+        "monitor",
+        "/monitor",
+        name=name,
+        champion=champion,
+        rules=rules,
+        waiting=_waiting(name, champion, kept, rules) if champion else None,
+        windows=shown,
+        lines=lines,
+        width=WIDTH,
+        height=HEIGHT,
+    )
+
+
+def _waiting(name: str, champion: str, kept: list[Window], rules: Monitor) -> int | None:
+    """How many images of the next window are there, at most those that it needs; None where the store is busy."""
+    looked_at = [window.last_row for window in kept if window.version == champion and window.last_row]
+    with suppress(sqlite3.Error):
+        return live.waiting(name, champion, looked_at[-1] if looked_at else 0, rules.min_images)
+    return None
 
 
 def _down(share: float) -> float:

@@ -98,7 +98,7 @@ def test_digits_alone_shows_the_commands_in_panels(digits: Digits, arguments: tu
         ["run", "study", "promote", "approve", "rollback"],
         ["predict", "serve", "export"],
         ["add-batch", "label", "batches"],
-        ["champion", "history", "why", "reproduce"],
+        ["champion", "history", "why", "compare", "reproduce"],
         ["prune"],
     ]
     assert sum(map(len, panels)) == len(COMMANDS)

@@ -14,6 +14,8 @@ import numpy as np
 
 from pipeline.base.stored import Images
 
+_BLOCK = 1 << 16  # bytes read at once
+
 
 @contextmanager
 def atomic(path: Path | str) -> Iterator[Path]:
@@ -115,6 +117,22 @@ def read_json_lines(path: Path | str) -> list[Any]:
         with suppress(ValueError):
             found.append(json.loads(line))
     return found
+
+
+def json_lines_backwards(path: Path | str) -> Iterator[Any]:
+    """The same, the newest first, and no more of the file read than is asked for."""
+    if not Path(path).is_file():
+        return
+    with Path(path).open("rb") as file:
+        at, rest = file.seek(0, os.SEEK_END), b""
+        while at:
+            step = min(_BLOCK, at)
+            at = file.seek(at - step)
+            first, *whole = (file.read(step) + rest).split(b"\n")
+            rest = first if at else b""
+            for line in reversed(whole if at else [first, *whole]):
+                with suppress(ValueError):
+                    yield json.loads(line)
 
 
 def write_npy(path: Path | str, array: np.ndarray) -> None:

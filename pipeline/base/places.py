@@ -69,6 +69,8 @@ VERSION_KERAS = "extra_files/model.keras"
 VERSION_CARD = "extra_files/MODEL_CARD.md"
 RUN_LINEAGE = "lineage"  # the folder with RECORDED
 RUN_REPORTS = "reports"
+RUN_EVALUATION = f"{RUN_REPORTS}/evaluation"  # the folder with what lay in EVALUATION then
+RUN_PAGE = f"{RUN_REPORTS}/index.html"  # REPORT_PAGE
 RECORDED = (PARAMS, DVC_LOCK, DVC_YAML, MANIFEST)
 
 # --- The registry, and what is kept beside the work -------------------------------------------------------------------
@@ -76,6 +78,7 @@ RECORDED = (PARAMS, DVC_LOCK, DVC_YAML, MANIFEST)
 DATABASE = Path("mlflow.db")
 ARTIFACTS = Path("mlartifacts")  # not mlruns: a folder of that name flips MLflow's default back to its file store
 VERSIONS = Path(".cache/versions")  # in home(): copies of versions whose store is elsewhere
+RECORDS = Path(".cache/records")  # in home(): copies of what their runs recorded
 REGISTRATION_LOCK = Path(".cache/registration.lock")  # in home()
 REGISTRY_LOCK = Path(".cache/registry.lock")  # in home()
 SNAPSHOTS = Path(".cache/registry")  # in home(): what the registry said of each model

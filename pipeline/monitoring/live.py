@@ -265,6 +265,20 @@ def window(
     return last, whole.astype({"answer": str}).reset_index(drop=True)
 
 
+def waiting(model: str, version: str, after: int, most: int, path: Path | None = None) -> int:
+    """How many images the version answered after row ``after``; no more than ``most`` are counted. The store is looked
+    at alone, and not waited for: sqlite3.Error if it is busy."""
+    path = path or places.home() / places.SEEN
+    if not path.is_file():
+        return 0
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", timeout=0, uri=True)) as connection:
+        newest = connection.execute("SELECT max(number) FROM seen").fetchone()[0] or 0
+        after = after if after <= newest else 0  # as for a window
+        query = "SELECT 1 FROM seen WHERE model = ? AND version = ? AND number > ? ORDER BY number DESC LIMIT ?"
+        found = connection.execute(f"SELECT count(*) FROM ({query})", (model, version, after, most))  # noqa: S608
+        return int(found.fetchone()[0])
+
+
 def disagreements(connection: sqlite3.Connection, model: str, version: str, challenger: str) -> dict[str, Any]:
     """How often the challenger, answering in shadow, said something else than the champion."""
     compared, differ = connection.execute(

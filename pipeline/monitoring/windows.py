@@ -57,6 +57,20 @@ def of(name: str, version: str | None = None) -> list[Window]:
     return [window for window in found if window.model == name and version in (None, window.version)]
 
 
+def latest(name: str, count: int) -> list[Window]:
+    """The last kept windows of that model, at most so many, oldest first: read from the file's end, of which a year has
+    tens of thousands."""
+    found: list[Window] = []
+    for line in files.json_lines_backwards(places.home() / places.WINDOWS):
+        if not isinstance(line, dict) or line.get("model") != name:
+            continue
+        with suppress(ValidationError):
+            found.append(Window.model_validate(line))
+        if len(found) == count:
+            break
+    return found[::-1]
+
+
 def alarmed(windows: Sequence[Window], bad: int, of: int) -> bool:
     """Whether at least ``bad`` of the last ``of`` windows are bad, the latest among them."""
     last = windows[-of:]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -52,12 +53,11 @@ def download(client: MlflowClient, version: ModelVersion) -> Path:
     :class:`TemporaryFault` if the store does not answer, :class:`BadInput` if the files cannot be read.
     """
     from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
 
     kept = _kept(version)
     if kept.is_dir():
         return kept
-    try:
+    with _fetching(version):
         place = _place(client, version)
         if _is_local(place):
             return Path(download_artifacts(place, tracking_uri=places.tracking_uri()))
@@ -66,6 +66,46 @@ def download(client: MlflowClient, version: ModelVersion) -> Path:
             folder = Path(download_artifacts(place, dst_path=part, tracking_uri=places.tracking_uri()))
             if not kept.is_dir():  # else another process was quicker
                 folder.rename(kept)
+    return kept
+
+
+def recorded(client: MlflowClient, version: ModelVersion, name: str, most_bytes: int) -> Path:
+    """A file that the version's run recorded, on this disk, fetched and kept as by :func:`download`.
+
+    :class:`NotRecorded` if there is none, :class:`BadInput` if it is larger than ``most_bytes`` or cannot be read,
+    :class:`TemporaryFault` if the store does not answer.
+    """
+    versions.check_ours(version)
+    kept, run = _records(version) / name, str(version.run_id)
+    if kept.is_file():
+        return kept
+    with _fetching(version):
+        there = {item.path: item.file_size or 0 for item in client.list_artifacts(run, str(Path(name).parent))}
+        if name not in there:
+            raise NotRecorded(f"{version.name} version {version.version} was registered without {name}")
+        if there[name] > most_bytes:
+            raise BadInput(f"{name} of {version.name} version {version.version} has more than {most_bytes:,} bytes")
+        if _is_local(str(client.get_run(run).info.artifact_uri)):
+            return Path(client.download_artifacts(run, name))
+        files.private_folder(kept.parent)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as part:
+            Path(client.download_artifacts(run, name, part)).replace(kept)
+    return kept
+
+
+class NotRecorded(BadInput):
+    """What a version of an earlier release did not keep."""
+
+
+@contextmanager
+def _fetching(version: ModelVersion) -> Iterator[None]:
+    """What a store raises that cannot give a file, in our words."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except BadInput:
+        raise
     except Exception as error:
         failed = f"the files of {version.name} version {version.version} cannot be read: {error}"
         if faults.is_away(error):
@@ -73,7 +113,6 @@ def download(client: MlflowClient, version: ModelVersion) -> Path:
         if isinstance(error, (MlflowException, OSError)):
             raise BadInput(failed) from None
         raise
-    return kept
 
 
 def erase(client: MlflowClient, version: ModelVersion) -> None:
@@ -85,6 +124,7 @@ def erase(client: MlflowClient, version: ModelVersion) -> None:
     client.delete_model_version(version.name, str(version.version))
     if version.run_id:
         client.delete_run(version.run_id)
+    shutil.rmtree(_records(version), ignore_errors=True)
     if places.home() in folder.resolve().parents:  # a tracking server's own store is the server's to clean
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -110,3 +150,7 @@ def _is_local(place: str) -> bool:
 
 def _kept(version: ModelVersion) -> Path:
     return places.home() / places.VERSIONS / version.name / f"{version.version}-{version.run_id}"
+
+
+def _records(version: ModelVersion) -> Path:
+    return places.home() / places.RECORDS / version.name / f"{version.version}-{version.run_id}"

@@ -1,6 +1,7 @@
 """What do a challenger and those that served before it read in the held-out images, and how fast?"""
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -70,29 +71,28 @@ def candidate(
         artifacts.check(client, one)
     onnx = artifacts.onnx_file(client, version)
     rival = artifacts.onnx_file(client, champion) if champion else None
-    latency_ms, ratio = _latency(onnx, rival, unseen.test.images[:1])
+    took = latencies([onnx, rival] if rival else [onnx], unseen.test.images[:1])
     measured = versions.metrics(version)
     return gate.Candidate(
         version=str(version.version),
         predicted=_answers(client, version, unseen),
         size_mb=onnx.stat().st_size / 1e6,
-        latency_ms=latency_ms,
-        latency_ratio=ratio,
+        latency_ms=took[0],
+        latency_ratio=took[0] / took[1] if rival else None,
         gap=measured["gap"],
         refused=measured.get("refused"),
         non_digits_refused=measured.get("non_digits_refused"),
     )
 
 
-def _latency(onnx: Path, rival: Path | None, image: np.ndarray) -> tuple[float, float | None]:
-    """The median of a model's milliseconds for one image, and how often that of its rival, which takes turns with it:
-    what else the machine does then slows both."""
-    models = [inference.open_model(path) for path in (onnx, rival) if path]
+def latencies(paths: Sequence[Path], image: np.ndarray) -> list[float]:
+    """The median of each model's milliseconds for one image, uint8 (1, *shape). They take turns: what else the machine
+    does then slows all of them."""
+    models = [inference.open_model(path) for path in paths]
     took: list[list[float]] = [[] for _ in models]
     for _ in range(TIMED_RUNS):
         for model, durations in zip(models, took, strict=True):
             began = time.perf_counter()
             inference.run(model, image)
             durations.append(time.perf_counter() - began)
-    medians = [float(np.median(durations)) for durations in took]
-    return 1000 * medians[0], medians[0] / medians[1] if rival else None
+    return [1000 * float(np.median(durations)) for durations in took]

@@ -28,7 +28,7 @@ KIND = "history"
 _OLDER = "event."  # tag keys of an older release: event.<UTC time>
 _VERDICT = "gate"  # a version's tag: every number, as code reads it
 _IN_WORDS = "verdict"  # a version's tag: the same for people, as MLflow's page shows tags
-_MOVES: tuple[Happening, ...] = ("promoted", "rolled back", "moved by hand")
+MOVES: tuple[Happening, ...] = ("promoted", "rolled back", "moved by hand")
 _LINEAGE = ("dataset", "recipe", "git_commit", "git_clean", "machine")
 
 
@@ -146,7 +146,7 @@ def _took_effect(written: list[tuple[Event, bool]], in_use: str | None) -> list[
     kept: list[Event] = []
     then = [*(event.previous for event, _ in written[1:]), in_use]  # who was champion after each of them
     for (event, settled), champion in zip(written, then, strict=True):
-        if event.event in _MOVES and not settled and champion == event.previous != event.version:
+        if event.event in MOVES and not settled and champion == event.previous != event.version:
             continue
         kept.append(event)
         if champion and champion != (said := _champion(kept)):
@@ -156,7 +156,7 @@ def _took_effect(written: list[tuple[Event, bool]], in_use: str | None) -> list[
 
 def _champion(events: list[Event]) -> str | None:
     """Who is champion after these events."""
-    return next((event.version for event in reversed(events) if event.event in _MOVES), None)
+    return next((event.version for event in reversed(events) if event.event in MOVES), None)
 
 
 def _by_hand(version: str, previous: str | None) -> Event:
@@ -171,7 +171,7 @@ def previous_champion(events: list[Event]) -> str | None:
         before = [place for place, version in enumerate(reigns[:-1]) if version == event.version]
         if event.event == "rolled back" and before:
             reigns = reigns[: before[-1] + 1]
-        elif event.event in _MOVES:
+        elif event.event in MOVES:
             reigns.append(event.version)
     return reigns[-2] if len(reigns) > 1 else None
 
@@ -183,7 +183,7 @@ def last_judged(events: Sequence[Event], version: str) -> Event | None:
 
 def served(events: list[Event]) -> list[str]:
     """Every version that ever was champion, oldest first, the one in use last."""
-    crowned = [event.version for event in events if event.event in _MOVES and event.version]
+    crowned = [event.version for event in events if event.event in MOVES and event.version]
     return list(dict.fromkeys(reversed(crowned)))[::-1]
 
 

@@ -1,10 +1,8 @@
 """Which pictures have a doubted label? A page of them for a person, who keeps or drops them one by one."""
 
-import base64
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -13,9 +11,9 @@ from pipeline.base.form import DIGITS, Form
 from pipeline.base.stored import Images
 from pipeline.base.words import counted
 from pipeline.data.batches import Doubt
+from pipeline.reporting import thumbnails
 
 SHOWN = 1000  # on a page: more are not looked at one by one
-ENLARGED = 4
 
 
 def write(path: Path, name: str, doubts: Sequence[Doubt], images: Images, form: Form = DIGITS) -> None:
@@ -30,15 +28,9 @@ def write(path: Path, name: str, doubts: Sequence[Doubt], images: Images, form: 
             "label": form.classes[doubt.label],
             "suggested": form.classes[doubt.suggested],
             "clear": doubt.clear,
-            "png": _png(image, form),
+            "png": thumbnails.png(image, form),
         }
         for number, (doubt, image) in enumerate(zip(doubts, np.asarray(images), strict=True), 1)
     ]
     page = environment.get_template("suspects.html.j2").render(name=name, rows=rows[:SHOWN], count=len(rows))
     files.write_text(path, page)
-
-
-def _png(image: np.ndarray, form: Form) -> str:
-    shown = 255 - image if form.inked else image[..., ::-1] if form.shape[2:] else image  # OpenCV has BGR
-    large = shown.repeat(ENLARGED, axis=0).repeat(ENLARGED, axis=1)
-    return base64.b64encode(cv2.imencode(".png", large)[1].tobytes()).decode()

@@ -16,6 +16,8 @@ from running import Service
 from waiting import until
 from workspace import Workspace
 
+from serving import layout
+
 CHROMIUM = shutil.which("chromium")
 PATIENCE = 60_000.0  # milliseconds for what the page does; Playwright's own five seconds are few on a busy machine
 FLAGS = ("--no-sandbox", "--disable-quic", "--disable-background-networking")
@@ -24,7 +26,9 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: 
 
 @pytest.fixture(scope="module")
 def service(demo: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    running = Service(demo.copy(tmp_path_factory.mktemp("page") / "workspace"))
+    workspace = demo.copy(tmp_path_factory.mktemp("page") / "workspace")
+    workspace.register_again("another")
+    running = Service(workspace)
     running.ready()
     yield running
     assert running.stop() == 0
@@ -50,6 +54,14 @@ def page(browser: Browser, service: Service) -> Iterator[Page]:
     yield page
     assert faults == []
     page.close()
+
+
+WAYS = ("/", "/models", "/monitor", "/batches", "/reports/champion/", "/compare?a=1&b=2", "/reports/7/")
+
+
+def opened(page: Page, url: str) -> None:
+    """A page, once the registry was asked: its process takes seconds to start."""
+    until(lambda: (answer := page.goto(url)) is not None and answer.status != 503, f"an answer to {url}")
 
 
 def draw(page: Page, digit: int) -> None:
@@ -214,8 +226,8 @@ def test_it_fits_a_phone_in_light_and_dark(browser: Browser, service: Service, s
         viewport={"width": 360, "height": 740}, color_scheme=scheme, has_touch=True, device_scale_factor=2
     )
     page = context.new_page()
-    for path in ("", "/monitor"):
-        page.goto(service.url + path)
+    for path in WAYS:
+        opened(page, service.url + path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.goto(service.url)
     box = page.locator("#paper").bounding_box()
@@ -237,3 +249,54 @@ def test_several_digits_are_framed_and_all_are_read(page: Page, tmp_path: Path):
     assert box and sheet and box["x"] > sheet["x"] and box["x"] + box["width"] < sheet["x"] + sheet["width"] / 3
     page.click("#clear")
     expect(page.locator(".found")).to_have_count(0)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_that_axe_finds_keeps_anybody_out(browser: Browser, service: Service, scheme: str):
+    """The checks of axe-core, by https://www.deque.com/axe: contrast, names, order, tables, what a keyboard reaches."""
+    axe = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python brings axe-core: install it")
+    script = (Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+    context = browser.new_context(color_scheme=scheme, bypass_csp=True)
+    page = context.new_page()
+    for path in WAYS:
+        opened(page, service.url + path)
+        page.evaluate(script)
+        found = page.evaluate("axe.run()")["violations"]
+        assert [(each["id"], each["nodes"][0]["html"]) for each in found] == [], path
+    context.close()
+
+
+def test_a_keyboard_skips_to_the_page_and_reaches_every_other_page(browser: Browser, service: Service):
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    for path in ("/models", "/monitor", "/batches"):
+        opened(page, service.url + path)
+        page.keyboard.press("Tab")
+        skip = page.get_by_role("link", name="Skip to the page")
+        expect(skip).to_be_focused()
+        expect(skip).to_be_in_viewport()
+        page.keyboard.press("Enter")
+        expect(page.locator("#main")).to_be_focused()
+        page.goto(service.url + path)
+        page.keyboard.press("Tab")
+        for _, name in layout.PAGES:
+            page.keyboard.press("Tab")
+            link = page.get_by_role("navigation").get_by_role("link", name=name, exact=True)
+            expect(link).to_be_focused()
+            assert link.evaluate("(link) => getComputedStyle(link).outlineStyle") == "solid"
+        expect(page.get_by_role("navigation").locator("[aria-current=page]")).to_have_attribute("href", path)
+    page.close()
+
+
+def test_from_the_models_one_comes_to_a_report_and_back_though_it_is_in_a_sandbox(browser: Browser, service: Service):
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    opened(page, f"{service.url}/models")
+    page.get_by_role("link", name="Report of version 1").click()
+    expect(page.locator(".digits-frame")).to_contain_text("digits-cnn version 1")
+    assert page.evaluate("self.origin") == "null"
+    page.get_by_role("link", name="Calibration", exact=True).click()
+    assert page.url.endswith("#calibration")
+    page.get_by_role("link", name="Models").click()
+    expect(page.get_by_role("heading", name="Models")).to_be_visible()
+    page.close()

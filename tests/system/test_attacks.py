@@ -29,7 +29,10 @@ PREDICT = b"POST /predict HTTP/1.1\r\n" + HOST
 CHUNKED = PREDICT + b"Content-Type: image/png\r\nTransfer-Encoding: chunked\r\n"
 CONNECTIONS, CORRECTIONS = 40, 30
 SEVEN = photos.pictures("mouse", 8, 0)[7][1]
-PAGES = ("/", "/monitor", "/docs", "/openapi.json", "/metrics", "/model", "/health", "/nothing", "/page/page.js")
+PAGES = (
+    *("/", "/monitor", "/docs", "/openapi.json", "/metrics", "/model", "/health", "/nothing", "/page/page.js"),
+    *("/models", "/batches", "/compare?a=1&b=2", "/reports/champion/", "/reports/1/", "/reports/7/"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +80,10 @@ STRANGE = {
     "a long path": (b"GET /reports/" + b"a" * 9_000 + b" HTTP/1.1\r\n" + HOST + CLOSE, 404),
     "out of a folder": (b"GET /reports/..%2fparams.yaml HTTP/1.1\r\n" + HOST + CLOSE, 404),
     "out of a folder, from the root": (b"GET /reports/%2fetc%2fpasswd HTTP/1.1\r\n" + HOST + CLOSE, 404),
+    "out of a version": (b"GET /reports/1/../../params.yaml HTTP/1.1\r\n" + HOST + CLOSE, 404),
+    "out of a version's tables": (b"GET /reports/1/evaluation/..%2f..%2fmlflow.db HTTP/1.1\r\n" + HOST + CLOSE, 404),
+    "a version of many digits": (b"GET /reports/" + b"9" * 8_000 + b"/ HTTP/1.1\r\n" + HOST + CLOSE, 404),
+    "a model page under another name": (b"GET /models HTTP/1.1\r\nHost: evil.example\r\n" + CLOSE, 421),
     "many headers": (HEALTH + HOST + b"X: a\r\n" * 200 + CLOSE, 431),
     "a large header": (HEALTH + HOST + b"X: " + b"a" * 40_000 + b"\r\n" + CLOSE, 431),
     "a header without end": (HEALTH + HOST + b"X: " + b"a" * 5_000_000, 431),

@@ -1,7 +1,10 @@
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.base import files
 
@@ -87,3 +90,17 @@ def test_who_still_writes_for_an_earlier_swap_writes_nothing_of_the_next(tmp_pat
         files.write_text(part / "a", "new")
         files.write_text(earlier / "a", "of the straggler")
     assert (folder / "a").read_text() == "new" and [p.name for p in tmp_path.iterdir()] == ["some"]
+
+
+@given(lines=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=40), max_size=30), cut=st.booleans())
+def test_lines_read_from_the_end_are_those_read_from_the_start(lines: list[str], cut: bool):
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as small:
+        small.setattr(files, "_BLOCK", 16)  # bytes: a line lies in several
+        path = Path(folder) / "lines.jsonl"
+        assert list(files.json_lines_backwards(path)) == []
+        for line in lines:
+            files.append_json_line(path, line)
+        if cut and lines:
+            path.write_bytes(path.read_bytes()[:-2])  # as a full disk does
+        expected = lines[:-1] if cut else lines
+        assert list(files.json_lines_backwards(path)) == expected[::-1]

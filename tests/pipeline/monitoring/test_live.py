@@ -185,3 +185,14 @@ def test_corrections_of_an_earlier_release_are_the_digits_that_they_were(tmp_pat
 def test_the_store_is_its_owner_s_alone(tmp_path: Path):
     write(tmp_path / "live.db", seen(0, 1))
     assert (tmp_path / "live.db").stat().st_mode & 0o077 == 0
+
+
+def test_what_waits_for_the_next_window_is_counted_up_to_what_it_needs(tmp_path: Path):
+    path = tmp_path / "live.db"
+    assert live.waiting("digits-cnn", "1", 0, 100, path) == 0
+    write(path, seen(0, 30))
+    assert live.waiting("digits-cnn", "1", 0, 100, path) == 30
+    assert live.waiting("digits-cnn", "1", 25, 100, path) == 5
+    assert live.waiting("digits-cnn", "1", 0, 20, path) == 20
+    assert live.waiting("digits-cnn", "2", 0, 100, path) == 0
+    assert live.waiting("digits-cnn", "1", 1000, 100, path) == 30  # the store was begun anew since

@@ -150,6 +150,7 @@ def test_a_registered_version_holds_all_that_made_it(client: MlflowClient):
     lineage = {item.path for item in client.list_artifacts(version.run_id, "lineage")}
     assert lineage == {"lineage/params.yaml", "lineage/dvc.lock", "lineage/manifest.json"}
     assert {item.path for item in client.list_artifacts(version.run_id, "reports")} > {"reports/evaluation"}
+    assert artifacts.recorded(client, version, places.RUN_PAGE, most_bytes=10).read_text() == "{}"
 
     folder = artifacts.download(client, version)
     kept = {path.name for path in (folder / "extra_files").iterdir()}
@@ -687,7 +688,7 @@ def test_what_was_refused_for_its_speed_is_judged_again_by_the_next_run(
     promotion.promote(client, NAME, PARAMS)
     challenge(client, 7)
     with monkeypatch.context() as busy:
-        busy.setattr(contenders, "_latency", lambda *files: (1000.0, 9.0))
+        busy.setattr(contenders, "latencies", lambda paths, image: [1000.0, 100.0])
         event = promotion.promote(client, NAME, LENIENT)
     assert event.event == "refused" and "latency" in event.why and event.verdict and event.verdict.may_pass
     assert promotion.promote_if_new(client, NAME, LENIENT).event == "promoted"
