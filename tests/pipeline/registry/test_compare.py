@@ -96,7 +96,7 @@ def test_the_command_tells_it_in_lines_and_as_json(client: MlflowClient, capsys:
 
 def test_what_a_run_recorded_is_bounded_and_its_lack_is_told_apart(client: MlflowClient):
     version = client.get_model_version(NAME, register(client, "a", page=None))
-    with pytest.raises(artifacts.NotRecorded, match=r"version 1 was registered without reports/page/index\.html"):
+    with pytest.raises(artifacts.NotRecorded, match=r"version 1 was registered without reports/index\.html"):
         artifacts.recorded(client, version, places.RUN_PAGE, 1000)
     with pytest.raises(BadInput, match="has more than 10 bytes"):
         artifacts.recorded(client, version, "lineage/manifest.json", 10)
