@@ -3,7 +3,7 @@
 import os
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from mlflow.exceptions import MlflowException
 
@@ -17,7 +17,7 @@ SERVED = "DIGITS_SERVE"  # the address that people have of `digits serve`
 def of(model: str, version: str, place: Path) -> list[str]:
     """A line each: the version's report, its run in MLflow, the page to try the champion on, the command that tells
     the rest. ``place`` is the workspace that made the report."""
-    served = _address(os.environ.get(SERVED, ""))
+    served = places.public(os.environ.get(SERVED, ""))
     if served:
         report = f"[report of version {version}]({served}/reports/{quote(version)}/)"
     else:
@@ -34,18 +34,10 @@ def _run(model: str, version: str) -> list[str]:
         client = versions.connect()
         run = str(versions.version(client, model, version).run_id)
         tracking = places.tracking_uri()
-        if server := _address(tracking):
+        if server := places.public(tracking):
             page = f"{server}/#/experiments/{client.get_run(run).info.experiment_id}/runs/{run}"
             return [f"**MLflow**: [run {run[:8]}]({page})"]
         # A database's address has its password: it is named for a file alone.
         shown = tracking if tracking.startswith("sqlite:") else "…"
         return [f"**MLflow**: run `{run}`, after `mlflow ui --backend-store-uri {shown}`"]
     return []
-
-
-def _address(url: str) -> str:
-    """The address of a page without name and password; empty if it is none that a browser opens."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return ""
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")

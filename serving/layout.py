@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from pipeline.base.words import counted
+from pipeline.reporting import templating
 
 PAGES = (
     ("/", "Draw"),
@@ -21,13 +22,7 @@ PAGES = (
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        autoescape=True,
-        loader=PackageLoader("serving"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templating.environment("serving")
     environment.filters |= {"day": day, "iso": iso, "percent": percent, "counted": counted}
     environment.globals["pages"] = PAGES
     return environment

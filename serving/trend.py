@@ -40,9 +40,9 @@ def page(name: str, champion: str | None, rules: Monitor) -> str:
 
 def _waiting(name: str, champion: str, kept: list[Window], rules: Monitor) -> int | None:
     """How many images of the next window are there, at most those that it needs; None where the store is busy."""
-    looked_at = [window.last_row for window in kept if window.version == champion and window.last_row]
+    after = windows.looked_at(reversed(kept), champion)
     with suppress(sqlite3.Error):
-        return live.waiting(name, champion, looked_at[-1] if looked_at else 0, rules.min_images)
+        return live.waiting(name, champion, after, rules.min_images)
     return None
 
 

@@ -6,6 +6,7 @@ what was seen in use, locks) lies in :func:`home`.
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 PARAMS = Path("params.yaml")
 DVC_YAML = Path("dvc.yaml")
@@ -106,6 +107,17 @@ def tracking_uri(workspace: Path = Path()) -> str:
     if not given.startswith(_SQLITE):
         return given
     return f"{_SQLITE}{(workspace / given.removeprefix(_SQLITE)).resolve()}"
+
+
+def public(address: str) -> str | None:
+    """An address of the web as people may be shown it, without who logs in there; None for any other."""
+    try:
+        found = urlsplit(address)
+    except ValueError:
+        return None
+    if found.scheme not in ("http", "https") or not found.hostname:
+        return None
+    return urlunsplit((found.scheme, found.netloc.rpartition("@")[2], found.path.rstrip("/"), "", ""))
 
 
 def registry_file() -> Path | None:

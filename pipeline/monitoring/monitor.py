@@ -46,8 +46,7 @@ def look(client: MlflowClient, name: str, params: Params, folder: Path | None = 
     last, onnx = None, artifacts.onnx_file(client, champion)
     form = inference.form_of(onnx)
     if folder is None:
-        looked_at = [window.last_row for window in windows.of(name, version) if window.last_row]
-        after = looked_at[-1] if looked_at else 0
+        after = windows.looked_at(windows.backwards(name), version)
         with live.store(kind=form.kind) as connection:
             last, current = live.window(connection, name, version, after, params.monitor.max_images, form)
         if len(current) < params.monitor.min_images:

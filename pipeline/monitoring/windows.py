@@ -4,7 +4,8 @@ A line a window in reports/monitor/windows.jsonl, beside Evidently's page of eac
 alarm wants ``monitor.bad`` bad ones among the last ``monitor.of``, and the latest among them.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -60,15 +61,20 @@ def of(name: str, version: str | None = None) -> list[Window]:
 def latest(name: str, count: int) -> list[Window]:
     """The last kept windows of that model, at most so many, oldest first: read from the file's end, of which a year has
     tens of thousands."""
-    found: list[Window] = []
+    return list(itertools.islice(backwards(name), count))[::-1]
+
+
+def backwards(name: str) -> Iterator[Window]:
+    """The kept windows of that model, the newest first."""
     for line in files.json_lines_backwards(places.home() / places.WINDOWS):
-        if not isinstance(line, dict) or line.get("model") != name:
-            continue
-        with suppress(ValidationError):
-            found.append(Window.model_validate(line))
-        if len(found) == count:
-            break
-    return found[::-1]
+        if isinstance(line, dict) and line.get("model") == name:
+            with suppress(ValidationError):
+                yield Window.model_validate(line)
+
+
+def looked_at(newest_first: Iterable[Window], version: str) -> int:
+    """The last row of what that version saw in use that one of the windows holds; 0 if none does."""
+    return next((window.last_row for window in newest_first if window.version == version and window.last_row), 0)
 
 
 def alarmed(windows: Sequence[Window], bad: int, of: int) -> bool:

@@ -170,7 +170,7 @@ def _dataset(name: str, part: str, source: str, of: Form) -> Dataset | None:
     split = splits.load(place)
     if not len(split.labels):
         return None
-    digests = {"images_sha256": files.sha256_array(split.images), "labels_sha256": files.sha256_array(split.labels)}
+    digests = {f"{what}_sha256": digest for what, digest in splits.digests(place).items()}
     counts = np.bincount(split.labels, minlength=len(of.classes)).tolist()
     schema = TensorDatasetSchema(
         Schema([TensorSpec(np.dtype("uint8"), (-1, *of.shape), "images")]),

@@ -6,7 +6,7 @@ import base64
 import io
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.reporting import figures
+from pipeline.reporting import figures, templating
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,18 +38,9 @@ class Decision(NamedTuple):
 
 def render(decision: Decision) -> str:
     """The page; everything that comes from data is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        autoescape=True,
-        loader=PackageLoader("pipeline.reporting"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     compared = decision.limits or decision.champions  # a first model's one dot says nothing that the table does not
     uri = _data_uri(picture(decision)) if compared else None
-    return environment.get_template("verdict.html.j2").render(decision=decision, picture=uri)
+    return templating.environment().get_template("verdict.html.j2").render(decision=decision, picture=uri)
 
 
 def _data_uri(figure: Figure) -> str:

@@ -15,9 +15,10 @@ import pandas as pd
 
 from pipeline.base import files, form, params, places
 from pipeline.base.errors import BadInput
-from pipeline.base.form import TEN
+from pipeline.base.form import TEN, with_article
 from pipeline.base.words import counted
 from pipeline.data import kinds, splits
+from pipeline.reporting import templating
 
 JSONS = {
     "training": places.TRAINING,
@@ -67,14 +68,10 @@ def verdict(metrics: dict[str, Any], pairs: pd.DataFrame, floors: params.Gate, n
         return f"It reads all {n:,} unseen {noun}s correctly, {floor}."
     first = pairs.iloc[0]
     times = "once" if first["count"] == 1 else f"{first['count']:.0f} times"
-    true, predicted = (_one(str(first[column]), noun) for column in ("true", "predicted"))
+    named = [str(first[column]) for column in ("true", "predicted")]
+    true, predicted = map(with_article, named) if noun == "digit" else named
     confused = f"the commonest mistake is {true} taken for {predicted} ({times})"
     return f"It reads {right:,} of {n:,} unseen {noun}s correctly, {floor}; {confused}."
-
-
-def _one(name: str, noun: str) -> str:
-    """One of a class, as a sentence has it: an 8, a 3, or the name of a class."""
-    return f"{'an' if name == '8' else 'a'} {name}" if noun == "digit" else name
 
 
 def calibration_sentence(table: pd.DataFrame) -> str:
@@ -115,15 +112,7 @@ def plain(value: Any) -> str:
 
 def render(facts: dict[str, Any]) -> str:
     """The page from :func:`gather`'s facts; everything that comes from data is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        autoescape=True,
-        loader=PackageLoader("pipeline.reporting"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templating.environment()
     environment.filters["plain"] = plain
     environment.filters["percent"] = lambda share, places=2: f"{share:.{places}%}"
     environment.filters["signed"] = lambda number: f"{number:+.2f}".replace("-", "−")

@@ -4,23 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.base import files
 from pipeline.base.form import DIGITS, Form
 from pipeline.base.stored import Images
 from pipeline.base.words import counted
 from pipeline.data.batches import Doubt
-from pipeline.reporting import thumbnails
+from pipeline.reporting import templating, thumbnails
 
 SHOWN = 1000  # on a page: more are not looked at one by one
 
 
 def write(path: Path, name: str, doubts: Sequence[Doubt], images: Images, form: Form = DIGITS) -> None:
     """The page of the batch ``name``: ``images`` uint8 (N, *shape) in the order of the doubts."""
-    environment = Environment(
-        loader=PackageLoader("pipeline.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
+    environment = templating.environment()
     environment.filters["counted"] = counted
     rows = [
         {
