@@ -82,7 +82,7 @@ def draw(page: Page, digit: int) -> None:
 def test_a_drawn_digit_is_read(page: Page, digit: int):
     draw(page, digit)
     expect(page.locator("#digit")).to_have_text(str(digit))
-    expect(page.locator("#words")).to_contain_text(f"It is a {digit}")
+    expect(page.locator("#words")).to_contain_text(f"It is {with_article(str(digit))}, ")
     expect(page.locator("#bars .first")).to_have_text(re.compile(rf"^{digit}"))
     expect(page.locator("#seen")).to_be_visible()
     seen = page.evaluate("[...document.querySelector('#small').getContext('2d').getImageData(0, 0, 28, 28).data]")
