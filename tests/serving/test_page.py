@@ -16,6 +16,7 @@ from running import Service
 from waiting import until
 from workspace import Workspace
 
+from pipeline.base.form import with_article
 from serving import layout
 
 CHROMIUM = shutil.which("chromium")

@@ -511,7 +511,7 @@ def test_what_is_far_is_named_in_the_order_of_the_table_whatever_the_distance():
     """A rim that is always paper has a deviation of nearly nothing: 267 of them are no more telling than one."""
     distances = {"mean": 1.4, "border_ink": 267.0, "slant": 0.4, "contrast": 0.9}
     columns = tuple(
-        Column(name=name, method="wasserstein", distance=far, threshold=0.1, drifted=True)
+        Column(name=name, method="wasserstein", distance=far, threshold=0.1, drifted=True, by_chance=0.0)
         for name, far in sorted(distances.items(), key=lambda one: -one[1])
     )
     compared = Compared("drift", 1.0, 0.5, 100, 100, columns)

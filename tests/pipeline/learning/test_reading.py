@@ -53,7 +53,7 @@ def test_a_file_whose_name_looks_like_a_pattern_is_that_file(folder: Path):
 
 def test_what_the_model_is_not_certain_of_has_its_doubt_and_the_probabilities(folder: Path, tmp_path: Path):
     weights = np.zeros((784, 10))
-    for scale, reason in ((0.0, "it could be a 9 or a 8"), (1.0, "it looks like no digit")):
+    for scale, reason in ((0.0, "it could be a 9 or an 8"), (1.0, "it looks like no digit")):
         linear_model.write(tmp_path / f"{scale}.onnx", weights, 9 * scale * np.eye(10)[3], certain_from=2.0)
         (answer,) = reading.read([str(folder / "1.png")], tmp_path / f"{scale}.onnx")
         assert (answer.digit, answer.reason, len(answer.probabilities)) == (None, reason, 10)
