@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+BECAME = {"kept": "is not promoted", "waits": "waits for a person's yes"}  # where the event is no word of the version
+
 
 def comment(outcome: dict, metrics: str, params: str) -> str:
     """Markdown of what ``digits run --json`` answered and of DVC's tables, which are empty where nothing differs."""
@@ -21,7 +23,7 @@ def _verdict(outcome: dict) -> str:
     event = outcome["decision"]
     if event["event"] == "unchanged":
         return f"Nothing to decide: {event['reason']}"
-    return f"Version {event['version']} {event['event']}: {event['verdict']['reason']}"
+    return f"Version {event['version']} {BECAME.get(event['event'], event['event'])}: {event['verdict']['reason']}"
 
 
 def _differs(what: str, revision: str) -> str:

@@ -110,6 +110,7 @@ def test_the_comment_has_the_verdict_and_what_differs():
     text = comment({"decision": {"event": "promoted", **OUTCOME}}, "| Path | Metric |\n", "")
     assert "**Version 2 promoted: version 2 is at most 1.49 points less accurate than version 1**" in text
     assert "#### Metrics\n\n| Path | Metric |\n\n#### Params\n\nNothing differs.\n" in text
+    assert "**Version 2 is not promoted: " in comment({"decision": {"event": "kept", **OUTCOME}}, "", "")
     text = comment({"decision": {"event": "unchanged", "reason": "no challenger waits"}}, "", "")
     assert "**Nothing to decide: no challenger waits**" in text
 
