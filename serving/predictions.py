@@ -30,7 +30,6 @@ from serving.predictor import Busy, Served, most_at_once
 from serving.problems import Problem
 from serving.requests import Item
 
-PATH = "/predict"
 DECIMALS = 6  # of a probability
 OBSERVED = 16  # images of a request whose confidence the metrics take in: of a large one these stand for the rest
 
@@ -52,13 +51,18 @@ PLAIN = Asked()
 class Straight:
     """An ASGI layer that answers POST /predict without a query itself, and hands on everything else."""
 
-    path = PATH  # as a route's, by which requests are counted
+    path = requests.PATH  # as a route's, by which requests are counted
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST" or scope["query_string"]:
+        if (
+            scope["type"] != "http"
+            or scope["path"] != requests.PATH
+            or scope["method"] != "POST"
+            or scope["query_string"]
+        ):
             await self.app(scope, receive, send)
             return
         scope["route"] = self
@@ -89,7 +93,7 @@ async def predict(request: Request, asked: Asked) -> Response:
     try:
         served, answers = await state.batches.answer(images)
     except Busy:
-        raise Problem(503, "too many images wait already: try again in a moment", **{"retry-after": "1"}) from None
+        raise Problem(503, problems.BUSY, **{"retry-after": "1"}) from None
     except BadInput as error:
         raise Problem(503, str(error), **{"retry-after": "10"}) from None
     ids = identities(secrets.token_hex(8), len(items))
@@ -167,6 +171,6 @@ def _remember(
     memory.put(Seen(ids, clock.now(), name, served.number, images, labels, confidences))
     for label, count in enumerate(np.bincount(labels).tolist()):
         if count:
-            telemetry.ANSWERS.labels(served.number, served.form.classes[label]).inc(count)
+            telemetry.child(telemetry.ANSWERS, served.number, served.form.classes[label]).inc(count)
     for confidence in confidences[:OBSERVED].tolist():
         telemetry.CONFIDENCE.observe(confidence)

@@ -7,6 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 TYPE = "application/problem+json"
+BUSY = "too many images wait already: try again in a moment"
 SCHEMA = {
     "type": "object",
     "required": ["type", "title", "status", "detail", "request_id"],

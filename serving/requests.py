@@ -19,6 +19,7 @@ from pipeline.base.params import Serving
 from pipeline.digits import framing, ink
 from serving.problems import Problem
 
+PATH = "/predict"  # where bodies may be large
 JSON, NPY, FORM = "application/json", "application/x-npy", "multipart/form-data"
 LARGE_JSON = 64_000  # bytes: a larger body is parsed elsewhere, as other requests would have to wait meanwhile
 CHARSETS = ("utf-8", "utf8", "us-ascii", "iso-8859-1")  # of a form's names: others make of them what is no text

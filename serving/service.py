@@ -63,7 +63,7 @@ def problem(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 @router.post(
-    predictions.PATH,
+    requests.PATH,
     response_model=schemas.Prediction,
     responses=problem(415, 422, 503),
     openapi_extra={"requestBody": schemas.BODY},
@@ -293,9 +293,10 @@ def _serve(name: str, params: Params, host: str, port: int, key: str | None, rea
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with suppress(ValueError, OSError):  # each idle connection takes one
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    connections = Connections(settings)
+    app = application(name, params, key, Origins(host, settings.hosts), readers)
+    connections = Connections(settings, lambda begun: app.state.batches.is_full(begun))
     config = uvicorn.Config(
-        application(name, params, key, Origins(host, settings.hosts), readers),
+        app,
         http=connections,  # type: ignore[arg-type]  # what makes a protocol, as a class would
         ws="none",
         proxy_headers=bool(settings.proxies),  # else anybody could say which address a request comes from
