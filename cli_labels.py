@@ -29,6 +29,8 @@ def label(folder: Folder, by: By = None, batch: Batch = False, export: Export = 
     from pipeline.monitoring import labelling
     from pipeline.registry import history
 
+    if batch and export is not None:
+        raise BadInput("give either --batch or --from: labels are taken in before a batch is made of them")
     if export is not None:
         taken = labelling.from_label_studio(folder, export)
         people = ", ".join(f"{count:,} of {person}" for person, count in taken.items()) or "none"
@@ -38,8 +40,10 @@ def label(folder: Folder, by: By = None, batch: Batch = False, export: Export = 
         path = labelling.write_batch(folder, merged)
         show(as_json, merged._asdict() | {"batch": str(path)}, _merged_text(merged, path))
     else:
-        _ask(folder, by or history.person())
-        print(f"kept; `digits label {folder} --batch` when all who label have done so")
+        person = by or history.person()
+        labelled, left = _ask(folder, person)
+        text = f"{labelled:,} labelled, {left:,} left; `digits label {folder} --batch` when all who label have done so"
+        show(as_json, {"person": person, "labelled": labelled, "left": left}, text)
 
 
 def _merged_text(merged: Any, path: Path) -> str:
@@ -50,30 +54,31 @@ def _merged_text(merged: Any, path: Path) -> str:
     )
 
 
-def _ask(folder: Path, person: str) -> None:
-    """Show one image after the other that the person has not labelled; each key is kept at once."""
+def _ask(folder: Path, person: str) -> tuple[int, int]:
+    """Show one image after the other that the person has not labelled; each key is kept at once. How many now are, and
+    are left. What is asked goes to stderr: stdout is for what came of it."""
     from pipeline.monitoring import labelling
 
     images, classes = labelling.read(folder)
     said = labelling.of(folder, person)
     keys = _keys(classes)
     left = [number for number in range(len(images)) if number not in said]
-    print(
-        "  ".join(f"{key} {name}" for key, name in keys.items() if key != name) or "the key of a digit says which it is"
-    )
-    print("space: none of them · backspace: the one before again · Enter or Esc: stop")
+    named = "  ".join(f"{key} {name}" for key, name in keys.items() if key != name)
+    print(named or "the key of a class says which it is", file=sys.stderr)
+    print("space: none of them · backspace: the one before again · Enter or Esc: stop", file=sys.stderr)
     at = 0
     while at < len(left):
-        print(f"\n{at + 1} of {len(left)}\n{_drawn(images[left[at]])}", flush=True)
+        print(f"\n{at + 1} of {len(left)}\n{_drawn(images[left[at]])}", file=sys.stderr, flush=True)
         key = _key()
         if key in END:
-            return
+            break
         if key in BACK:
             at = max(at - 1, 0)
         elif key == NONE or key in keys:
             said[left[at]] = labelling.SKIPPED if key == NONE else keys[key]
             labelling.keep(folder, person, said)
             at += 1
+    return len(said), len(images) - len(said)
 
 
 def _keys(classes: list[str]) -> dict[str, str]:

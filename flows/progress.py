@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.exceptions import ObjectNotFound
 
 EPOCH = re.compile(r"train: epoch +(\d+)/(\d+)")  # what the stage train says after each
 
@@ -30,4 +33,5 @@ class Progress:
         self._show(len(self.names), f"all {len(self.names)} stages are done")
 
     def _show(self, stages: float, words: str) -> None:
-        update_progress_artifact(self.bar, 100 * stages / len(self.names), description=words)
+        with suppress(httpx.HTTPError, ObjectNotFound):  # a server that starts again must not end a training
+            update_progress_artifact(self.bar, 100 * stages / len(self.names), description=words)

@@ -10,7 +10,7 @@ from pipeline.base.words import counted
 from pipeline.reporting import templating
 
 PAGES = (
-    ("/", "Draw"),
+    ("/", "Read"),
     ("/models", "Models"),
     ("/monitor", "Drift"),
     ("/batches", "Batches"),

@@ -28,7 +28,7 @@ from pipeline.registry import artifacts, versions
 
 IMAGES, TASKS, LABELS = "images.npz", "label-studio.json", "labels"  # in the folder
 MOST = 100  # images: a quarter of an hour of one person's
-PERSON = re.compile(r"[\w.@-]{1,64}")
+PERSON = re.compile(r"[\w.@+-]{1,64}")
 SKIPPED = ""  # a person's word on what shows none of the classes
 
 
@@ -85,7 +85,7 @@ def read(folder: Path) -> tuple[np.ndarray, list[str]]:
 def of(folder: Path, person: str) -> dict[int, str]:
     """What that person said so far, by image."""
     path = _file(folder, person)
-    return _numbered(files.read_json(path)) if path.is_file() else {}
+    return _said(path) if path.is_file() else {}
 
 
 def keep(folder: Path, person: str, labels: Mapping[int, str]) -> None:
@@ -95,12 +95,16 @@ def keep(folder: Path, person: str, labels: Mapping[int, str]) -> None:
 
 def _file(folder: Path, person: str) -> Path:
     if not PERSON.fullmatch(person) or person.startswith("."):
-        raise BadInput(f"{person!r} is no name for a file: give --by letters, digits, dots, dashes and @")
+        raise BadInput(f"{person!r} is no name for a file: give --by letters, digits, dots, dashes, + and @")
     return folder / LABELS / f"{person}.json"
 
 
-def _numbered(said: Mapping[str, str]) -> dict[int, str]:
-    return {int(number): label for number, label in said.items()}
+def _said(path: Path) -> dict[int, str]:
+    """What a person's file says, by image; :class:`BadInput` if it is not as :func:`keep` leaves it."""
+    try:
+        return {int(number): label for number, label in files.read_json(path).items() if isinstance(label, str)}
+    except (OSError, ValueError, AttributeError):
+        raise BadInput(f"{path} holds no labels by image: mend or remove it") from None
 
 
 def merge(folder: Path) -> Merged:
@@ -108,7 +112,7 @@ def merge(folder: Path) -> Merged:
     images, classes = read(folder)
     said: dict[int, Counter[str]] = {}
     for path in sorted((folder / LABELS).glob("[!.]*.json")):
-        for number, label in _numbered(files.read_json(path)).items():
+        for number, label in _said(path).items():
             if 0 <= number < len(images) and label in (*classes, SKIPPED):
                 said.setdefault(number, Counter())[label] += 1
     labels, agreed, disputed, skipped = {}, 0, [], 0
@@ -150,8 +154,9 @@ def from_label_studio(folder: Path, export: Path) -> dict[str, int]:
                 said.setdefault(_annotator(one), {})[int(task["data"]["number"])] = label
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         raise BadInput(f"{export} is no JSON export of Label Studio of the tasks in {folder / TASKS}") from None
-    for person, labels in said.items():
-        keep(folder, person, of(folder, person) | labels)
+    whole = {person: of(folder, person) | labels for person, labels in said.items()}  # all are kept, or none is
+    for person, labels in whole.items():
+        keep(folder, person, labels)
     return {person: len(labels) for person, labels in said.items()}
 
 

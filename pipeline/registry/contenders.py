@@ -32,12 +32,14 @@ class Unseen(NamedTuple):
 
 
 def formers(
-    client: MlflowClient, name: str, in_use: str | None, events: list[Event], unseen: Unseen
+    client: MlflowClient, challenger: ModelVersion, in_use: str | None, events: list[Event], unseen: Unseen
 ) -> tuple[list[gate.Former], list[str]]:
-    """The answers of all that served, and which of them cannot answer any more. :class:`TemporaryFault` if one of them
-    cannot for now: without it a worse challenger might pass."""
-    found, notes = [], []
+    """The answers of all that served but the challenger itself, and which of them cannot answer any more.
+    :class:`TemporaryFault` if one of them cannot for now: without it a worse challenger might pass."""
+    found, notes, name = [], [], challenger.name
     for number in history.served(events):
+        if number == str(challenger.version):
+            continue  # it was rolled back, and is no worse than itself
         try:
             version = versions.version(client, name, number)
             found.append(gate.Former(number, _answers(client, version, unseen)))

@@ -184,7 +184,7 @@ def judge(
     of = forms.check(client, challenger, champion)
     judged = gate.Judged(held.labels, len(held.labels) - len(unseen.test.labels), fresh, of.classes)
     in_use = str(champion.version) if champion else None
-    formers, notes = contenders.formers(client, name, in_use, events, unseen)
+    formers, notes = contenders.formers(client, challenger, in_use, events, unseen)
     if not whole:
         notes.append(wording.HISTORY_NOT_WHOLE)
     candidate = contenders.candidate(client, challenger, champion, unseen)

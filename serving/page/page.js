@@ -396,10 +396,7 @@ function become(told) {
   if (JSON.stringify(told) === JSON.stringify(images)) return;
   const drew = draws();
   images = told;
-  const [title, hint] = draws() ? ["Draw one", "with mouse, finger or pen,<br>or drop or paste a photo"] : ["What is it?", "drop, paste or choose a photo"];
-  document.title = document.querySelector("h1").textContent = title;
-  $("hint").innerHTML = hint;
-  $("correct").firstChild.textContent = "Wrong? Tap what it is. Right? Tap it too. ";
+  $("hint").innerHTML = draws() ? "with mouse, finger or pen,<br>or drop or paste a photo" : "drop, paste or choose a photo";
   $("small").setAttribute("aria-label", `The ${images.shape[1]} by ${images.shape[0]} pixels that the network saw`);
   fill([...images.classes.keys()].slice(0, MOST));
   const choices = ["Another…", ...images.classes].map((name, at) => new Option(name, at - 1));

@@ -112,6 +112,12 @@ def test_every_page_has_the_same_way_to_all_others_and_runs_no_script_of_data(se
     assert "<script>" not in found.text and " style=" not in found.text and "<style" not in found.text
 
 
+def test_what_the_page_to_draw_on_says_holds_for_images_of_any_classes(service: Service):
+    page = service.client.get("/").text
+    said = [*re.findall(r">([^<]+)<", page), *re.findall(r'aria-label="([^"]+)"', page)]
+    assert "Read a picture" in said and not [words for words in said if "digit" in words.lower()]
+
+
 def test_models_are_listed_with_what_became_of_each(service: Service):
     page = told(service, "/models").text
     assert "Version 3 is champion" in page

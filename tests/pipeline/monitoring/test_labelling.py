@@ -67,6 +67,24 @@ def test_label_studio_s_export_of_the_tasks_is_taken_in_by_person(folder: Path):
     assert labelling.merge(folder).disputed == [2]
 
 
+def test_an_export_with_a_person_who_is_no_file_s_name_is_not_taken_in_by_half(folder: Path):
+    choice = {"type": "choices", "value": {"choices": ["4"]}}
+    made = [{"completed_by": {"email": by}, "result": [choice]} for by in ("ann+digits@example.org", "a/b")]
+    (folder / "export.json").write_text(json.dumps([{"data": {"number": 0}, "annotations": made}]))
+    with pytest.raises(BadInput, match="'a/b' is no name for a file"):
+        labelling.from_label_studio(folder, folder / "export.json")
+    assert labelling.of(folder, "ann+digits@example.org") == {}
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"x": "7"}'])
+def test_a_damaged_file_of_labels_is_named(folder: Path, text: str):
+    labelling.keep(folder, "ann", {0: "7"})
+    (folder / labelling.LABELS / "ann.json").write_text(text)
+    for use in (lambda: labelling.of(folder, "ann"), lambda: labelling.merge(folder)):
+        with pytest.raises(BadInput, match=r"ann\.json holds no labels by image: mend or remove it"):
+            use()
+
+
 @pytest.mark.parametrize("text", ["", "[1]", '[{"annotations": [{}]}]', "{}x", '{"a": 1}'])
 def test_another_file_is_no_export(folder: Path, text: str):
     (folder / "export.json").write_text(text)

@@ -31,8 +31,11 @@ def client(demo: Workspace, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
 @pytest.fixture(scope="module")
 def exported(demo: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported") / "below" / "champion"
-    told = json.loads(demo.digits("export", "champion", str(folder), "--json").stdout)
+    done = demo.digits("export", "champion", str(folder), "--json")
+    told = json.loads(done.stdout)
     assert told["model"] == NAME and told["version"] == "1" and told["images"] == 256
+    assert told["files"] == {path.name: files.sha256_file(path) for path in folder.iterdir()}
+    assert done.stderr == ""  # no word of the libraries below
     return folder
 
 

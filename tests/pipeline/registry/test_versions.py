@@ -346,6 +346,15 @@ def test_after_a_rollback_promotion_goes_on_from_the_champion_in_use(client: Mlf
     assert promotion.rollback(client, NAME).version == "2"
 
 
+def test_a_version_that_served_is_not_compared_with_itself(client: MlflowClient):
+    three_champions(client)
+    promotion.rollback(client, NAME)
+    event = promotion.promote(client, NAME, LENIENT, "3")
+    assert event.event == "promoted" and event.verdict is not None and event.verdict.comparison is not None
+    assert [one.version for one in event.verdict.champions] == ["1", "2"]
+    assert event.verdict.reason.startswith("version 3 is at most") and "than version 2 on" in event.verdict.reason
+
+
 def flip_a_bit(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
