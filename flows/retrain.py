@@ -24,7 +24,7 @@ from pipeline import run
 from pipeline.base import errors, params, places, processes
 from pipeline.base.errors import TemporaryFault
 from pipeline.monitoring import alerts
-from pipeline.registry import faults
+from pipeline.registry import faults, live
 
 RETRIES, FIRST_DELAY = 4, 30  # a network fault is tried again after 30 s, 1, 2 and 4 minutes
 
@@ -98,8 +98,9 @@ def retrain(reason: str = "by hand", dataset: str | None = None, recipe: str | N
     while True:
         with workspace.held(dataset, recipe) as place:
             run.check_source(params.load(place / places.PARAMS), place)
-            ran = _stages(place, force=bool(late)) if late or workspace.stale(place) else {}
-            outcome = judge.with_options(task_run_name="judge")(place)
+            with live.shown(params.load(place / places.PARAMS), place):
+                ran = _stages(place, force=bool(late)) if late or workspace.stale(place) else {}
+                outcome = judge.with_options(task_run_name="judge")(place)
             tell(reason, ran, outcome, place)
             missed = workspace.missed(place)
         if missed <= late:  # none, or those that going round once more did not bring in

@@ -9,7 +9,7 @@ from pipeline.registry import faults, registration, versions
 
 def main() -> None:
     with faults.told():
-        version = registration.register(versions.connect(), params_file.load())
+        version = registration.register(versions.connect_first(), params_file.load())
     facts = registration.identity()
     files.write_json(places.REGISTRATION, {"model": version.name, **facts, "card": version.description})
     print(f"register: {version.name} version {version.version} holds weights {facts['weights_sha256'][:12]}")

@@ -12,7 +12,7 @@ from pipeline.base import errors, files, places, processes
 from pipeline.base.errors import BadInput, TemporaryFault
 from pipeline.base.params import Params
 from pipeline.monitoring import verdicts
-from pipeline.registry import history, promotion, snapshot, versions
+from pipeline.registry import history, live, promotion, snapshot, versions
 from pipeline.registry.records import Event, Facts
 
 MEND_SECONDS = 0.5  # from a look at a file that is not whole to the next
@@ -45,8 +45,9 @@ def run(params: Params) -> Outcome:
     :class:`BadInput` if a stage fails (it has said why on stderr), or if no model ever passed the gate.
     """
     check_source(params)
-    repro()
-    return settle(params)
+    with live.shown(params):
+        repro()
+        return settle(params)
 
 
 def check_source(params: Params, place: Path = Path()) -> None:

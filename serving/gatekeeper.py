@@ -5,15 +5,15 @@ them, times and logs the answer, tells browsers what not to do with it, and turn
 without a traceback.
 """
 
-import asyncio
 import hmac
 import logging
 import math
 import re
 import time
 from base64 import b64decode
+from secrets import token_hex
+from typing import Any
 from urllib.parse import quote
-from uuid import uuid4
 
 from limits import RateLimitItem, parse
 from limits.aio.storage import MemoryStorage
@@ -24,14 +24,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.base.errors import printable
 from pipeline.base.params import Serving
-from serving import problems, protection, telemetry
+from serving import problems, protection, requests, telemetry
 from serving.clients import client_of
 from serving.origins import Origins
 from serving.problems import Problem
 
 CLOSE = {"connection": "close"}  # the rest of the request is not read
 OPEN = ("/health", "/ready")  # without a key: for whoever watches over the process
-PICTURES = "/predict"  # where bodies may be large
 CORRECTIONS = "/corrections"
 SMALL_BODY = 64_000  # bytes: elsewhere no more is taken; here it is, however many others are being sent
 BODIES = 4  # times the largest body is what may be on its way from all clients together
@@ -41,6 +40,21 @@ ABANDONED = 499  # how a request is counted whose client went away; nobody sees 
 REQUEST_ID = re.compile(r"[\w.:-]{1,64}", re.ASCII)
 
 log = logging.getLogger("digits.serving.access")
+
+
+class Indexed(Headers):
+    """A request's headers, of which several are looked for and few are there."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scope=scope)
+        self._first = dict(reversed(self._list))
+
+    def __getitem__(self, key: str) -> str:
+        return self._first[key.lower().encode("latin-1")].decode("latin-1")
+
+    def get(self, key: str, default: Any = None) -> Any:
+        found = self._first.get(key.lower().encode("latin-1"))
+        return default if found is None else found.decode("latin-1")
 
 
 class Gatekeeper:
@@ -56,9 +70,9 @@ class Gatekeeper:
             await self.app(scope, receive, send)
             return
         started = time.perf_counter()
-        headers = Headers(scope=scope)
+        headers = Indexed(scope=scope)
         given = headers.get("x-request-id", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else uuid4().hex
+        request_id = given if REQUEST_ID.fullmatch(given) else token_hex(16)
         person, secret = _credentials(headers)
         scope.setdefault("state", {}).update(request_id=request_id, person=person)
         status = 0
@@ -122,8 +136,9 @@ class Gatekeeper:
     def _tell(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         """The log's line and the metrics of a request."""
         route = getattr(scope.get("route"), "path", None) or "other"
-        telemetry.REQUESTS.labels(route, scope["method"] if route != "other" else "", str(status or ABANDONED)).inc()
-        telemetry.SECONDS.labels(route).observe(seconds)
+        method = scope["method"] if route != "other" else ""
+        telemetry.child(telemetry.REQUESTS, route, method, str(status or ABANDONED)).inc()
+        telemetry.child(telemetry.SECONDS, route).observe(seconds)
         facts = {
             "request_id": request_id,
             "client": client_of(scope["client"][0] if scope["client"] else ""),
@@ -140,10 +155,9 @@ class Body:
 
     def __init__(self, gatekeeper: Gatekeeper, path: str, receive: Receive) -> None:
         self.gatekeeper, self._receive = gatekeeper, receive
-        self.most = gatekeeper.most_bytes if path == PICTURES else SMALL_BODY
+        self.most = gatekeeper.most_bytes if path == requests.PATH else SMALL_BODY
         self.received = 0
         self.complete = False
-        self.ends = time.monotonic() + gatekeeper.settings.max_seconds
 
     async def receive(self) -> Message:
         """What comes next; :class:`Problem` 413 where it is larger than allowed, 408 where it comes too slowly, 503
@@ -151,8 +165,7 @@ class Body:
         if self.complete:
             return await self._receive()
         try:
-            async with asyncio.timeout(max(self.ends - time.monotonic(), 0)):
-                message = await self._receive()
+            message = await self._receive()
         except TimeoutError:
             seconds = f"{self.gatekeeper.settings.max_seconds:g} s"
             raise Problem(408, f"the request was not complete after {seconds}: send it faster", **CLOSE) from None

@@ -30,6 +30,8 @@ def _printable(character: str) -> str:
 
 
 def to_stderr(as_json: bool) -> None:
+    logging._srcfile = None  # type: ignore[attr-defined]  # nor are these facts in a line: each record would look them up
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if as_json else Lines("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

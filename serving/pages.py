@@ -256,7 +256,7 @@ async def _told(
 
 
 def _line(status: int, here: str, title: str, words: str) -> HTMLResponse:
-    headers = {"retry-after": "2"} if status == 503 else None
+    headers = {"retry-after": "2", "refresh": "2"} if status == 503 else None  # a browser looks again by itself
     return HTMLResponse(layout.line(here, title, words), status, headers)
 
 

@@ -33,7 +33,10 @@ SILENT = "the registry has not answered yet"
 RESTART_SECONDS = 5.0  # from the end of a watcher to the next one
 MOST_IMAGES = 256  # computed at once; what waits beyond that makes up the next batch
 FEW_IMAGES = 2  # computed on the spot: handing them to another thread would take longer
-MOST_WAITING = 64_000_000  # bytes of images; more are refused rather than kept
+MOST_WAITING = 64_000_000  # bytes of images; more are refused rather than kept,
+MOST_REQUESTS = 64  # and more requests,
+OF_LATE = 0.1  # the share of the last batch in what an image takes of late
+LATE_SECONDS = 0.5  # and what those who wait already will take as long to compute as this
 
 log = logging.getLogger("digits.serving")
 
@@ -181,21 +184,29 @@ class Batches:
     def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
         self.waiting: deque[tuple[np.ndarray, asyncio.Future]] = deque()
-        self.bytes_waiting = 0
+        self.bytes_waiting = self.images_waiting = 0
+        self.seconds_each = 0.0
+        """an image of late, in a batch"""
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "inference")
 
     async def answer(self, images: np.ndarray) -> tuple[Served, Answers]:
         """The answers to images uint8 (N, *shape), and who gave them; :class:`Busy` if too many wait,
         :class:`BadInput` if there is no champion."""
-        if self.bytes_waiting + images.nbytes > MOST_WAITING:
+        if self.is_full() or self.bytes_waiting + images.nbytes > MOST_WAITING:
             raise Busy
         future = asyncio.get_running_loop().create_future()
         self.waiting.append((images, future))
         self.bytes_waiting += images.nbytes
+        self.images_waiting += len(images)
         self._wake.set()
         served, answers = await future
         return served, answers
+
+    def is_full(self, more: int = 0) -> bool:
+        """Whether who comes now, after ``more`` requests that are still on their way here, would wait too long."""
+        too_long = self.images_waiting * self.seconds_each > LATE_SECONDS
+        return too_long or len(self.waiting) + more >= MOST_REQUESTS
 
     async def work(self) -> None:
         """Compute batch after batch, until cancelled."""
@@ -210,7 +221,10 @@ class Batches:
                     if sum(map(len, images)) <= FEW_IMAGES:
                         served, answers = self._compute(images, few=True)
                     else:
+                        begun = loop.time()
                         served, answers = await loop.run_in_executor(self._thread, self._compute, images)
+                        each = (loop.time() - begun) / sum(map(len, images))
+                        self.seconds_each += OF_LATE * (each - self.seconds_each)
                 except Exception as error:
                     for _, future in parts:
                         if not future.done():
@@ -231,6 +245,7 @@ class Batches:
             parts.append(self.waiting.popleft())
             count += len(following)
         self.bytes_waiting -= sum(images.nbytes for images, _ in parts)
+        self.images_waiting -= count
         return parts
 
     def _compute(self, parts: list[np.ndarray], few: bool = False) -> tuple[Served, Answers]:

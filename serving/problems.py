@@ -4,8 +4,10 @@ from http import HTTPStatus
 
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
 TYPE = "application/problem+json"
+BUSY = "too many images wait already: try again in a moment"
 SCHEMA = {
     "type": "object",
     "required": ["type", "title", "status", "detail", "request_id"],
@@ -35,3 +37,8 @@ def answer(status: int, detail: str, request_id: str, headers: dict[str, str] | 
         "request_id": request_id,
     }
     return JSONResponse(content, status, headers, TYPE)
+
+
+def of(request: Request, error: HTTPException) -> JSONResponse:
+    """What a request is answered that ends with the error."""
+    return answer(error.status_code, str(error.detail), request.state.request_id, dict(error.headers or {}))

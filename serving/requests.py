@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from pipeline.base.params import Serving
 from pipeline.digits import framing, ink
 from serving.problems import Problem
 
+PATH = "/predict"  # where bodies may be large
 JSON, NPY, FORM = "application/json", "application/x-npy", "multipart/form-data"
 LARGE_JSON = 64_000  # bytes: a larger body is parsed elsewhere, as other requests would have to wait meanwhile
 CHARSETS = ("utf-8", "utf8", "us-ascii", "iso-8859-1")  # of a form's names: others make of them what is no text
@@ -152,11 +154,8 @@ def _is(image: Any, shape: tuple[int, ...]) -> bool:
 
 def from_npy(body: bytes, form: Form = DIGITS) -> np.ndarray:
     """A .npy file → uint8 (N, *shape). Its header is believed only where it agrees with the body's length."""
-    file = io.BytesIO(body)
     try:
-        major, _ = np.lib.format.read_magic(file)
-        header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[major]
-        shape, fortran, dtype = header(file)
+        shape, fortran, dtype, start = _npy_header(_before_values(body))
     except Exception as error:  # NumPy evaluates the header as Python, and what that may raise is not ours to list
         raise Problem(400, f"the body is not a npy file: {_line(error)}") from None
     if dtype != np.uint8 or fortran:
@@ -164,10 +163,27 @@ def from_npy(body: bytes, form: Form = DIGITS) -> np.ndarray:
     sides = len(form.shape)
     if len(shape) not in (sides, sides + 1) or shape[-sides:] != form.shape or min(shape) < 0:
         raise Problem(422, f"the npy file holds an array of the shape {shape}: {_give(form)}")
-    values = np.frombuffer(body, np.uint8, offset=file.tell())
+    values = np.frombuffer(body, np.uint8, offset=start)
     if values.size != math.prod(shape):
         raise Problem(422, f"the npy file's header says {shape}, which its {values.size} bytes are not: {_give(form)}")
     return values.reshape(-1, *form.shape)
+
+
+def _before_values(body: bytes) -> bytes:
+    """A npy file's header, as far as it is there."""
+    size = 2 if body[6:7] == b"\x01" else 4
+    return body[: 8 + size + int.from_bytes(body[8 : 8 + size], "little")]
+
+
+@lru_cache(64)  # what is refused is not kept, and that is all above 10,000 bytes
+def _npy_header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype, int]:
+    """Shape, whether in Fortran order, type of the values, and where they begin. Most clients send the same again and
+    again, and NumPy compiles it each time."""
+    file = io.BytesIO(head)
+    major, _ = np.lib.format.read_magic(file)
+    header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[major]
+    shape, fortran, dtype = header(file)
+    return shape, fortran, dtype, file.tell()
 
 
 def _line(error: BaseException) -> str:

@@ -1,11 +1,10 @@
 """The champion over HTTP: predictions, corrections, what answers and how it fares; and the page to draw on.
 
-Everything that a request waits for is here: pictures are read by a few threads, images are computed in the batches of
-:mod:`serving.predictor`; the store, the challenger in shadow and the registry have threads of their own.
+What a request for predictions waits for is in :mod:`serving.predictions`; the store, the challenger in shadow and the
+registry have threads of their own.
 """
 
 import asyncio
-import base64
 import gc
 import logging
 import os
@@ -19,39 +18,34 @@ from contextlib import asynccontextmanager, suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Annotated, Any
-from uuid import uuid4
 
-import numpy as np
 import uvicorn
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 
-from pipeline.base import clock, places
+from pipeline.base import places
 from pipeline.base.errors import BadInput
-from pipeline.base.form import DIGITS, TEN, Form
+from pipeline.base.form import DIGITS, Form
 from pipeline.base.params import Params
-from pipeline.learning import inference
 from pipeline.monitoring import live
-from pipeline.monitoring.live import Seen
 from pipeline.registry import versions
-from serving import pages, problems, protection, requests, schemas, telemetry
+from serving import pages, predictions, problems, protection, requests, schemas, telemetry
 from serving.archive import Archive
-from serving.clients import client_of
 from serving.connections import Connections
 from serving.gatekeeper import Gatekeeper
-from serving.memory import Memory, identities
+from serving.memory import Memory
 from serving.origins import LOOPBACK, Origins
-from serving.predictor import Batches, Busy, Predictor, Served, most_at_once
+from serving.predictions import Asked, Straight
+from serving.predictor import Batches, Predictor, Served
 from serving.problems import Problem
 from serving.protection import Reports
 from serving.readers import Readers
-from serving.requests import Item
 
 PAGE = Path(__file__).parent / "page"
 SWITCH_SECONDS = 0.0005  # after which another thread lets the event loop go on; Python's own 5 ms would be felt
@@ -69,7 +63,7 @@ def problem(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 @router.post(
-    "/predict",
+    requests.PATH,
     response_model=schemas.Prediction,
     responses=problem(415, 422, 503),
     openapi_extra={"requestBody": schemas.BODY},
@@ -83,92 +77,7 @@ async def predict(
         bool, Query(alias="all", description="of pictures with several digits: answer each, row by row, with its box")
     ] = False,
 ) -> Response:
-    state = request.app.state
-    client = client_of(request.client.host if request.client else "")
-    form = state.predictor.form
-    found = await requests.read(request, state.settings, form, partial(state.readers.parse, client=client, form=form))
-    if every and not form.inked:
-        raise Problem(422, "all=true finds digits on their paper, and this model knows other pictures: leave it out")
-    if len(found) > (most := most_at_once(form)):
-        raise Problem(413, f"{len(found)} images of {form.pixels} are more than {most}: send fewer at once")
-    if isinstance(found, np.ndarray):
-        items = requests.as_items(found, form)
-    else:
-        items = await state.readers.frame(found, client, form, every)
-    read = [index for index, item in enumerate(items) if item.image is not None]
-    drawn = [item.image for item in items if item.image is not None]
-    images = np.stack(drawn) if drawn else np.empty((0, *form.shape), np.uint8)
-    try:
-        served, answers = await state.batches.answer(images)
-    except Busy:
-        raise Problem(503, "too many images wait already: try again in a moment", **{"retry-after": "1"}) from None
-    except BadInput as error:
-        raise Problem(503, str(error), **{"retry-after": "10"}) from None
-    ids = identities(uuid4().hex[:16], len(items))
-    _remember(state.memory, state.predictor.name, served, [ids[index] for index in read], images, answers.probabilities)
-    rows = zip(np.round(answers.probabilities.astype(float), 6), answers.certainty, strict=True)
-    content: dict[str, Any] = {
-        "model": state.predictor.name,
-        "version": served.number,
-        "answers": _answers(items, ids, dict(zip(read, rows, strict=True)), image, served.form),
-    }
-    telemetry.ANSWERS.labels(served.number, "none").inc(len(items) - len(read))
-    if challenger and (rival := state.predictor.challenger) and read:
-        content["challenger"] = {"version": rival.number, "probabilities": await _also(rival, images, read, len(items))}
-    return JSONResponse(content)
-
-
-async def _also(rival: Served, images: np.ndarray, read: list[int], count: int) -> list[list[float] | None]:
-    """What the challenger answers: a row of probabilities an item, None for those without an image."""
-    said = np.round((await asyncio.to_thread(inference.run, rival.model, images)).astype(float), 6).tolist()
-    rows = dict(zip(read, said, strict=True))
-    return [rows.get(index) for index in range(count)]
-
-
-def _answers(
-    items: list[Item], ids: list[str], rows: dict[int, tuple[np.ndarray, float]], with_image: bool, form: Form
-) -> list[dict[str, Any]]:
-    answers = []
-    for index, (identity, item) in enumerate(zip(ids, items, strict=True)):
-        answer: dict[str, Any] = {"id": identity, "source": item.source, **_class(None, form), "reason": item.reason}
-        if index in rows:
-            row, certainty = rows[index]
-            second, first = (int(label) for label in row.argsort()[-2:])
-            reason = inference.doubt(row, certainty, form)
-            answer |= {
-                **_class(None if reason else first, form),
-                "reason": reason,
-                "confidence": row[first],
-                "second": {**_class(second, form), "confidence": row[second]},
-                "probabilities": row.tolist(),
-            }
-        if item.box is not None:
-            answer["box"] = dict(zip(("left", "top", "width", "height"), item.box, strict=True))
-        if with_image and item.image is not None:
-            answer["image"] = base64.b64encode(item.image.tobytes()).decode()
-        answers.append(answer)
-    return answers
-
-
-def _class(label: int | None, form: Form) -> dict[str, Any]:
-    """A class by index and name, and of the ten digits as a number."""
-    if form.classes == TEN:
-        return {"digit": label}
-    return {"index": label, "label": None if label is None else form.classes[label]}
-
-
-def _remember(
-    memory: Memory, name: str, served: Served, ids: list[str], images: np.ndarray, probabilities: np.ndarray
-) -> None:
-    if not ids:
-        return
-    labels, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    memory.put(Seen(ids, clock.now(), name, served.number, images, labels, confidences))
-    for label, count in enumerate(np.bincount(labels)):
-        if count:
-            telemetry.ANSWERS.labels(served.number, served.form.classes[label]).inc(int(count))
-    for confidence in confidences[:16]:  # of a large request these stand for the rest
-        telemetry.CONFIDENCE.observe(confidence)
+    return await predictions.predict(request, Asked(image, challenger, every))
 
 
 @router.post(
@@ -193,7 +102,7 @@ def correct(request: Request, correction: schemas.Correction) -> dict[str, Any]:
     except (sqlite3.Error, OSError) as error:
         raise Problem(503, f"the correction cannot be kept now: {error}", **{"retry-after": "10"}) from None
     telemetry.CORRECTIONS.inc()
-    return {"id": correction.id, **_class(label, form)}
+    return {"id": correction.id, **predictions.named(label, form)}
 
 
 def _range(form: Form) -> str:
@@ -311,6 +220,7 @@ def application(name: str, params: Params, key: str | None, origins: Origins, re
     reports = places.home() / places.REPORTS
     reports.mkdir(exist_ok=True)
     app.mount("/reports", Reports(directory=reports, html=True))
+    app.add_middleware(Straight)
     app.add_middleware(Gatekeeper, settings=settings, key=key, origins=origins)
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -328,7 +238,7 @@ def _described(app: FastAPI, describe: Callable[[], dict[str, Any]]) -> dict[str
 
 async def _http_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
-    return problems.answer(error.status_code, str(error.detail), request.state.request_id, dict(error.headers or {}))
+    return problems.of(request, error)
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
@@ -383,9 +293,10 @@ def _serve(name: str, params: Params, host: str, port: int, key: str | None, rea
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with suppress(ValueError, OSError):  # each idle connection takes one
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    connections = Connections(settings)
+    app = application(name, params, key, Origins(host, settings.hosts), readers)
+    connections = Connections(settings, lambda begun: app.state.batches.is_full(begun))
     config = uvicorn.Config(
-        application(name, params, key, Origins(host, settings.hosts), readers),
+        app,
         http=connections,  # type: ignore[arg-type]  # what makes a protocol, as a class would
         ws="none",
         proxy_headers=bool(settings.proxies),  # else anybody could say which address a request comes from

@@ -1,5 +1,8 @@
 """What does the service count? Prometheus metrics, given at /metrics."""
 
+from functools import lru_cache
+from typing import Any
+
 from prometheus_client import Counter, Gauge, Histogram
 
 REQUESTS = Counter("digits_requests_total", "Requests by route, method and status", ["route", "method", "status"])
@@ -23,3 +26,9 @@ FAULT = Gauge("digits_registry_fault", "1 while the registry does not answer or 
 REMEMBERED = Gauge("digits_memory_written", "Images written to the store since the start")
 DROPPED = Gauge("digits_memory_dropped", "Images that the store could not take since the start")
 CORRECTIONS = Counter("digits_corrections_total", "Corrections by people")
+
+
+@lru_cache(1024)
+def child(metric: Counter | Histogram, *labels: str) -> Any:
+    """``metric.labels(*labels)``, which takes a lock and makes texts of all of them each time."""
+    return metric.labels(*labels)

@@ -7,7 +7,8 @@ puts names with a slash above all others, where bars would hide the curves.
 
 import json
 import socket
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,19 +33,21 @@ DIGEST = 36  # characters, by MLflow's limit
 
 
 @contextmanager
-def run(client: MlflowClient, params: Params, tags: Mapping[str, str], note: str) -> Iterator[Run]:
-    """A run to register in, named for what it is. One that a fault ends leaves no files, and is not left running;
-    neither is one of this machine that was killed."""
+def run(
+    client: MlflowClient, params: Params, tags: Mapping[str, str], note: str, begun: str | None = None
+) -> Iterator[Run]:
+    """A run to register in, named for what it is, or the one of the id ``begun`` taken over. One that a fault ends
+    leaves no files, and is not left running; neither is one of this machine that was killed."""
     import mlflow
 
     mlflow.set_tracking_uri(places.tracking_uri())
-    experiment = versions.experiment(client, versions.model_name(params.named), _experiment_note(params.named))
+    within = experiment(client, params)
     here = {REGISTERS_ON: socket.gethostname()}
     cut_off = f"attributes.status = 'RUNNING' and tags.{REGISTERS_ON} = '{here[REGISTERS_ON]}'"
-    for found in client.search_runs([experiment], cut_off):  # whose process is dead: one registers at a time
+    for found in client.search_runs([within], cut_off):  # whose process is dead: one registers at a time
         client.set_terminated(found.info.run_id, "KILLED")
-    named = f"{params.train.recipe} · {params.named} · seed {params.train.seed}"
-    with mlflow.start_run(experiment_id=experiment, run_name=named, tags={**tags, **here}, description=note) as started:
+    named, tags = run_name(params), {**tags, **here}
+    with mlflow.start_run(begun, experiment_id=within, run_name=named, tags=tags, description=note) as started:
         try:
             yield started
         except BaseException:
@@ -52,11 +55,18 @@ def run(client: MlflowClient, params: Params, tags: Mapping[str, str], note: str
             raise
 
 
-def _experiment_note(dataset: str) -> str:
-    return (
+def experiment(client: MlflowClient, params: Params) -> str:
+    """The id of the experiment of the trainings on that data set."""
+    dataset = params.named
+    note = (
         f"Trainings on `{dataset}` that entered the registry, a run each. To compare them choose `test_accuracy` and "
         f"`val_loss` in the chart view; the model `{versions.model_name(dataset)}` says which one is in use."
     )
+    return versions.experiment(client, versions.model_name(dataset), note)
+
+
+def run_name(params: Params) -> str:
+    return f"{params.train.recipe} · {params.named} · seed {params.train.seed}"
 
 
 def note(params: Params, metrics: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
@@ -99,18 +109,28 @@ def log_reports() -> None:
     mlflow.log_artifacts(str(places.EVALUATION), f"{places.RUN_REPORTS}/{places.EVALUATION.name}")
 
 
-def log_curves(client: MlflowClient, run: Run) -> None:
-    """What each epoch of the training measured."""
-    metrics = curves(pd.read_csv(places.HISTORY), run.info.start_time)
-    for start in range(0, len(metrics), BATCH):
-        client.log_batch(run.info.run_id, metrics[start : start + BATCH])
+def log_curves(client: MlflowClient, run_id: str, metrics: Iterable[Metric]) -> None:
+    """What each epoch of the training measured, but for what the run shows already."""
+    there = logged(client, run_id)
+    missing = [metric for metric in metrics if (metric.key, metric.step) not in there]
+    for start in range(0, len(missing), BATCH):
+        client.log_batch(run_id, missing[start : start + BATCH])
 
 
-def curves(history: pd.DataFrame, at: int) -> list[Metric]:
-    """The history's curves, their step the epoch: of several members the means, and each member's own as
-    ``member-1/loss``. ``at`` is their time, in ms since 1970."""
-    tables = {"": history.groupby("epoch")[list(CURVES)].mean()}
-    if history["member"].nunique() > 1:
+def logged(client: MlflowClient, run_id: str) -> dict[tuple[str, int], float]:
+    """The points of the curves that a run shows, by name and epoch."""
+    names = [name for name in client.get_run(run_id).data.metrics if name.rpartition("/")[2] in CURVES]
+    points = [point for name in names for point in client.get_metric_history(run_id, name)]
+    return {(point.key, point.step): point.value for point in points}
+
+
+def curves(history: pd.DataFrame, members: int) -> list[Metric]:
+    """The curves of the history so far, their step the epoch, their time now: of several members each one's own, as
+    ``member-1/loss``, and the means of those epochs that all have been through."""
+    at = int(1000 * time.time())
+    of_epoch = history.groupby("epoch")[list(CURVES)]
+    tables = {"": of_epoch.mean()[of_epoch.size() == members]}
+    if members > 1:
         tables |= {f"member-{number}/": rows.set_index("epoch") for number, rows in history.groupby("member")}
     return [
         Metric(f"{prefix}{name}", value, at, epoch)

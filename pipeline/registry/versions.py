@@ -49,6 +49,12 @@ def connect() -> MlflowClient:
     return MlflowClient(places.tracking_uri())
 
 
+def connect_first() -> MlflowClient:
+    """:func:`connect` where there may be no tables yet: one process makes them, another one waits for that."""
+    with alone(places.TABLES_LOCK, LOCK_SECONDS):
+        return connect()
+
+
 def create(client: MlflowClient, name: str) -> None:
     """The registered model of that name, made if it is not there."""
     if find(client, name) is None:

@@ -354,7 +354,10 @@ def study(summary: pd.DataFrame, each: pd.DataFrame, losses: list[tuple[str, lis
             curves.plot(np.arange(1, len(loss) + 1), loss, color=colour, linewidth=1.5)
     dots.set_yticks(np.arange(len(summary)), summary["setting"])
     dots.invert_yaxis()
-    dots.set_xlim(left=max(dots.get_xlim()[0], 0))  # the interval of two seeds may go far below no accuracy at all
+    # The trials have the room: the interval of two seeds may go far below no accuracy at all, and ends at the edge.
+    lowest, highest = each["val_accuracy"].min(), each["val_accuracy"].max()
+    room = max(highest - lowest, 0.001)
+    dots.set_xlim(max(lowest - room, 0), min(highest + room, 1 + 0.03 * room))
     dots.xaxis.set_major_formatter(_percent)
     dots.xaxis.set_major_locator(MaxNLocator(5))
     dots.grid(axis="x", color=GRID)

@@ -18,17 +18,23 @@ def history(members: int) -> pd.DataFrame:
 
 
 def test_a_curve_has_a_step_an_epoch():
-    found = tracking.curves(history(1), at=123)
+    found = tracking.curves(history(1), members=1)
     assert {metric.key for metric in found} == {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"}
-    loss = [(metric.step, metric.value, metric.timestamp) for metric in found if metric.key == "loss"]
-    assert loss == [(1, 1.0, 123), (2, 1.5, 123)]
+    assert [(metric.step, metric.value) for metric in found if metric.key == "loss"] == [(1, 1.0), (2, 1.5)]
 
 
 def test_of_several_members_there_are_means_and_each_one_s_own():
-    found = {(metric.key, metric.step): metric.value for metric in tracking.curves(history(3), at=123)}
+    found = {(metric.key, metric.step): metric.value for metric in tracking.curves(history(3), members=3)}
     assert found["loss", 1] == pytest.approx(2.0)
     assert [found[f"member-{number}/loss", 2] for number in (1, 2, 3)] == [1.5, 2.5, 3.5]
     assert len(found) == 4 * 5 * 2
+
+
+def test_a_mean_waits_for_the_last_member():
+    half = history(2).iloc[:3]  # the second one's first epoch
+    found = {(metric.key, metric.step) for metric in tracking.curves(half, members=2) if metric.key.endswith("loss")}
+    assert ("loss", 1) in found and ("loss", 2) not in found
+    assert {("member-1/loss", 2), ("member-2/loss", 1)} <= found
 
 
 def test_results_are_named_by_split_and_collide_with_no_curve():

@@ -283,8 +283,18 @@ def test_pictures_in_colour_are_shown_in_their_colours(tmp_path: Path):
         assert ((shown[..., 0] > 220) & (shown[..., 1:].max(axis=2) < 40)).mean() > 0.02
 
 
-def test_an_interval_of_two_seeds_draws_no_accuracy_below_none():
-    summary = pd.DataFrame({"setting": ["a"], "val_accuracy": [0.5], "low": [-1.6], "high": [2.6]})
-    each = pd.DataFrame({"setting": ["a", "a"], "val_accuracy": [0.4, 0.6]})
-    figure = figures.study(summary, each, [("a", [1.0, 0.5])])
-    assert figure.axes[0].get_xlim()[0] >= 0
+def test_the_trials_of_a_study_are_told_apart_however_wide_an_interval_is():
+    summary = pd.DataFrame(
+        {"setting": ["a", "b"], "val_accuracy": [0.5, 0.52], "low": [-1.6, 0.5], "high": [2.6, 0.54]}
+    )
+    each = pd.DataFrame({"setting": ["a", "a", "b", "b"], "val_accuracy": [0.49, 0.51, 0.51, 0.53]})
+    figure = figures.study(summary, each, [("a", [1.0, 0.5]), ("b", [1.0, 0.4])])
+    low, high = figure.axes[0].get_xlim()
+    assert 0.4 < low < 0.49 and 0.53 < high < 0.6
+
+
+def test_trials_that_are_all_right_have_an_axis():
+    summary = pd.DataFrame({"setting": ["a"], "val_accuracy": [1.0], "low": [1.0], "high": [1.0]})
+    each = pd.DataFrame({"setting": ["a", "a"], "val_accuracy": [1.0, 1.0]})
+    low, high = figures.study(summary, each, [("a", [1.0, 0.5])]).axes[0].get_xlim()
+    assert 0.99 < low < 1 <= high
