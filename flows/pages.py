@@ -7,18 +7,6 @@ from pipeline.base.params import Monitor
 from pipeline.monitoring.windows import Window
 from pipeline.registry.records import Comparison, Event, Facts
 
-WORDS = {
-    "kept": "not promoted: it cannot be told",
-    "waits": "waits for `digits approve`",
-    "unchanged": "stays champion",
-    "rolled back": "is champion again",
-}
-
-
-def word(event: Event) -> str:
-    """What became of the event's version."""
-    return WORDS.get(event.event, event.event)
-
 
 def decision(event: Event, champion: Facts | None, lines: Sequence[str], form: str = "") -> str:
     """What was decided of a version, on one page. ``lines``: what else there is to say, in Markdown; ``form``: where a
@@ -27,7 +15,7 @@ def decision(event: Event, champion: Facts | None, lines: Sequence[str], form: s
     notes = "".join(f"- {note}\n" for note in (event.verdict.notes if event.verdict else ()))
     notes = f"\nTo know besides:\n\n{notes}" if notes else ""
     told = "".join(f"- {line}\n" for line in [*([_in_use(champion)] if champion else []), *lines])
-    return f"# Version {event.version} {word(event)}\n\n{_sentence(event.why)}\n{decide}\n{told}{notes}"
+    return f"# Version {event.version} {event.word}\n\n{_sentence(event.why)}\n{decide}\n{told}{notes}"
 
 
 def _sentence(text: str) -> str:

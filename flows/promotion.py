@@ -60,7 +60,7 @@ def _leave(event: Event, name: str) -> None:
         [f"**Proven**: the same answers on {proof.images:,} pinned images as when it was registered"] if proof else []
     )
     lines = [*who, *said, *proven, *(links.of(name, event.version, places.checkout()) if event.version else [])]
-    about = f"Version {event.version} {pages.word(event)}"
+    about = f"Version {event.version} {event.word}"
     create_markdown_artifact(pages.decision(event, None, lines), key="decision", description=about)
     if rows := pages.checks(event):
         create_table_artifact(rows, key="decision-gate", description=f"What the gate asked of version {event.version}")

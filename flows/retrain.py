@@ -113,8 +113,8 @@ def retrain(reason: str = "by hand", dataset: str | None = None, recipe: str | N
     if event.event == "unchanged" and not ran:
         _name(f"retrain · {reason} · nothing changed", outcome)
         return Completed(message="nothing changed", data=outcome.as_json())
-    _name(f"retrain · {reason} · version {event.version} {pages.word(event)}", outcome)
-    return Completed(message=f"version {event.version} {pages.word(event)}", data=outcome.as_json())
+    _name(f"retrain · {reason} · version {event.version} {event.word}", outcome)
+    return Completed(message=f"version {event.version} {event.word}", data=outcome.as_json())
 
 
 def _stages(place: Path, force: bool) -> dict[str, float]:
@@ -145,7 +145,7 @@ def tell(reason: str, ran: dict[str, float], outcome: run.Outcome, place: Path) 
     if event.event == "unchanged" and not ran:
         create_markdown_artifact(pages.nothing(champion, reason), key="retrain", description="Nothing to do")
         return
-    about = f"Version {event.version} {pages.word(event)}"
+    about = f"Version {event.version} {event.word}"
     lines = [f"**Why it ran**: {reason}", *links.of(champion.model, event.version or champion.version, place)]
     create_markdown_artifact(pages.decision(event, champion, lines, form(outcome)), key="retrain", description=about)
     if rows := pages.checks(event):

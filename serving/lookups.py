@@ -104,7 +104,6 @@ def _row(version: ModelVersion, aliases: dict[str, str], events: list[Event]) ->
         return row
     verdict = history.verdict(version)
     met = verdict.comparison.champion if verdict and verdict.comparison else None
-    last = _last(events, number)
     return row | {
         "dataset": version.tags.get("dataset", ""),
         "recipe": version.tags.get("recipe", ""),
@@ -112,13 +111,17 @@ def _row(version: ModelVersion, aliases: dict[str, str], events: list[Event]) ->
         "metrics": {key: versions.metrics(version).get(key) for key in ("accuracy", "accuracy_low", "accuracy_high")},
         "reason": verdict.reason if verdict else None,
         "met": met if met != number else None,
-        "event": last and {"event": last.event, "at": last.at, "by": last.by},
+        "event": _last(events, number),
     }
 
 
-def _last(events: list[Event], number: str) -> Event | None:
-    """What last happened to a version."""
-    return next((event for event in reversed(events) if event.version == number), None)
+def _last(events: list[Event], number: str) -> dict[str, str] | None:
+    """What last became of a version, when and by whom."""
+    for event in reversed(events):
+        undone = event.event == "rolled back" and event.previous == number
+        if undone or event.version == number:
+            return {"event": event.event if undone else event.word, "at": event.at, "by": event.by}
+    return None
 
 
 def _reigns(events: list[Event], found: list[ModelVersion]) -> list[dict[str, Any]]:
@@ -131,7 +134,7 @@ def _reigns(events: list[Event], found: list[ModelVersion]) -> list[dict[str, An
     return [
         {
             "version": event.version,
-            "event": event.event,
+            "event": event.word,
             "at": event.at,
             "by": event.by,
             "accuracy": accuracy.get(event.version or ""),
@@ -145,7 +148,6 @@ def report(name: str, number: str) -> dict[str, Any]:
     client = _client()
     version = versions.version(client, name, number)
     events = history.events(client, name)
-    last = _last(events, str(version.version))
     page = None
     with suppress(artifacts.NotRecorded):
         page = str(artifacts.recorded(client, version, places.RUN_PAGE, MOST_BYTES))
@@ -154,7 +156,7 @@ def report(name: str, number: str) -> dict[str, Any]:
     return {
         "page": page,
         "facts": facts.as_json(),
-        "event": last and {"event": last.event, "at": last.at, "by": last.by},
+        "event": _last(events, str(version.version)),
         "met": met.model_dump() if met and met.champion not in (None, facts.version) else None,
     }
 

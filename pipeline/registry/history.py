@@ -69,7 +69,7 @@ def record(
     if entry.verdict:
         text = json.dumps(entry.verdict.model_copy(update={"champions": ()}).as_json())  # a tag has a limit
         client.set_model_version_tag(version.name, version.version, _VERDICT, text)
-        words = f"{entry.event} {entry.at[:10]}: {entry.why}"[: journal.PIECE]
+        words = f"{entry.word} {entry.at[:10]}: {entry.why}"[: journal.PIECE]
         client.set_model_version_tag(version.name, version.version, _IN_WORDS, words)
     return entry
 

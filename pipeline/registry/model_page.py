@@ -39,4 +39,4 @@ def _listed(events: list[Event]) -> str:
 
 def _line(event: Event) -> str:
     when, by = event.at[:16].replace("T", " "), f" by {event.by}" if event.by else ""
-    return f"- {when} **version {event.version} {event.event}**{by}: {' '.join(event.why.split())}"
+    return f"- {when} **version {event.version} {event.word}**{by}: {' '.join(event.why.split())}"

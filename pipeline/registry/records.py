@@ -130,6 +130,15 @@ class Proof(Record):
     tolerance: float
 
 
+_BECAME = {  # where the name of the event is that of another version's part in it
+    "kept": "not promoted",
+    "waits": "waits for a person's yes",
+    "unchanged": "stays champion",
+    "rolled back": "is champion again",
+    "moved by hand": "made champion by hand",
+}
+
+
 class Event(Record):
     """What happened to a version, when and by whom; ``unchanged`` is told but not kept."""
 
@@ -144,6 +153,11 @@ class Event(Record):
     """a person's, or why nothing was changed"""
     verdict: Verdict | None = None
     proof: Proof | None = None
+
+    @property
+    def word(self) -> str:
+        """What became of the version, as people say it."""
+        return _BECAME.get(self.event, self.event)
 
     @property
     def why(self) -> str:
