@@ -136,9 +136,14 @@ def version(name: str, number: str) -> Facts:
 
 
 def events(name: str) -> tuple[Event, ...]:
-    """Every decision on the model's versions, oldest first."""
+    """Every decision on the model's versions, oldest first; :class:`BadInput` if there are other models alone."""
     kept = _kept(name)
-    return kept.events if kept else tuple(history.events(versions.connect(), name))
+    if kept and kept.events:
+        return kept.events
+    client = versions.connect()
+    if versions.instead_of(client, name):
+        raise versions.no_champion(client, name)
+    return tuple(history.events(client, name))
 
 
 def champion_file(name: str) -> tuple[str, Path]:

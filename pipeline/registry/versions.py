@@ -157,11 +157,16 @@ def champion(client: MlflowClient, name: str) -> ModelVersion:
 
 def no_champion(client: MlflowClient, name: str) -> BadInput:
     """What to say where a model has none: another one's name may have been meant."""
-    registered = sorted(model.name for model in client.search_registered_models())
-    if registered and name not in registered:
-        there = ", ".join(registered)
-        return BadInput(f"{name} has no champion yet, nor a version: name one that is there ({there}) or `digits run`")
+    if there := instead_of(client, name):
+        named = ", ".join(there)
+        return BadInput(f"{name} has no champion yet, nor a version: name one that is there ({named}) or `digits run`")
     return BadInput(f"{name} has no champion yet: run `digits run`")
+
+
+def instead_of(client: MlflowClient, name: str) -> list[str]:
+    """The registered models, if there are some and none of that name."""
+    registered = sorted(model.name for model in client.search_registered_models())
+    return [] if name in registered else registered
 
 
 def newest(client: MlflowClient, name: str, count: int) -> list[ModelVersion]:

@@ -346,6 +346,13 @@ def test_after_a_rollback_promotion_goes_on_from_the_champion_in_use(client: Mlf
     assert promotion.rollback(client, NAME).version == "2"
 
 
+def test_the_history_of_a_model_that_is_not_there_names_those_that_are(client: MlflowClient):
+    assert snapshot.events(NAME) == ()
+    client.create_registered_model("other-cnn")
+    with pytest.raises(BadInput, match=r"name one that is there \(other-cnn\)"):
+        snapshot.events(NAME)
+
+
 def test_a_version_that_served_is_not_compared_with_itself(client: MlflowClient):
     three_champions(client)
     promotion.rollback(client, NAME)
