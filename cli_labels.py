@@ -71,8 +71,7 @@ def _ask(folder: Path, person: str) -> None:
         if key in BACK:
             at = max(at - 1, 0)
         elif key == NONE or key in keys:
-            said[left[at]] = labelling.SKIPPED if key == NONE else keys[key]
-            labelling.keep(folder, person, said)
+            labelling.keep(folder, person, {left[at]: labelling.SKIPPED if key == NONE else keys[key]})
             at += 1
 
 
