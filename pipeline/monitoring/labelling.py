@@ -106,7 +106,7 @@ def keep(folder: Path, person: str, labels: Mapping[int, str]) -> None:
     path = _file(folder, person)
     files.private_folder(path.parent)
     with FileLock(path.parent / ".lock"):  # the same person may label in two windows
-        said = of(folder, person) | labels
+        said = {**of(folder, person), **labels}
         files.write_json(path, {str(number): label for number, label in sorted(said.items())})
 
 
