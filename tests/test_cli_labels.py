@@ -35,5 +35,5 @@ def test_each_label_is_kept_and_what_came_of_it_alone_goes_to_stdout(
 
 
 def test_a_batch_is_not_made_while_labels_are_taken_in(folder: Path):
-    with pytest.raises(BadInput, match="^give either --batch or --from: "):
+    with pytest.raises(BadInput, match=r"^give either --batch or --from: "):
         cli_labels.label(folder, batch=True, export=folder / "export.json")
