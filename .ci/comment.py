@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 MOST = 20_000  # characters of a table: GitHub takes 65,536 of a comment
+BECAME = {"kept": "is not promoted", "waits": "waits for a person's yes"}  # where the event is no word of the version
 
 
 def comment(outcome: dict, metrics: str, params: str) -> str:
@@ -24,7 +25,8 @@ def _verdict(outcome: dict) -> list[str]:
     event = outcome["decision"]
     if event["event"] == "unchanged":
         return ["**Nothing to decide**", "", _verbatim(event["reason"])]
-    return [f"**Version {event['version']} {event['event']}**", "", _verbatim(event["verdict"]["reason"])]
+    became = BECAME.get(event["event"], event["event"])
+    return [f"**Version {event['version']} {became}**", "", _verbatim(event["verdict"]["reason"])]
 
 
 def _verbatim(text: str) -> str:

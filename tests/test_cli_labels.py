@@ -1,39 +1,59 @@
-"""`digits label` as a person uses it: a key a picture."""
+"""`digits label`: one key a picture, kept at once; then the batch."""
 
 import io
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import cli_labels
-from pipeline.base.errors import BadInput
+import cli
 from pipeline.base.form import DIGITS
 from pipeline.monitoring import labelling
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (3, 28, 28), np.uint8)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    labelling.write(tmp_path / "asked", np.zeros((3, 28, 28), np.uint8), DIGITS)
+    labelling.write(tmp_path / "asked", IMAGES, DIGITS)
     return tmp_path / "asked"
 
 
-def test_each_label_is_kept_and_what_came_of_it_alone_goes_to_stdout(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    monkeypatch.setattr(sys, "stdin", io.StringIO("7x\b8 "))  # x is no class; the first is said again; a space: none
-    cli_labels.label(folder, by="ann", as_json=True)
+def label(folder: Path, *options: str, keys: str = "") -> int:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdin", io.StringIO(keys))
+        try:
+            cli.main(["label", str(folder), *options])
+        except SystemExit as ended:
+            return int(ended.code or 0)
+    return 0
+
+
+def test_each_key_is_kept_and_one_that_stopped_goes_on_where_it_was(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert label(folder, "--by", "ann", keys="7x3\x7f4\r") == 0  # x is no key of a digit
+    assert labelling.of(folder, "ann") == {0: "7", 1: "4"}
+    capsys.readouterr()
+    assert label(folder, "--by", "ann", keys=" ") == 0
+    out, asked = capsys.readouterr()
+    assert "1 of 1\n" in asked and "space: none of them" in asked
+    assert out == f"3 labelled, 0 left; `digits label {folder} --batch` when all who label have done so\n"
+    assert labelling.of(folder, "ann") == {0: "7", 1: "4", 2: labelling.SKIPPED}
+    assert label(folder, "--batch") == 0
+    assert "2 images have a label" in capsys.readouterr().out and (folder / "batch.npz").is_file()
+
+
+def test_a_folder_of_other_things_is_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert label(tmp_path) == 2
+    assert "holds no images to label" in capsys.readouterr().err
+
+
+def test_json_is_all_that_goes_to_stdout(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert label(folder, "--by", "ann", "--json", keys="7x\b8 ") == 0  # the first is said again
     assert json.loads(capsys.readouterr().out) == {"person": "ann", "labelled": 2, "left": 1}
     assert labelling.of(folder, "ann") == {0: "8", 1: labelling.SKIPPED}
-    monkeypatch.setattr(sys, "stdin", io.StringIO("1"))  # the one that is left
-    cli_labels.label(folder, by="ann")
-    out, asked = capsys.readouterr()
-    assert out == f"3 labelled, 0 left; `digits label {folder} --batch` when all who label have done so\n"
-    assert "space: none of them" in asked and "1 of 1" in asked
 
 
-def test_a_batch_is_not_made_while_labels_are_taken_in(folder: Path):
-    with pytest.raises(BadInput, match=r"^give either --batch or --from: "):
-        cli_labels.label(folder, batch=True, export=folder / "export.json")
+def test_a_batch_is_not_made_while_labels_are_taken_in(folder: Path, capsys: pytest.CaptureFixture[str]):
+    assert label(folder, "--batch", "--from", "export.json") == 2
+    assert capsys.readouterr().err.startswith("error: give either --batch or --from: ")

@@ -112,6 +112,7 @@ def test_the_comment_has_the_verdict_and_what_differs():
         "**Version 2 promoted**\n\n```text\nversion 2 is at most 1.49 points less accurate than version 1\n```" in text
     )
     assert "#### Metrics\n\n```text\n| Path | Metric |\n```\n\n#### Params\n\nNothing differs.\n" in text
+    assert "**Version 2 is not promoted**" in comment({"decision": {"event": "kept", **OUTCOME}}, "", "")
     text = comment({"decision": {"event": "unchanged", "reason": "no challenger waits"}}, "", "")
     assert "**Nothing to decide**\n\n```text\nno challenger waits\n```" in text
 

@@ -15,7 +15,7 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # of mallopt(3)
 
 
 @contextmanager
-def _native_stderr_held_back() -> Iterator[None]:
+def native_stderr_held_back() -> Iterator[None]:
     """Hold back what is written to file descriptor 2; it is shown only if the block fails."""
     sys.stderr.flush()
     saved = os.dup(2)
@@ -48,8 +48,8 @@ def _keep_freed_memory() -> None:
 _keep_freed_memory()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
-with _native_stderr_held_back():
+with native_stderr_held_back():
     import keras
     import tensorflow
 
-__all__ = ["keras", "tensorflow"]
+__all__ = ["keras", "native_stderr_held_back", "tensorflow"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.base import files
 from pipeline.learning import networks  # noqa: F401  # its layers are registered with Keras
-from pipeline.learning.backend import keras, tensorflow
+from pipeline.learning.backend import keras, native_stderr_held_back, tensorflow
 from pipeline.learning.inference import Answers
 
 
@@ -54,7 +54,8 @@ def answers(path: Path, images: np.ndarray) -> Answers:
 
 @contextlib.contextmanager
 def _quietly():  # type: ignore[no-untyped-def]
-    """Without Keras' word of where it saved what, and TensorFlow's that LiteRT has a package of its own now."""
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    """Without Keras' word of where it saved what, TensorFlow's that LiteRT has a package of its own now, and LiteRT's
+    of its delegate."""
+    with native_stderr_held_back(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

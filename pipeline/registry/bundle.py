@@ -87,6 +87,7 @@ def export(client: MlflowClient, version: ModelVersion, folder: Path) -> Bundle:
         int8 = _quantised(client, version, part)
         digests = {path.name: files.sha256_file(path) for path in sorted(part.iterdir())}
         files.write_text(part / SUMS, "".join(f"{digest}  {name}\n" for name, digest in digests.items()))
+        digests[SUMS] = files.sha256_file(part / SUMS)
         part.rename(folder)
     facts = (version.name, str(version.version), str(folder), digests)
     return Bundle(*facts, proof.images, proof.largest_difference, difference, int8)

@@ -59,3 +59,11 @@ def test_git_leaves_the_pages_alone():
     config = configparser.ConfigParser()
     config.read_string((ROOT / ".dvc/config").read_text().replace("    ", ""))
     assert (ROOT / ".dvc" / config["plots"]["html_template"]).is_file()
+
+
+def test_the_page_carries_the_licences_of_what_is_in_it():
+    notices = (ROOT / ".dvc/plots.html").read_text(encoding="utf-8").partition("-->")[0]
+    for licence in ("Redistribution and use in source", "Permission to use, copy,", "Permission is hereby granted"):
+        assert notices.count(licence) == 1
+    for holder in ("Interactive Data Lab", "Mike Bostock", "Observable", "Mapbox", "Joachim Wester", "Simon Lydell"):
+        assert holder in notices
