@@ -199,14 +199,15 @@ def serve_champion(
 
 @app.command("export", rich_help_panel=USE)
 def export_version(version: Version, folder: Folder, as_json: AsJson = False, model: Model = None) -> None:
-    """Write a version to a folder: ONNX, LiteRT, its card, sample code in Python and JavaScript."""
+    """Write a version to a folder: ONNX, LiteRT (float and int8), its card, sample code in Python and JavaScript."""
     from pipeline.registry import bundle, versions
 
     client, name = _registry(model)
     made = bundle.export(client, versions.version(client, name, version), folder)
+    int8 = made.int8 or "no int8 model, as there is no train split of its form here"
     text = (
         f"{made.folder}: {made.model} version {made.version}, {counted(len(made.files), 'file')}; the LiteRT model "
-        f"answers {made.images} pinned images as the ONNX model does (to {made.litert_difference:.1g})"
+        f"answers {made.images} pinned images as the ONNX model does (to {made.litert_difference:.1g}); {int8}"
     )
     show(as_json, made.as_json(), text)
 

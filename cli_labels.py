@@ -75,10 +75,10 @@ def _ask(folder: Path, person: str) -> tuple[int, int]:
         if key in BACK:
             at = max(at - 1, 0)
         elif key == NONE or key in keys:
-            said[left[at]] = labelling.SKIPPED if key == NONE else keys[key]
-            labelling.keep(folder, person, said)
+            labelling.keep(folder, person, {left[at]: labelling.SKIPPED if key == NONE else keys[key]})
             at += 1
-    return len(said), len(images) - len(said)
+    labelled = len(labelling.of(folder, person))
+    return labelled, len(images) - labelled
 
 
 def _keys(classes: list[str]) -> dict[str, str]:

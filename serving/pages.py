@@ -190,7 +190,7 @@ async def report(request: Request, version: str) -> Response:
         here = CHAMPION_REPORT
     answer = await _told(request, here, "Report", _report, "report", version)
     if answer.status_code == 200:
-        answer.headers["content-security-policy"] = protection.REPORTS_POLICY
+        answer.headers["content-security-policy"] = protection.RECORDED_POLICY
     return answer
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import sys
 import threading
 from collections import deque
@@ -174,7 +175,8 @@ class Predictor:
         path = Path(facts["onnx"])
         if not path.is_file() or files.sha256_file(path) != facts["onnx_sha256"]:
             raise BadInput(f"{path} is not the file that was registered: it is not used")
-        batches, quick = inference.open_model(path, spinning=False), inference.open_model(path, threads=1)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0  # a container may have few
+        batches, quick = inference.open_model(path, cores, spinning=False), inference.open_model(path, threads=1)
         return Served(facts["version"], batches, quick, facts, inference.form(batches))
 
 

@@ -20,13 +20,16 @@ HEADERS = [
 
 # The reports bring scripts and styles of their own, and load nothing from elsewhere.
 # In a sandbox: a script that came into a report, with a file's name or a label, is not of the service's own origin, and
-# can neither send requests to it nor to anybody else.
+# its requests reach neither it nor anybody else. It may still lead the page itself to another site.
+_SANDBOX = "sandbox allow-popups allow-popups-to-escape-sandbox allow-downloads"
+_NOTHING_ELSE = "connect-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 REPORTS_POLICY = (
-    "sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox allow-downloads; default-src 'none'; "
-    "script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'none'; "
-    "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
+    f"{_SANDBOX} allow-scripts; default-src 'none'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+    f"style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; {_NOTHING_ELSE}"
 )
+
+# The report that a version kept needs none, and whoever may write to the artifact store may have written it.
+RECORDED_POLICY = f"{_SANDBOX}; default-src 'none'; style-src 'unsafe-inline'; img-src data:; {_NOTHING_ELSE}"
 
 
 class Reports(StaticFiles):

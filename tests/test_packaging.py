@@ -108,11 +108,23 @@ def test_the_locks_agree():
 def test_the_comment_has_the_verdict_and_what_differs():
     comment = runpy.run_path(str(ROOT / ".ci/comment.py"))["comment"]
     text = comment({"decision": {"event": "promoted", **OUTCOME}}, "| Path | Metric |\n", "")
-    assert "**Version 2 promoted: version 2 is at most 1.49 points less accurate than version 1**" in text
-    assert "#### Metrics\n\n| Path | Metric |\n\n#### Params\n\nNothing differs.\n" in text
-    assert "**Version 2 is not promoted: " in comment({"decision": {"event": "kept", **OUTCOME}}, "", "")
+    assert (
+        "**Version 2 promoted**\n\n```text\nversion 2 is at most 1.49 points less accurate than version 1\n```" in text
+    )
+    assert "#### Metrics\n\n```text\n| Path | Metric |\n```\n\n#### Params\n\nNothing differs.\n" in text
+    assert "**Version 2 is not promoted**" in comment({"decision": {"event": "kept", **OUTCOME}}, "", "")
     text = comment({"decision": {"event": "unchanged", "reason": "no challenger waits"}}, "", "")
-    assert "**Nothing to decide: no challenger waits**" in text
+    assert "**Nothing to decide**\n\n```text\nno challenger waits\n```" in text
+
+
+def test_what_a_param_is_called_is_no_markdown_of_the_comment():
+    """Of a comment that fits, on a runner whose environment takes 128 kB a variable."""
+    comment = runpy.run_path(str(ROOT / ".ci/comment.py"))["comment"]
+    hostile = "a |\n````\n# Approved @everyone ![x](http://evil.example/t.png) <img src=x>"
+    text = comment({"decision": {"event": "unchanged", "reason": hostile}}, "", f"{hostile}\n" * 10_000)
+    outside = re.sub(r"(?ms)^(`{5,})text$.*?^\1$", "", text)
+    assert "Approved" in text and "Approved" not in outside and "````" not in outside
+    assert len(text) < 65_536 and "characters more" in text
 
 
 def test_what_may_write_to_a_pull_request_runs_nothing_of_it():

@@ -1,236 +1,178 @@
-"""How fast is the service, beside MLflow's own server on the same model and machine, and beside bare ONNX Runtime?
+"""How fast is the service, beside other servers on the same model and machine, and beside bare ONNX Runtime?
 
-    python -m benchmarks.serving                some minutes
-    python -m benchmarks.serving --minutes 10   and the long run under load
+    python -m benchmarks.serving                 a quarter of an hour, the first time with the peers' environments
+    python -m benchmarks.serving --peer mlflow   beside that one alone
+    python -m benchmarks.serving --minutes 10    and the long run under load
 
-In a workspace of its own, with the champion of the embedded data set. Prints start, latency and throughput of both
-servers with their ratios, memory, and what the store of seen images costs in SQLite and in Parquet. The clients run on
-the same cores as the servers. Load goes to 127.0.0.1 alone.
+In a workspace of its own, with the champion of the embedded data set. All servers run at once, on all cores but the
+last, and are asked in turns by clients on the last core; so is ONNX Runtime by itself. Each figure is the median of the
+rounds, with the least and the most. A peer that gives no pictures a reading is sent images; each is sent what it takes
+at the least cost. Load goes to 127.0.0.1 alone.
 """
 
 import argparse
-import asyncio
-import io
 import json
 import os
-import re
 import shutil
-import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
-import psutil
 
 from benchmarks.pipeline import clone
+from benchmarks.serving import load, servers
+from benchmarks.serving.servers import Server
 from benchmarks.table import show
 from pipeline.base import params as params_file
 from pipeline.base import places, processes
 from pipeline.base.errors import BadInput, one_line
 from pipeline.data import splits
 from pipeline.digits import features
-from pipeline.learning import inference
 from pipeline.monitoring import live
 from pipeline.monitoring.live import Seen
 from pipeline.registry import artifacts, versions
 
+ROUNDS = 5
 CLIENTS = 16
-SINGLE_REQUESTS = 1000
-SECONDS = 8.0  # of each throughput measurement
+REQUESTS = 600  # of one client, a round
+SECONDS = 3.0  # of each other measurement, a round
 BATCH = 256
+STEADY, OVERLOAD = 0.7, 3.0  # times what 16 clients are answered, in the open loops
+CONNECTIONS = 128  # of the open loops
+IN_TIME = 0.5  # seconds, as `LATE_SECONDS` of the service
 LOAD = 0.8  # of the peak rate, in the long run
 PROMOTIONS = 4
-START_SECONDS = 120.0
 
 
-class Server:
-    """A running server: its process, its address, and how a request to it looks."""
+class Row(NamedTuple):
+    """A figure of each server."""
 
-    def __init__(self, name: str, command: list[str], ready: str, predict: str, workspace: Path) -> None:
-        self.name, self.ready, self.predict = name, ready, predict
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port = probe.getsockname()[1]
-        uri = f"sqlite:///{workspace.resolve()}/mlflow.db"
-        environment = processes.environment(PYTHONPATH=str(workspace.resolve()), MLFLOW_TRACKING_URI=uri)
-        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 — as long as the server
-        begun = time.perf_counter()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", *command, "--port", str(self.port)],
-            cwd=workspace,
-            env=environment,
-            stdout=self.log,
-            stderr=self.log,
-            start_new_session=True,
-        )
-        self._wait()
-        self.start_seconds = time.perf_counter() - begun
-
-    def _wait(self) -> None:
-        ends = time.monotonic() + START_SECONDS
-        while time.monotonic() < ends and self.process.poll() is None:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{self.ready}", timeout=1):
-                    return
-            except OSError:
-                time.sleep(0.02)
-        self.log.seek(0)
-        raise BadInput(f"{self.name} did not start: {self.log.read()[-400:]}")
-
-    def request(self, body: bytes, kind: str = "application/json") -> bytes:
-        lines = (
-            f"POST {self.predict} HTTP/1.1",
-            "Host: 127.0.0.1",
-            f"Content-Type: {kind}",
-            f"Content-Length: {len(body)}",
-        )
-        return "\r\n".join([*lines, "", ""]).encode() + body
-
-    def memory_mb(self, key: str = "VmRSS") -> float:
-        """Of the process that answers, which the command may have started in its turn."""
-        for process in self._processes():
-            if any(open_.laddr.port == self.port for open_ in process.net_connections() if open_.status == "LISTEN"):
-                status = Path(f"/proc/{process.pid}/status").read_text()
-                return int(re.search(rf"{key}:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
-        raise BadInput(f"{self.name} has stopped")
-
-    def memory_of_all_mb(self) -> float:
-        """Of all its processes now, what they share counted once: ours has one that watches the registry and those that
-        decode pictures, the peer one that waits."""
-        return sum(process.memory_full_info().pss for process in self._processes()) / 2**20
-
-    def _processes(self) -> list[psutil.Process]:
-        own = psutil.Process(self.process.pid)
-        return [own, *own.children(recursive=True)]
-
-    def stop(self) -> None:
-        os.killpg(self.process.pid, signal.SIGINT)
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+    key: str
+    what: str
+    unit: str
+    bar: str = ""
 
 
-@contextmanager
-def ours(workspace: Path) -> Iterator[Server]:
-    server = Server("digits serve", ["cli", "serve"], "/ready", "/predict", workspace)
-    try:
-        yield server
-    finally:
-        server.stop()
+ROWS = (
+    Row("cpu_us", "CPU time a request, one image", "µs", "≤ 250, 0.4 × mlflow's"),
+    Row("busy_cpu_us", f"  with {CLIENTS} clients", "µs"),
+    Row("picture_cpu_us", "CPU time a request, a PNG of 28×28", "µs", "≤ 600"),
+    Row("p50_ms", "one client, p50", "ms", "≤ 0.6"),
+    Row("p99_ms", "one client, p99", "ms", "≤ 1.5"),
+    Row("rate", f"{CLIENTS} clients, one image each", "/s", "5 × mlflow's"),
+    Row("batch_rate", f"batches of {BATCH}, images", "/s"),
+    Row("batch_share", "  of bare ONNX Runtime", "%", "≥ 92"),
+    Row("steady_p99_ms", f"open loop at {STEADY:.0%} of that rate, p99", "ms", "≤ 5"),
+    Row("kept", f"open loop at {OVERLOAD:g} ×: answered within {IN_TIME:g} s, of that rate", "%", "≥ 90"),
+    Row("refused_ms", "  refused, p99 of the time it took", "ms", "at once"),
+    Row("late", "  answered later, or never", "%", "0"),
+    Row("start_s", "start to ready", "s"),
+    Row("memory_mb", "memory of the process that answers, at its highest", "MB"),
+    Row("all_mb", "memory of all its processes", "MB"),
+)
 
 
-@contextmanager
-def peer(workspace: Path, name: str) -> Iterator[Server]:
-    command = ["mlflow", "models", "serve", "-m", f"models:/{name}@champion", "--env-manager", "local"]
-    server = Server("mlflow models serve", command, "/ping", "/invocations", workspace)
-    try:
-        yield server
-    finally:
-        server.stop()
+def asked(server: Server, images: np.ndarray, bare_rate: float) -> dict[str, float]:
+    """A round's figures of a server."""
+    port, one = server.port, server.request(images[:1])
+    found: dict[str, float] = {}
+    begun = server.cpu_seconds()
+    lone = load.closed(port, one, 1, requests=REQUESTS)
+    found |= {"cpu_us": 1e6 * (server.cpu_seconds() - begun) / (REQUESTS + load.WARMING)}
+    found |= {"p50_ms": lone.ms(0.5), "p99_ms": lone.ms(0.99)}
+    begun = server.cpu_seconds()
+    crowd = load.closed(port, one, CLIENTS, seconds=SECONDS)
+    found |= {"busy_cpu_us": 1e6 * (server.cpu_seconds() - begun) / (len(crowd.times) + load.WARMING)}
+    found |= {"rate": crowd.rate}
+    if server.name == "digits serve":
+        picture = server.posted(cv2.imencode(".png", 255 - images[0])[1].tobytes(), "image/png")
+        begun = server.cpu_seconds()
+        load.closed(port, picture, 1, requests=REQUESTS)
+        found |= {"picture_cpu_us": 1e6 * (server.cpu_seconds() - begun) / (REQUESTS + load.WARMING)}
+    batches = load.closed(port, server.request(images), 2, seconds=SECONDS)
+    found |= {"batch_rate": batches.rate * BATCH, "batch_share": 100 * batches.rate * BATCH / bare_rate}
+    steady = load.opened(port, one, STEADY * crowd.rate, SECONDS, CONNECTIONS)
+    found |= {"steady_p99_ms": steady.ms(0.99)}
+    flood = load.opened(port, one, OVERLOAD * crowd.rate, SECONDS, CONNECTIONS)
+    in_time, asked_for = flood.within(IN_TIME), len(flood.times) + len(flood.refusals) + flood.errors
+    found |= {"kept": 100 * in_time / SECONDS / crowd.rate}
+    found |= {"late": 100 * (len(flood.times) - in_time + flood.errors) / asked_for}
+    if len(flood.refusals):
+        found |= {"refused_ms": 1e3 * float(np.quantile(flood.refusals, 0.99))}
+    if lone.errors or crowd.errors or batches.errors:
+        raise BadInput(f"{server.name} did not answer {lone.errors + crowd.errors + batches.errors} requests")
+    return found
 
 
-async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> tuple[int, bytes]:
-    """One request on an open connection: the status and the answer's body."""
-    writer.write(request)
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = re.search(rb"(?i)content-length: (\d+)", head)
-    if length is None:
-        raise BadInput("an answer came without its length")
-    return int(head.split(b" ", 2)[1]), await reader.readexactly(int(length[1]))
-
-
-async def single(server: Server, request: bytes, count: int) -> list[float]:
-    """Seconds of each of ``count`` requests, one after the other."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=2**24)
-    seconds = []
-    for number in range(count + 20):
-        begun = time.perf_counter()
-        status, body = await ask(reader, writer, request)
-        if status != 200:
-            raise BadInput(f"{server.name} answered {status}: {body[:200]!r}")
-        if number >= 20:  # the first ones warm it up
-            seconds.append(time.perf_counter() - begun)
-    writer.close()
-    return seconds
-
-
-async def many(server: Server, request: bytes, seconds: float, clients: int, rate: float = 0.0) -> dict[str, Any]:
-    """Requests by several clients at once for some seconds, as fast as they can or at ``rate`` a second in all."""
-    ends = time.perf_counter() + seconds
-    counts = {"ok": 0, "errors": 0}
-    times: list[float] = []
-
-    async def client(number: int) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, limit=2**24)
-        due = time.perf_counter() + number / max(rate, 1)
-        while (now := time.perf_counter()) < ends:
-            if rate:
-                await asyncio.sleep(max(due - now, 0))
-                due += clients / rate
-            begun = time.perf_counter()
-            status, _ = await ask(reader, writer, request)
-            times.append(time.perf_counter() - begun)
-            counts["ok" if status == 200 else "errors"] += 1
-        writer.close()
-
-    begun = time.perf_counter()
-    await asyncio.gather(*(client(number) for number in range(clients)))
-    return {
-        **counts,
-        "per_second": counts["ok"] / (time.perf_counter() - begun),
-        "p99": float(np.quantile(times, 0.99)),
-    }
-
-
-def npy(images: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    np.save(file, images)
-    return file.getvalue()
-
-
-def measure(server: Server, images: np.ndarray, key: str) -> dict[str, float]:
-    """Latency and throughput; ``key`` wraps the images in JSON."""
-    one = json.dumps({"images": images[0].tolist()} if key == "images" else {"inputs": {"images": images[:1].tolist()}})
-    batch = (
-        server.request(npy(images), "application/x-npy")
-        if key == "images"
-        else server.request(json.dumps({"inputs": {"images": images.tolist()}}).encode())
+def bare(path: Path, images: np.ndarray, cores: set[int]) -> dict[str, float]:
+    """Images a second of ONNX Runtime itself on the same batches, and what one image costs it."""
+    code = (
+        "import sys, time, numpy as np; from pipeline.learning import inference; images = np.load(sys.stdin.buffer)\n"
+        f"model, quick = inference.open_model(sys.argv[1], {len(cores)}, False), inference.open_model(sys.argv[1], 1)\n"
+        "inference.run(model, images); begun = time.perf_counter(); count = 0\n"
+        f"while time.perf_counter() - begun < {SECONDS}: inference.run(model, images); count += len(images)\n"
+        "print(count / (time.perf_counter() - begun)); begun = time.process_time()\n"
+        f"for _ in range({REQUESTS}): inference.run(quick, images[:1])\n"
+        f"print(1e6 * (time.process_time() - begun) / {REQUESTS})"
     )
-    lone = asyncio.run(single(server, server.request(one.encode()), SINGLE_REQUESTS))
-    crowd = asyncio.run(many(server, server.request(one.encode()), SECONDS, CLIENTS))
-    batches = asyncio.run(many(server, batch, SECONDS, 2))
-    if crowd["errors"] or batches["errors"]:
-        raise BadInput(f"{server.name} refused requests: {crowd}, {batches}")
-    return {
-        "start_s": server.start_seconds,
-        "p50_ms": 1e3 * statistics.median(lone),
-        "p99_ms": 1e3 * float(np.quantile(lone, 0.99)),
-        "single_images_s": crowd["per_second"],
-        "batch_images_s": batches["per_second"] * BATCH,
-        "memory_mb": server.memory_mb("VmHWM"),
-        "all_mb": server.memory_of_all_mb(),
-    }
+    environment = processes.environment(PYTHONPATH=str(Path.cwd()))
+    with pinned(cores):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(path)], input=servers.npy(images), capture_output=True, env=environment
+        )
+    if done.returncode:
+        raise BadInput(f"ONNX Runtime by itself failed: {done.stderr.decode()[-400:]}")
+    rate, one = map(float, done.stdout.split())
+    return {"batch_rate": rate, "cpu_us": one}
 
 
-def bare(path: Path, images: np.ndarray) -> float:
-    """Images a second of ONNX Runtime itself on the same batches."""
-    model = inference.open_model(path)
-    inference.run(model, images)
-    begun, count = time.perf_counter(), 0
-    while time.perf_counter() - begun < SECONDS / 2:
-        inference.run(model, images)
-        count += 1
-    return count * len(images) / (time.perf_counter() - begun)
+class pinned:  # noqa: N801 — a context manager
+    """This process and what it starts, on those cores."""
+
+    def __init__(self, cores: set[int]) -> None:
+        self.cores = cores
+
+    def __enter__(self) -> None:
+        self.before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, self.cores)
+
+    def __exit__(self, *_: object) -> None:
+        os.sched_setaffinity(0, self.before)
+
+
+def compare(workspace: Path, name: str, images: np.ndarray, wanted: list[str], rounds: int) -> dict[str, Any]:
+    """By server: the figures of each round."""
+    *first, last = sorted(os.sched_getaffinity(0))
+    cores = set(first or [last])
+    found: dict[str, Any] = {"ONNX Runtime": []}
+    with ExitStack() as stack:
+        with pinned(cores):
+            running = [stack.enter_context(servers.ours(workspace))]
+            for server in servers.peers(workspace, name, wanted):
+                stack.callback(server.stop)
+                running.append(server)
+        for _ in range(rounds):
+            found["ONNX Runtime"].append(bare(workspace / "models/model.onnx", images, cores))
+            for server in running:
+                with pinned({last}):
+                    of_round = asked(server, images, found["ONNX Runtime"][-1]["batch_rate"])
+                found.setdefault(server.name, []).append(of_round)
+        for server in running:
+            for of_round in found[server.name]:
+                of_round |= {"start_s": server.start_seconds, "all_mb": server.memory_of_all_mb()}
+                of_round |= {"memory_mb": server.memory_mb("VmHWM")}
+    return found
+
+
+def median(rounds: list[dict[str, float]], key: str) -> float:
+    return statistics.median(of_round[key] for of_round in rounds)
 
 
 def endure(
@@ -244,15 +186,15 @@ def endure(
     shutil.copytree(artifacts.download(client, first), place, dirs_exist_ok=True)
     tags = {**first.tags, "weights_sha256": "of the long run"}
     second = client.create_model_version(name, str(place.resolve()), first.run_id, tags=tags)
-    request = server.request(json.dumps({"images": images[0].tolist()}).encode())
-    asyncio.run(many(server, request, 20.0, CLIENTS, rate))  # its queues and caches fill
+    request = server.request(images[:1])
+    load.closed(server.port, request, CLIENTS, seconds=20.0, rate=rate)  # its queues and caches fill
     before, found = server.memory_mb(), {"ok": 0, "errors": 0, "p99": 0.0}
     for number in range(PROMOTIONS + 1):
-        part = asyncio.run(many(server, request, 60 * minutes / (PROMOTIONS + 1), CLIENTS, rate))
+        part = load.closed(server.port, request, CLIENTS, seconds=60 * minutes / (PROMOTIONS + 1), rate=rate)
         found = {
-            "ok": found["ok"] + part["ok"],
-            "errors": found["errors"] + part["errors"],
-            "p99": max(found["p99"], part["p99"]),
+            "ok": found["ok"] + len(part.times),
+            "errors": found["errors"] + part.errors + len(part.refusals),
+            "p99": max(found["p99"], part.ms(0.99) / 1e3),
         }
         if number < PROMOTIONS:
             client.set_registered_model_alias(name, versions.CHAMPION, (second if number % 2 == 0 else first).version)
@@ -304,29 +246,22 @@ def stores(images: np.ndarray, writes: int = 100) -> list[list[str]]:
     return rows
 
 
-def table(own: dict[str, float], other: dict[str, float], runtime: float) -> list[list[str]]:
-    def row(what: str, key: str, unit: str, bar: str, higher: bool = False) -> list[str]:
-        ratio = own[key] / other[key] if higher else other[key] / own[key]
-        return [what, f"{own[key]:,.1f} {unit}", f"{other[key]:,.1f} {unit}", f"{ratio:.1f}×", bar]
+def table(found: dict[str, Any]) -> list[list[str]]:
+    """A row a figure, a column a server: the median of its rounds, (the least to the most)."""
 
-    share = own["batch_images_s"] / runtime
-    return [
-        ["what", "digits serve", "mlflow models serve", "better by", "bar"],
-        row("start to ready", "start_s", "s", "≤ 2.5 s"),
-        row("one image, p50", "p50_ms", "ms", "≤ 3 ms, 5×"),
-        row("one image, p99", "p99_ms", "ms", "≤ 10 ms"),
-        row(f"{CLIENTS} clients, one image each", "single_images_s", "images/s", "5×", higher=True),
-        row(f"batches of {BATCH}", "batch_images_s", "images/s", "5×", higher=True),
-        [
-            "  of bare ONNX Runtime",
-            f"{share:.0%}",
-            f"{other['batch_images_s'] / runtime:.0%}",
-            f"of {runtime:,.0f}",
-            "≥ 60 %",
-        ],
-        row("memory of the process that answers, at its highest", "memory_mb", "MB", "≤ 300 MB"),
-        row("memory of all its processes", "all_mb", "MB", ""),
-    ]
+    def cell(rounds: list[dict[str, float]], key: str) -> str:
+        values = [of_round[key] for of_round in rounds if key in of_round]
+        if not values:
+            return "–"
+        least, most = min(values), max(values)
+        spread = f" ({least:,.4g} to {most:,.4g})" if most > least else ""
+        return f"{statistics.median(values):,.4g}{spread}"
+
+    rows = [["what", *found, "bar"]]
+    for row in ROWS:
+        cells = [cell(rounds, row.key) for rounds in found.values()]
+        rows.append([f"{row.what}, {row.unit}", *cells, row.bar])
+    return rows
 
 
 def prepared(folder: Path) -> Path:
@@ -347,39 +282,29 @@ def prepared(folder: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--minutes", type=float, default=0.0, help="of the long run under load (0: none)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--peer", action="append", default=[], help=f"mlflow, {', '.join(servers.REQUIREMENTS)} (all)")
+    parser.add_argument("--workspace", type=Path, help="a workspace with a champion (else one is made)")
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        workspace = prepared(Path(temporary))
+        workspace = arguments.workspace or prepared(Path(temporary))
         name = versions.model_name(params_file.load(workspace / "params.yaml").named)
         images = splits.load(workspace / places.PROCESSED / "test").images
         images = images[np.arange(BATCH) % len(images)]
-        with ours(workspace):  # so that the champion is remembered, as on every start but the very first
+        with servers.ours(workspace):  # so that the champion is remembered, as on every start but the very first
             time.sleep(5)
-        with ours(workspace) as server:
-            own = measure(server, images, "images")
-        with peer(workspace, name) as server:
-            other = measure(server, images, "inputs")
-        runtime = bare(workspace / "models/model.onnx", images)
+        found = compare(workspace, name, images, arguments.peer, arguments.rounds)
         kept = stores(images)
         endured = None
         if arguments.minutes:
-            with ours(workspace) as server:
-                endured = endure(server, workspace, name, images, LOAD * own["single_images_s"], arguments.minutes)
+            rate = LOAD * median(found["digits serve"], "rate")
+            with servers.ours(workspace) as server:
+                endured = endure(server, workspace, name, images, rate, arguments.minutes)
     if arguments.json:
-        print(
-            json.dumps(
-                {
-                    "digits serve": own,
-                    "mlflow models serve": other,
-                    "onnxruntime_images_s": runtime,
-                    "endured": endured,
-                },
-                indent=2,
-            )
-        )
+        print(json.dumps({**found, "endured": endured}, indent=2))
         return
-    show(*table(own, other, runtime))
+    show(*table(found))
     print()
     show(*kept)
     if endured:

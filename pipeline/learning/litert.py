@@ -21,11 +21,32 @@ def convert(keras_file: Path, path: Path) -> None:
         part.write_bytes(tensorflow.lite.TFLiteConverter.from_keras_model(model).convert())
 
 
+def quantise(keras_file: Path, path: Path, sample: np.ndarray) -> None:
+    """Write the model of a ``.keras`` file as ``.tflite`` that computes in int8, for one image at a time.
+
+    Weights and what passes between layers are integers (Jacob et al. 2018, "Quantization and Training of Neural
+    Networks for Efficient Integer-Arithmetic-Only Inference"), on the scales that the images of ``sample``, uint8
+    (N, *shape), ask for. Names and types of inputs and outputs are those of :func:`convert`'s file.
+    """
+    model = keras.models.load_model(keras_file, compile=False, safe_mode=True)
+    # of one image: all shapes are then known, and none has to be computed on the board
+    one = keras.Input(batch_shape=(1, *model.input.shape[1:]), dtype="uint8", name="images")
+    with _quietly(), files.atomic(path) as part:
+        converter = tensorflow.lite.TFLiteConverter.from_keras_model(keras.Model(one, model(one)))
+        converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ({"images": image[None]} for image in sample)
+        part.write_bytes(converter.convert())
+
+
 def answers(path: Path, images: np.ndarray) -> Answers:
     """What a ``.tflite`` file answers to images uint8 (N, *shape); one without a certainty is sure of everything."""
     with _quietly():
-        run = tensorflow.lite.Interpreter(str(path)).get_signature_runner()
-        found = run(images=np.ascontiguousarray(images)).values()
+        interpreter = tensorflow.lite.Interpreter(str(path))
+        run = interpreter.get_signature_runner()
+        any_number = interpreter.get_input_details()[0]["shape_signature"][0] == -1
+        parts = [images] if any_number else np.split(images, len(images))
+        answered = [list(run(images=np.ascontiguousarray(part)).values()) for part in parts]
+    found = [np.concatenate(values) for values in zip(*answered, strict=True)]
     (probabilities,) = [values for values in found if values.ndim == 2]
     certainty = [values for values in found if values.ndim == 1]
     return Answers(probabilities, certainty[0] if certainty else np.ones(len(images), np.float32))

@@ -12,22 +12,28 @@ import re
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import cv2
 import numpy as np
+from filelock import FileLock
 from mlflow import MlflowClient
 
 from pipeline.base import files, places
 from pipeline.base.errors import BadInput
 from pipeline.base.form import DIGITS, Form
+from pipeline.data.datasets import bounds, decoders
+from pipeline.data.datasets.bounds import Bounds
 from pipeline.learning import inference
 from pipeline.monitoring import live
 from pipeline.registry import artifacts, versions
 
 IMAGES, TASKS, LABELS = "images.npz", "label-studio.json", "labels"  # in the folder
 MOST = 100  # images: a quarter of an hour of one person's
+MOST_PEOPLE = 1_000
+LIMITS = Bounds(1_000, 500_000_000)  # of such a folder, and of what comes back: it may be anybody's
 PERSON = re.compile(r"[\w.@+-]{1,64}")
 SKIPPED = ""  # a person's word on what shows none of the classes
 
@@ -74,37 +80,49 @@ def write(folder: Path, images: np.ndarray, form: Form) -> None:
 
 
 def read(folder: Path) -> tuple[np.ndarray, list[str]]:
-    """The images of such a folder, and the names of their classes; :class:`BadInput` if it is none."""
-    try:
-        with np.load(folder / IMAGES, allow_pickle=False) as arrays:
-            return arrays["images"], arrays["classes"].tolist()
-    except (OSError, ValueError, KeyError):
-        raise BadInput(f"{folder} holds no images to label: name a folder below {places.LABELLING}") from None
+    """The images of such a folder, uint8 (N, *shape), and its classes; :class:`BadInput` if it is none."""
+    path = folder / IMAGES
+    if path.exists():
+        with bounds.opened(path, LIMITS) as file:
+            arrays = decoders.read_npz(file, str(path), LIMITS)
+        images, classes = arrays.get("images"), arrays.get("classes")
+        if _are_images(images) and classes is not None and classes.ndim == 1 and classes.dtype.kind == "U":
+            return images, classes.tolist()
+    raise BadInput(f"{folder} holds no images to label: name a folder below {places.LABELLING}")
+
+
+def _are_images(found: np.ndarray | None) -> TypeGuard[np.ndarray]:
+    return found is not None and found.dtype == np.uint8 and found.ndim in (3, 4) and found.size > 0
 
 
 def of(folder: Path, person: str) -> dict[int, str]:
     """What that person said so far, by image."""
     path = _file(folder, person)
-    return _said(path) if path.is_file() else {}
+    return _labels(path) if path.exists() else {}
 
 
 def keep(folder: Path, person: str, labels: Mapping[int, str]) -> None:
-    """Keep a person's labels, by image, in place of those before; :data:`SKIPPED` is one too."""
-    files.write_json(_file(folder, person), {str(number): label for number, label in sorted(labels.items())})
+    """Keep a person's labels, by image, beside those of other images; :data:`SKIPPED` is one too."""
+    path = _file(folder, person)
+    files.private_folder(path.parent)
+    with FileLock(path.parent / ".lock"):  # the same person may label in two windows
+        said = {**of(folder, person), **labels}
+        files.write_json(path, {str(number): label for number, label in sorted(said.items())})
 
 
 def _file(folder: Path, person: str) -> Path:
     if not PERSON.fullmatch(person) or person.startswith("."):
-        raise BadInput(f"{person!r} is no name for a file: give --by letters, digits, dots, dashes, + and @")
+        raise BadInput(f"{person!r:.100} is no name for a file: give --by letters, digits, dots, dashes, + and @")
     return folder / LABELS / f"{person}.json"
 
 
-def _said(path: Path) -> dict[int, str]:
-    """What a person's file says, by image; :class:`BadInput` if it is not as :func:`keep` leaves it."""
-    try:
-        return {int(number): label for number, label in files.read_json(path).items() if isinstance(label, str)}
-    except (OSError, ValueError, AttributeError):
-        raise BadInput(f"{path} holds no labels by image: mend or remove it") from None
+def _labels(path: Path) -> dict[int, str]:
+    """A person's file; :class:`BadInput` if it is none."""
+    with suppress(ValueError, AttributeError, RecursionError):
+        said = {int(number): label for number, label in _json(path).items()}
+        if all(isinstance(label, str) for label in said.values()):
+            return said
+    raise BadInput(f"{path} is no file of labels: mend or remove it")
 
 
 def merge(folder: Path) -> Merged:
@@ -112,7 +130,7 @@ def merge(folder: Path) -> Merged:
     images, classes = read(folder)
     said: dict[int, Counter[str]] = {}
     for path in sorted((folder / LABELS).glob("[!.]*.json")):
-        for number, label in _said(path).items():
+        for number, label in _labels(path).items():
             if 0 <= number < len(images) and label in (*classes, SKIPPED):
                 said.setdefault(number, Counter())[label] += 1
     labels, agreed, disputed, skipped = {}, 0, [], 0
@@ -142,22 +160,32 @@ def write_batch(folder: Path, merged: Merged) -> Path:
 
 def from_label_studio(folder: Path, export: Path) -> dict[str, int]:
     """Take in what Label Studio exported (JSON) of the folder's tasks: how many labels of each person it holds.
-    :class:`BadInput` if it is no such export, or names a class that there is not."""
-    images, classes = read(folder)
+    :class:`BadInput` if it is no such export, is of other images, or names a class that there is not; nothing is kept
+    then."""
+    _, classes = read(folder)
     said: dict[str, dict[int, str]] = {}
     try:
-        for task in json.loads(export.read_text(encoding="utf-8")):
+        asked = {task["data"]["image"]: task["data"]["number"] for task in _json(folder / TASKS)}
+        for task in _json(export):
+            number = asked.get(task["data"]["image"])  # numbers alone are those of any folder's
             for one in task["annotations"]:
                 label = _choice(one)
-                if label not in (*classes, SKIPPED) or not 0 <= int(task["data"]["number"]) < len(images):
-                    raise BadInput(f"{export} labels an image that {folder} has not, or as {label!r}")
-                said.setdefault(_annotator(one), {})[int(task["data"]["number"])] = label
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+                if label not in (*classes, SKIPPED) or number is None:
+                    raise BadInput(f"{export} labels an image that {folder} has not, or as {label!r:.100}")
+                said.setdefault(_annotator(one), {})[number] = label
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise BadInput(f"{export} is no JSON export of Label Studio of the tasks in {folder / TASKS}") from None
-    whole = {person: of(folder, person) | labels for person, labels in said.items()}  # all are kept, or none is
-    for person, labels in whole.items():
+    if len(said) > MOST_PEOPLE:
+        raise BadInput(f"{export} has labels of more than {MOST_PEOPLE:,} people: give it in parts")
+    for person in said:
+        of(folder, person)  # all are names, of files that can be read, before the first is kept
+    for person, labels in said.items():
         keep(folder, person, labels)
     return {person: len(labels) for person, labels in said.items()}
+
+
+def _json(path: Path) -> Any:
+    return json.loads(bounds.content(path, LIMITS))
 
 
 def _choice(annotation: dict[str, Any]) -> str:

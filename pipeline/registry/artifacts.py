@@ -80,17 +80,28 @@ def recorded(client: MlflowClient, version: ModelVersion, name: str, most_bytes:
     if kept.is_file():
         return kept
     with _fetching(version):
-        there = {item.path: item.file_size or 0 for item in client.list_artifacts(run, str(Path(name).parent))}
-        if name not in there:
+        root = str(client.get_run(run).info.artifact_uri)
+        if _is_local(root):  # MLflow would leave a copy among the temporary files each time
+            size = _size_below(Path(urlsplit(root).path), name)
+        else:
+            there = client.list_artifacts(run, str(Path(name).parent))
+            size = next((item.file_size or 0 for item in there if item.path == name and not item.is_dir), None)
+        if size is None:
             raise NotRecorded(f"{version.name} version {version.version} was registered without {name}")
-        if there[name] > most_bytes:
+        if size > most_bytes:
             raise BadInput(f"{name} of {version.name} version {version.version} has more than {most_bytes:,} bytes")
-        if _is_local(str(client.get_run(run).info.artifact_uri)):
-            return Path(client.download_artifacts(run, name))
+        if _is_local(root):
+            return Path(urlsplit(root).path) / name
         files.private_folder(kept.parent)
         with tempfile.TemporaryDirectory(dir=kept.parent) as part:
             Path(client.download_artifacts(run, name, part)).replace(kept)
     return kept
+
+
+def _size_below(root: Path, name: str) -> int | None:
+    """Bytes of a file of the store's folder; None if there is no regular one, or a link leads out of the folder."""
+    path = root / name
+    return path.stat().st_size if path.is_file() and path.resolve().is_relative_to(root.resolve()) else None
 
 
 class NotRecorded(BadInput):

@@ -10,16 +10,44 @@ import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from pipeline.base import files, places
+from pipeline.base import files, form, places
 from pipeline.base.errors import BadInput
+from pipeline.data import splits
 from pipeline.learning import inference
 from pipeline.registry import artifacts, promotion
 
 SAMPLES = Path(__file__).parent / "samples"  # predict.py and predict.mjs, which stand alone
 LITERT_TOLERANCE = 1e-4  # of a probability: its kernels add up in another order than ONNX Runtime's
+SAMPLE = 500  # images of train by which the scales of the int8 model are set
+JUDGED = 10_000  # images of val, at most, on which it is compared with the ONNX model
+INT8_LOSS = 0.01  # of accuracy on val: an int8 model that loses more is not handed out
 EXAMPLES = 8  # images with the model's answers, by which whoever ports it sees that they did it right
-ONNX, LITERT, CARD, FORM, EXAMPLE = "model.onnx", "model.tflite", "MODEL_CARD.md", "form.json", "example.json"
+ONNX, LITERT, INT8, CARD, FORM, EXAMPLE = (
+    "model.onnx",
+    "model.tflite",
+    "model-int8.tflite",
+    "MODEL_CARD.md",
+    "form.json",
+    "example.json",
+)
 SUMS = "SHA256SUMS"
+
+
+class Quantised(NamedTuple):
+    """How well the int8 model answers the workspace's val split."""
+
+    images: int
+    accuracy: float
+    float_accuracy: float
+    """the ONNX model's"""
+
+    @property
+    def handed_out(self) -> bool:
+        return self.accuracy >= self.float_accuracy - INT8_LOSS
+
+    def __str__(self) -> str:
+        told = f"right on {self.accuracy:.2%} of {self.images} val images, the ONNX model on {self.float_accuracy:.2%}"
+        return f"the int8 model is {told}{'' if self.handed_out else ', and therefore left out'}"
 
 
 class Bundle(NamedTuple):
@@ -35,9 +63,11 @@ class Bundle(NamedTuple):
     onnx_difference: float
     """the largest of a probability"""
     litert_difference: float
+    int8: Quantised | None
+    """None where the workspace has no images of the model's form to set its scales by"""
 
     def as_json(self) -> dict[str, Any]:
-        return self._asdict()
+        return self._asdict() | {"int8": self.int8 and self.int8._asdict()}
 
 
 def export(client: MlflowClient, version: ModelVersion, folder: Path) -> Bundle:
@@ -54,12 +84,13 @@ def export(client: MlflowClient, version: ModelVersion, folder: Path) -> Bundle:
         part = Path(beside) / folder.name
         part.mkdir()
         difference = _write(client, version, part)
+        int8 = _quantised(client, version, part)
         digests = {path.name: files.sha256_file(path) for path in sorted(part.iterdir())}
         files.write_text(part / SUMS, "".join(f"{digest}  {name}\n" for name, digest in digests.items()))
         digests[SUMS] = files.sha256_file(part / SUMS)
         part.rename(folder)
     facts = (version.name, str(version.version), str(folder), digests)
-    return Bundle(*facts, proof.images, proof.largest_difference, difference)
+    return Bundle(*facts, proof.images, proof.largest_difference, difference, int8)
 
 
 def _write(client: MlflowClient, version: ModelVersion, part: Path) -> float:
@@ -88,3 +119,24 @@ def _write(client: MlflowClient, version: ModelVersion, part: Path) -> float:
     for sample in sorted(SAMPLES.iterdir()):
         shutil.copyfile(sample, part / sample.name)
     return difference
+
+
+def _quantised(client: MlflowClient, version: ModelVersion, part: Path) -> Quantised | None:
+    """Put the int8 model into the folder, unless it loses more than INT8_LOSS."""
+    from pipeline.learning import litert
+
+    model = inference.open_model(part / ONNX)
+    if not (places.PROCESSED / "train").exists() or form.load() != inference.form(model):
+        return None
+    train, val = (splits.load(places.PROCESSED / name) for name in ("train", "val"))
+    keras_file = artifacts.file(client, version, places.VERSION_KERAS)
+    litert.quantise(keras_file, part / INT8, np.asarray(train.spread(SAMPLE).images))
+    images, labels = map(np.asarray, val.spread(JUDGED))
+    of_int8, of_float = (
+        float((answered.probabilities.argmax(axis=1) == labels).mean())
+        for answered in (litert.answers(part / INT8, images), inference.answers(model, images))
+    )
+    found = Quantised(len(labels), of_int8, of_float)
+    if not found.handed_out:
+        (part / INT8).unlink()
+    return found

@@ -141,8 +141,9 @@ def test_older_models_are_on_further_pages(service: Service):
 @pytest.mark.parametrize("path", ["/reports/3/", "/reports/champion/"])
 def test_a_version_s_own_report_is_shown_with_what_became_of_it_in_the_sandbox(service: Service, path: str):
     found = told(service, path)
-    assert found.headers["content-security-policy"].startswith("sandbox allow-scripts")
-    assert "allow-same-origin" not in found.headers["content-security-policy"]
+    policy = found.headers["content-security-policy"]
+    assert policy.startswith("sandbox ") and "default-src 'none'" in policy
+    assert not re.search("allow-same-origin|allow-scripts|script-src|http", policy)
     frame, _, report = found.text.partition("<h1>")
     assert report.startswith("It reads most")
     assert "digits-cnn version 3" in frame and "champion" in frame and "commit 0123456789ab" in frame

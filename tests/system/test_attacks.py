@@ -188,7 +188,7 @@ def test_every_answer_tells_browsers_what_not_to_do(service: Service):
         assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
         policy = headers["content-security-policy"]
         assert ("frame-ancestors 'none'" in policy and "'unsafe-inline'" not in policy.split("style-src")[0]) or (
-            path.startswith("/reports") and policy.startswith("sandbox allow-scripts allow-popups")
+            path.startswith("/reports") and policy.startswith("sandbox allow-popups")
         )
         assert "allow-same-origin" not in policy
 

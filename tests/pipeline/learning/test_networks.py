@@ -47,6 +47,10 @@ def test_every_network_takes_other_shapes_and_classes(name: str, shape: tuple[in
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
 
 
+def test_the_tiny_recipe_has_at_most_5000_weights():
+    assert networks.build(SHIPPED["tiny"].network).count_params() <= 5000
+
+
 def residual(side: int, blocks: int = 1, filters: int = 8) -> keras.Model:
     network = Network.model_validate({"name": "residual", "filters": filters, "blocks": blocks, "dropout": 0.1})
     return networks.build(network, Form("plain", (side, side, 3), ("a", "b")))
@@ -202,7 +206,7 @@ def test_the_network_for_training_has_the_same_weights_and_answers():
     np.testing.assert_allclose(faster.predict(images, verbose=0), stock.predict(images, verbose=0), atol=1e-6)
 
 
-@pytest.mark.parametrize("recipe", ["fast", "default", "accurate", "ensemble"])
+@pytest.mark.parametrize("recipe", ["fast", "default", "accurate", "ensemble", "tiny", "sprint"])
 def test_faint_ink_and_grey_paper_make_no_difference(recipe: str):
     model = networks.shift_averaged(networks.answering(networks.build(SHIPPED[recipe].network)))
     images = np.random.default_rng(0).integers(0, 128, (3, 28, 28), dtype=np.uint8)

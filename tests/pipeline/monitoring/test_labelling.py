@@ -1,6 +1,7 @@
 """Which images people are asked about, and what several people's labels come to."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -67,39 +68,103 @@ def test_label_studio_s_export_of_the_tasks_is_taken_in_by_person(folder: Path):
     assert labelling.merge(folder).disputed == [2]
 
 
-def test_an_export_with_a_person_who_is_no_file_s_name_is_not_taken_in_by_half(folder: Path):
-    choice = {"type": "choices", "value": {"choices": ["4"]}}
-    made = [{"completed_by": {"email": by}, "result": [choice]} for by in ("ann+digits@example.org", "a/b")]
-    (folder / "export.json").write_text(json.dumps([{"data": {"number": 0}, "annotations": made}]))
-    with pytest.raises(BadInput, match="'a/b' is no name for a file"):
-        labelling.from_label_studio(folder, folder / "export.json")
-    assert labelling.of(folder, "ann+digits@example.org") == {}
-
-
-@pytest.mark.parametrize("text", ["", "[1]", '{"x": "7"}'])
-def test_a_damaged_file_of_labels_is_named(folder: Path, text: str):
-    labelling.keep(folder, "ann", {0: "7"})
-    (folder / labelling.LABELS / "ann.json").write_text(text)
-    for use in (lambda: labelling.of(folder, "ann"), lambda: labelling.merge(folder)):
-        with pytest.raises(BadInput, match=r"ann\.json holds no labels by image: mend or remove it"):
-            use()
-
-
-@pytest.mark.parametrize("text", ["", "[1]", '[{"annotations": [{}]}]', "{}x", '{"a": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[1]", '[{"annotations": [{}]}]', "{}x", '{"a": 1}', "[" * 100_000, '[{"annotations":' + "[" * 100_000],
+    ids=lambda text: text[:20],
+)
 def test_another_file_is_no_export(folder: Path, text: str):
     (folder / "export.json").write_text(text)
     with pytest.raises(BadInput, match="is no JSON export of Label Studio"):
         labelling.from_label_studio(folder, folder / "export.json")
 
 
-@pytest.mark.parametrize("label", ["ten", ""])
-def test_an_export_of_other_classes_is_refused(folder: Path, label: str):
-    choice = {"type": "choices", "value": {"choices": [label or "4"]}}
-    number = 0 if label else 99
-    told = [{"data": {"number": number}, "annotations": [{"completed_by": 1, "result": [choice]}]}]
-    (folder / "export.json").write_text(json.dumps(told))
+def exported(folder: Path, at: int, *people: object, label: str = "4", numbered: object = 0) -> Path:
+    """An export in which these people called one of the folder's images that, under this number."""
+    task = files.read_json(folder / labelling.TASKS)[at]
+    task["data"]["number"] = numbered
+    choice = {"type": "choices", "value": {"choices": [label]}}
+    task["annotations"] = [{"completed_by": person, "result": [choice]} for person in people]
+    (folder / "export.json").write_text(json.dumps([task]))
+    return folder / "export.json"
+
+
+@pytest.mark.parametrize("number", [3, 99, 1.9, float("inf"), None], ids=str)
+def test_an_export_s_label_goes_to_the_image_that_was_shown(folder: Path, number: object):
+    labelling.from_label_studio(folder, exported(folder, 0, 1, numbered=number))
+    assert labelling.merge(folder).labels == {0: "4"}
+
+
+def test_an_export_of_another_folder_s_tasks_is_refused(folder: Path):
+    labelling.write(folder.parent / "week 2", 255 - IMAGES, DIGITS)
     with pytest.raises(BadInput, match="labels an image that"):
-        labelling.from_label_studio(folder, folder / "export.json")
+        labelling.from_label_studio(folder, exported(folder.parent / "week 2", 0, 1))
+
+
+def test_an_export_of_another_class_is_refused_in_a_short_line(folder: Path):
+    with pytest.raises(BadInput, match="as 'tententen") as told:
+        labelling.from_label_studio(folder, exported(folder, 0, 1, label="ten" * 10**6))
+    assert len(str(told.value)) < 1000
+
+
+def test_of_an_export_all_is_taken_in_or_nothing(folder: Path):
+    with pytest.raises(BadInput, match="is no name for a file"):
+        labelling.from_label_studio(
+            folder, exported(folder, 0, {"email": "ann+labels@example.org"}, {"email": "../bob"})
+        )
+    assert labelling.merge(folder).labels == {}
+
+
+def test_an_export_of_more_people_than_there_can_be_is_refused(folder: Path):
+    with pytest.raises(BadInput, match="more than 1,000 people"):
+        labelling.from_label_studio(folder, exported(folder, 0, *range(1001)))
+
+
+def test_an_export_that_never_ends_is_refused(folder: Path):
+    with pytest.raises(BadInput, match="is no regular file"):
+        labelling.from_label_studio(folder, Path("/dev/zero"))
+
+
+def test_an_address_with_a_plus_is_a_person(folder: Path):
+    export = exported(folder, 0, {"email": "ann+labels@example.org"})
+    assert labelling.from_label_studio(folder, export) == {"ann+labels@example.org": 1}
+
+
+def test_what_two_say_at_once_under_one_name_is_all_kept(folder: Path):
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda number: labelling.keep(folder, "ann", {number: "4"}), range(100)))
+    assert labelling.of(folder, "ann") == dict.fromkeys(range(100), "4")
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"x": "4"}', "[" * 100_000, '{"0": ["4"]}'], ids=lambda text: text[:10])
+def test_labels_that_cannot_be_read_are_named(folder: Path, text: str):
+    labelling.keep(folder, "ann", {0: "7"})
+    (folder / labelling.LABELS / "ann.json").write_text(text)
+    for read in (labelling.merge, lambda folder: labelling.of(folder, "ann")):
+        with pytest.raises(BadInput, match=r"ann.json is no file of labels"):
+            read(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\3\4 and no more", b"\x93NUMPY"], ids=["empty", "cut", "npy"])
+def test_images_that_cannot_be_read_are_a_line(folder: Path, content: bytes):
+    (folder / labelling.IMAGES).write_bytes(content)
+    with pytest.raises(BadInput):
+        labelling.read(folder)
+
+
+@pytest.mark.parametrize(
+    "images", [np.zeros((3, 28), np.uint8), np.zeros((3, 8, 8)), np.empty((0, 28, 28), np.uint8)], ids=lambda i: i.shape
+)
+def test_images_of_no_form_are_refused(folder: Path, images: np.ndarray):
+    np.savez(folder / labelling.IMAGES, images=images, classes=np.array(DIGITS.classes))
+    with pytest.raises(BadInput, match="holds no images to label"):
+        labelling.read(folder)
+
+
+def test_images_that_unpack_to_more_than_there_can_be_are_refused(folder: Path):
+    np.savez_compressed(folder / labelling.IMAGES, images=np.zeros((1_001, 28, 28), np.uint8), classes=np.array(["a"]))
+    with pytest.raises(BadInput, match="holds 1,001 images, allowed 1,000"):
+        labelling.read(folder)
 
 
 def test_a_folder_of_other_things_is_refused(tmp_path: Path):

@@ -14,6 +14,7 @@ from workspace import Workspace
 
 from pipeline.base import files, places
 from pipeline.base.errors import BadInput
+from pipeline.base.form import Form
 from pipeline.data import splits
 from pipeline.learning import inference, litert
 from pipeline.registry import artifacts, bundle, versions
@@ -36,13 +37,14 @@ def exported(demo: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert told["model"] == NAME and told["version"] == "1" and told["images"] == 256
     assert told["files"] == {path.name: files.sha256_file(path) for path in folder.iterdir()}
     assert done.stderr == ""  # no word of the libraries below
+    assert told["int8"]["accuracy"] >= told["int8"]["float_accuracy"] - bundle.INT8_LOSS
     return folder
 
 
 def test_the_folder_has_models_card_samples_and_their_digests(exported: Path):
     assert {path.name for path in exported.iterdir()} == {
-        *("model.onnx", "model.tflite", "MODEL_CARD.md", "form.json", "example.json"),
-        *("predict.py", "predict.mjs", "SHA256SUMS"),
+        *("model.onnx", "model.tflite", "model-int8.tflite", "MODEL_CARD.md", "form.json"),
+        *("example.json", "predict.py", "predict.mjs", "SHA256SUMS"),
     }
     lines = (exported / "SHA256SUMS").read_text().splitlines()
     assert {name: digest for digest, name in (line.split("  ") for line in lines)} == {
@@ -64,6 +66,33 @@ def test_onnx_and_litert_answer_as_the_registered_version(exported: Path, demo: 
     example = json.loads((exported / "example.json").read_text())
     assert example["images"] == images[:8].tolist()
     np.testing.assert_allclose(example["certainty"], expected.certainty[:8], atol=1e-6)
+
+
+def test_the_int8_model_computes_in_integers_and_answers_nearly_as_the_float_model(exported: Path, demo: Workspace):
+    images = np.asarray(splits.load(demo.folder / places.PROCESSED / "test").images[:200])
+    of_int8, of_float = (litert.answers(exported / name, images) for name in ("model-int8.tflite", "model.tflite"))
+    assert np.mean(of_int8.probabilities.argmax(axis=1) == of_float.probabilities.argmax(axis=1)) >= 0.98
+    assert np.mean((of_int8.certainty >= inference.CERTAIN) == (of_float.certainty >= inference.CERTAIN)) >= 0.98
+    assert (exported / "model-int8.tflite").stat().st_size < 0.5 * (exported / "model.tflite").stat().st_size
+
+
+def test_without_images_of_its_form_there_is_no_int8_model(
+    client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(bundle.form, "load", lambda: Form("plain", (28, 28), ("a", "b")))
+    made = bundle.export(client, versions.champion(client, NAME), tmp_path / "champion")
+    assert made.int8 is None and bundle.INT8 not in made.files and not (tmp_path / "champion" / bundle.INT8).exists()
+
+
+def test_an_int8_model_that_loses_too_much_is_left_out(
+    client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    quantise = litert.quantise
+    blank = np.zeros((1, 28, 28), np.uint8)  # by whose empty layers no scale can be told
+    monkeypatch.setattr(litert, "quantise", lambda keras_file, path, sample: quantise(keras_file, path, blank))
+    made = bundle.export(client, versions.champion(client, NAME), tmp_path / "champion")
+    assert made.int8 and not made.int8.handed_out and bundle.INT8 not in made.files
+    assert "and therefore left out" in str(made.int8)
 
 
 def test_the_python_sample_reads_pictures_by_itself(exported: Path, demo: Workspace, tmp_path: Path):

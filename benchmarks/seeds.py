@@ -1,0 +1,139 @@
+"""What does a recipe reach on MNIST over many seeds, and in what share of the time of Keras' own example?
+
+    MNIST_DIR=... python -m benchmarks.seeds sprint             ten seeds, what is missing of them
+    MNIST_DIR=... python -m benchmarks.seeds tiny --seeds 5     five
+
+Fits alone, with none of the stages that :mod:`benchmarks.recipes` runs around each, on the split of its workspace; each
+model is judged as it is and in int8. After each of the first seeds the peer runs two epochs, the second of which, times
+fifteen, is its time: what a busy machine does to one, it does to the other. What was measured stands in
+.cache/seeds/RECIPE.jsonl, with the digest of what it comes from, and is not measured again.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import recipes
+from benchmarks.pipeline import DVC, clone
+from benchmarks.table import show
+from pipeline.base import params, places, processes
+from pipeline.base.errors import one_line
+from pipeline.data import splits
+from pipeline.data.datasets import catalogue
+from pipeline.data.splits import Split
+from pipeline.learning import blocks, export, fitting, litert
+from pipeline.learning.inference import CERTAIN
+
+ROOT = Path(__file__).resolve().parents[1]
+FOUND = ROOT / ".cache/seeds"
+FIRST = 7
+PEER_RUNS = 3
+SAMPLE = 500  # images of train by which the int8 model's scales are set, as `digits export` has it
+
+
+def measured(name: str, seed: int, parts: dict[str, Split]) -> dict[str, float]:
+    """One fit of the recipe, and its accuracy on test; seconds and those of the processors are of all of the fit, its
+    graphs, calibration and threshold included."""
+    recipe = params.load().recipes[name]
+    wall, processor = time.perf_counter(), time.process_time()
+    model, history = fitting.fit_all(parts["train"], parts["val"], recipe, seed)
+    row = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - processor}
+    images, labels = map(np.asarray, parts["test"])
+    answered = model.predict(images, batch_size=1000, verbose=0)
+    row |= {
+        "weights": model.count_params(),
+        "val_accuracy": float(history["val_accuracy"].iloc[-1]),
+        "accuracy": float((answered["probabilities"].argmax(axis=1) == labels).mean()),
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        keras_file, int8 = Path(folder) / "model.keras", Path(folder) / "int8.tflite"
+        export.save_keras(model, keras_file)
+        litert.quantise(keras_file, int8, np.asarray(parts["train"].spread(SAMPLE).images))
+        answers = litert.answers(int8, images)
+        row |= {
+            "int8_accuracy": float((answers.probabilities.argmax(axis=1) == labels).mean()),
+            "int8_bytes": int8.stat().st_size,
+            "int8_as_sure": float(((answers.certainty >= CERTAIN) == (answered["certainty"] >= CERTAIN)).mean()),
+        }
+    return row
+
+
+def prepared(name: str) -> dict[str, Split]:
+    """The splits of the workspace, which becomes this process's folder."""
+    recipes.WORKSPACE.mkdir(parents=True, exist_ok=True)
+    clone(recipes.WORKSPACE)
+    os.chdir(recipes.WORKSPACE)
+    params.choose(Path("params.yaml"), dataset="mnist", recipe=name)
+    environment = processes.environment(PYTHONPATH=str(Path.cwd()))
+    subprocess.run([*DVC, "repro", "preprocess"], env=environment, check=True)
+    return {part: blocks.brought(splits.load(places.PROCESSED / part)) for part in ("train", "val", "test")}
+
+
+def rows_of(name: str, seeds: int) -> list[dict]:
+    """A row a seed: those there are, then those that are missing."""
+    parts = prepared(name)
+    loaded = catalogue.load(params.load())
+    key = fitting.digest(params.load().recipes[name], fitting.data_digest(parts["train"], parts["val"]))
+    path = FOUND / f"{name}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    rows = [row for row in kept if row["from"] == key]
+    for seed in range(FIRST, FIRST + seeds):
+        if any(row["seed"] == seed for row in rows):
+            continue
+        found = measured(name, seed, parts)
+        if seed < FIRST + PEER_RUNS:
+            peer = recipes.keras_example(loaded, seed, epochs=2)
+            found |= {
+                "share": found["seconds"] / (recipes.PEER_EPOCHS * peer["epoch_seconds"]),
+                "cpu_share": found["cpu_seconds"] / (recipes.PEER_EPOCHS * peer["epoch_cpu_seconds"]),
+            }
+        row = {"from": key, "seed": seed, **found}
+        rows.append(row)
+        with path.open("a") as lines:
+            lines.write(json.dumps(row) + "\n")
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("recipe", choices=list(params.load(ROOT / "params.yaml").recipes))
+    parser.add_argument("--seeds", type=int, default=10, help="so many, from %(default)s")
+    arguments = parser.parse_args()
+    rows = rows_of(arguments.recipe, arguments.seeds)
+    figures = {
+        name: [row[name] for row in rows if name in row]
+        for name in (
+            "accuracy",
+            "int8_accuracy",
+            "int8_as_sure",
+            "val_accuracy",
+            "seconds",
+            "cpu_seconds",
+            "share",
+            "cpu_share",
+        )
+    }
+    show(
+        [arguments.recipe, "seeds", "mean", "standard deviation", "lowest", "highest"],
+        *(
+            [
+                name,
+                str(len(found)),
+                *(f"{value:.4g}" for value in (np.mean(found), np.std(found, ddof=1), min(found), max(found))),
+            ]
+            for name, found in figures.items()
+            if len(found) > 1
+        ),
+    )
+
+
+if __name__ == "__main__":
+    with one_line():
+        main()
