@@ -91,15 +91,19 @@ class Memory:
 
     def _work(self) -> None:
         while not self._stopping.wait(WRITE_SECONDS) or self.waiting:
-            if not (parts := self._take()):
-                continue
-            count = sum(len(part.ids) for part in parts)
-            try:
-                self._write(self._shadowed(parts))
-                self.written += count
-            except Exception as error:  # whatever it is, requests go on, and the next write may succeed
-                self.dropped += count
-                self._complain("what was seen is not kept: %s", error)
+            self._write_some()
+
+    def _write_some(self) -> None:
+        """Write a part of what waits, if anything does."""
+        if not (parts := self._take()):
+            return
+        count = sum(len(part.ids) for part in parts)
+        try:
+            self._write(self._shadowed(parts))
+            self.written += count
+        except Exception as error:  # whatever it is, requests go on, and the next write may succeed
+            self.dropped += count
+            self._complain("what was seen is not kept: %s", error)
 
     def _take(self) -> list[Seen]:
         parts: list[Seen] = []

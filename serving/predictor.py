@@ -36,7 +36,8 @@ MOST_IMAGES = 256  # computed at once; what waits beyond that makes up the next 
 FEW_IMAGES = 2  # computed on the spot: handing them to another thread would take longer
 MOST_WAITING = 64_000_000  # bytes of images; more are refused rather than kept,
 MOST_REQUESTS = 64  # and more requests,
-OF_LATE = 0.1  # the share of the last batch in what an image takes of late
+SECONDS_EACH = 0.001  # an image of a batch, until one was computed
+OF_LATE = 0.3  # the share of the last batch in what an image takes of late
 LATE_SECONDS = 0.5  # and what those who wait already will take as long to compute as this
 
 log = logging.getLogger("digits.serving")
@@ -187,7 +188,7 @@ class Batches:
         self.predictor = predictor
         self.waiting: deque[tuple[np.ndarray, asyncio.Future]] = deque()
         self.bytes_waiting = self.images_waiting = 0
-        self.seconds_each = 0.0
+        self.seconds_each = SECONDS_EACH
         """an image of late, in a batch"""
         self._wake = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "inference")

@@ -41,8 +41,8 @@ from pipeline.registry import artifacts, versions
 
 ROUNDS = 5
 CLIENTS = 16
-REQUESTS = 600  # of one client, a round
-SECONDS = 3.0  # of each other measurement, a round
+REQUESTS = 300  # of one client, a round
+SECONDS = 2.0  # of each other measurement, a round
 BATCH = 256
 STEADY, OVERLOAD = 0.7, 3.0  # times what 16 clients are answered, in the open loops
 CONNECTIONS = 128  # of the open loops
@@ -113,24 +113,12 @@ def asked(server: Server, images: np.ndarray, bare_rate: float) -> dict[str, flo
 
 def bare(path: Path, images: np.ndarray, cores: set[int]) -> dict[str, float]:
     """Images a second of ONNX Runtime itself on the same batches, and what one image costs it."""
-    code = (
-        "import sys, time, numpy as np; from pipeline.learning import inference; images = np.load(sys.stdin.buffer)\n"
-        f"model, quick = inference.open_model(sys.argv[1], {len(cores)}, False), inference.open_model(sys.argv[1], 1)\n"
-        "inference.run(model, images); begun = time.perf_counter(); count = 0\n"
-        f"while time.perf_counter() - begun < {SECONDS}: inference.run(model, images); count += len(images)\n"
-        "print(count / (time.perf_counter() - begun)); begun = time.process_time()\n"
-        f"for _ in range({REQUESTS}): inference.run(quick, images[:1])\n"
-        f"print(1e6 * (time.process_time() - begun) / {REQUESTS})"
-    )
-    environment = processes.environment(PYTHONPATH=str(Path.cwd()))
+    command = [sys.executable, "-m", "benchmarks.serving.bare", str(path), str(len(cores)), str(SECONDS)]
     with pinned(cores):
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(path)], input=servers.npy(images), capture_output=True, env=environment
-        )
+        done = subprocess.run(command, input=servers.npy(images), capture_output=True)
     if done.returncode:
         raise BadInput(f"ONNX Runtime by itself failed: {done.stderr.decode()[-400:]}")
-    rate, one = map(float, done.stdout.split())
-    return {"batch_rate": rate, "cpu_us": one}
+    return dict(json.loads(done.stdout))
 
 
 class pinned:  # noqa: N801 — a context manager

@@ -42,7 +42,7 @@ SLICES = (
     ("much ink", "mean", "high"),
 )
 INK = 64  # grey level from which a pixel counts as ink: a quarter of full, as the antialiased rim of a stroke does
-CHUNK = 4096  # images at once: a chunk's float arrays stay below 100 MB
+CHUNK = 256  # images at once: a chunk's float arrays stay in the processor's caches, which takes half the time of 4,096
 
 
 def describe(images: np.ndarray) -> pd.DataFrame:
