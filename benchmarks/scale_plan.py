@@ -69,14 +69,11 @@ def rows(
             growth = in_test(images) / in_test(of) if stage == "evaluate" else 1 if stage == "drift" else images / of
             yield stage, min(spent[stage].seconds, spent[stage].worked) * growth, 1
     folder = IMAGE_BYTES * SHARD_IMAGES / 1e6 / assumed.folder_mb
-    for stage in BY_SHARDS:
+    shards = math.ceil(images / SHARD_IMAGES)
+    for stage, times in TIMES.items():
         if stage in spent:
             seconds = spent[stage].worked * SHARD_IMAGES / of
-            yield (
-                stage,
-                scheduled(math.ceil(images / SHARD_IMAGES), seconds, workers, workers, folder * TIMES[stage]),
-                workers,
-            )
+            yield stage, scheduled(shards, seconds, workers, workers, folder * times), workers
 
 
 def main() -> None:
