@@ -223,6 +223,7 @@ def compiled(recipe: Recipe, steps_per_epoch: int, form: Form = DIGITS) -> keras
         raise BadInput(f"params.yaml: Keras knows no optimizer {recipe.optimizer!r}: choose one of {known}")
     model = networks.for_training(networks.build(recipe.network, form, recipe.precision))
     alone = together.place().alone
+    one_device = alone and not tensorflow.distribute.has_strategy()
     if not alone:
         model = together.Together(model.inputs, model.outputs)
     if recipe.l1 or recipe.l2:
@@ -236,7 +237,7 @@ def compiled(recipe: Recipe, steps_per_epoch: int, form: Form = DIGITS) -> keras
         OPTIMIZERS[recipe.optimizer](_learning_rate(recipe, steps_per_epoch), weight_decay=recipe.weight_decay),
         loss,
         metrics=["accuracy"],
-        steps_per_execution=min(STEPS_PER_EXECUTION, steps_per_epoch) if alone else 1,
+        steps_per_execution=min(STEPS_PER_EXECUTION, steps_per_epoch) if one_device else 1,
     )
     model.optimizer.build(model.trainable_variables)  # so that a checkpoint finds the moments in place
     return model
@@ -278,7 +279,8 @@ def fit(
     tensorflow.config.experimental.enable_op_determinism()
     cv2.setNumThreads(1)  # a 28×28 warp is too small to share out, and the cores are the training step's
     batches = AugmentedBatches(train, recipe, seed, form)
-    model = compiled(recipe, len(batches), form)
+    with together.shared():
+        model = compiled(recipe, len(batches), form)
     stopping, history = EarlyStopping(recipe.patience or recipe.epochs), History()
     finished, saving = 0, []
     if checkpoint_at:

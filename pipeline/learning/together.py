@@ -5,13 +5,18 @@ TensorFlow's collectives add them up before the optimizer's step, so that all ha
 `fit` does not work within MultiWorkerMirroredStrategy (keras #20585); so the model is built outside it, and its step
 alone is run in it. TF_CONFIG says which of the processes this one is
 (https://www.tensorflow.org/guide/distributed_training#setting_up_the_tf_config_environment_variable).
+
+One process that is alone on a machine with several GPUs shares each batch among them by MirroredStrategy, with which
+`fit` does work; of several processes on a machine each has a GPU of its own.
 """
 
 import functools
 import json
 import os
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
+from pipeline.base.errors import BadInput
 from pipeline.learning.backend import keras, tensorflow
 
 CONFIG = "TF_CONFIG"
@@ -22,6 +27,8 @@ class Place(NamedTuple):
 
     number: int
     of: int
+    here: int = 0
+    """the number among those on the same machine"""
 
     @property
     def first(self) -> bool:
@@ -35,13 +42,38 @@ class Place(NamedTuple):
 
 def place() -> Place:
     config = json.loads(os.environ.get(CONFIG) or "{}")
-    return Place(config["task"]["index"], len(config["cluster"]["worker"])) if config else Place(0, 1)
+    if not config:
+        return Place(0, 1)
+    number, hosts = config["task"]["index"], [one.rsplit(":", 1)[0] for one in config["cluster"]["worker"]]
+    return Place(number, len(hosts), hosts[:number].count(hosts[number]))
 
 
 @functools.cache
 def strategy() -> Any:
-    """Waits for the other processes. TensorFlow wants it before anything else."""
+    """Waits for the other processes. TensorFlow wants it before anything else.
+
+    :class:`BadInput` if there are fewer GPUs than processes on this machine, but some.
+    """
+    if gpus := tensorflow.config.list_physical_devices("GPU"):
+        if place().here >= len(gpus):
+            raise BadInput(
+                f"params.yaml: train.workers asks for more processes than there are GPUs on this machine, {len(gpus)}: "
+                "lower it"
+            )
+        tensorflow.config.set_visible_devices(gpus[place().here], "GPU")
     return tensorflow.distribute.MultiWorkerMirroredStrategy()
+
+
+def devices() -> list[str]:
+    """The GPUs of this machine."""
+    return [gpu.name for gpu in tensorflow.config.list_logical_devices("GPU")]
+
+
+def shared() -> AbstractContextManager[Any]:
+    """A model that is built and compiled in the block is fitted on all GPUs of this machine, if there are several and
+    this process is alone."""
+    several = place().alone and len(found := devices()) > 1
+    return tensorflow.distribute.MirroredStrategy(found).scope() if several else nullcontext()
 
 
 def summed(values: list[Any]) -> list[Any]:

@@ -17,8 +17,10 @@ from workspace import ROOT
 from pipeline import evaluate
 from pipeline.base import files, places
 from pipeline.base.errors import BadInput
+from pipeline.base.stored import Joined, Key
 from pipeline.data import descriptions, held_out, splits
 from pipeline.digits.non_digits import NonDigits
+from pipeline.learning import inference
 
 PARAMS = ROOT / "params.yaml"
 
@@ -122,6 +124,29 @@ def test_non_digits_are_drawn_from_no_more_of_test_than_memory_is_to_hold(
     monkeypatch.setattr(evaluate, "NonDigits", drawn)
     evaluate.main()
     assert drawn_from == [50]
+
+
+def test_no_more_images_are_read_at_once_than_memory_is_to_hold(
+    workspace: Path, digits: splits.Split, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(splits, "SHARD_IMAGES", 100)
+    for name, part in {"train": slice(0, 1200), "test": slice(1400, None)}.items():
+        splits.save(places.PROCESSED / name, splits.Split(digits.images[part], digits.labels[part]))
+    monkeypatch.setattr(splits, "CHUNK", 50)
+    monkeypatch.setattr(inference, "CHUNK", 50)
+    monkeypatch.setattr(evaluate, "ASKED", 50 * 784)
+    (workspace / "params.yaml").write_text(PARAMS.read_text().replace("corrupted: 1000", "corrupted: 50"))
+    read: list[int] = []
+    whole = Joined.__getitem__
+
+    def counted(images: Joined, key: Key) -> np.ndarray:
+        found = whole(images, key)
+        read.append(len(found) if found.ndim == 3 else 1)
+        return found
+
+    monkeypatch.setattr(Joined, "__getitem__", counted)
+    evaluate.main()
+    assert sum(read) > 2 * 397 and max(read) <= 100  # 100 cells of the picture of confusions
 
 
 def test_a_model_that_answers_nan_is_refused_and_nothing_is_left(workspace: Path):
