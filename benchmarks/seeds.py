@@ -1,7 +1,7 @@
 """What does a recipe reach on MNIST over many seeds, and in what share of the time of Keras' own example?
 
     MNIST_DIR=... python -m benchmarks.seeds sprint             ten seeds, what is missing of them
-    MNIST_DIR=... python -m benchmarks.seeds tiny --seeds 5 --int8
+    MNIST_DIR=... python -m benchmarks.seeds tiny --seeds 3 --peers 1 --int8
 
 Fits alone, with none of the stages that :mod:`benchmarks.recipes` runs around each, on the split of its workspace.
 After each of the first seeds the peer runs two epochs, the second of which, times fifteen, is its time: what a busy
@@ -35,7 +35,6 @@ from pipeline.registry import bundle
 ROOT = Path(__file__).resolve().parents[1]
 FOUND = ROOT / ".cache/seeds"
 FIRST = 7
-PEER_RUNS = 3
 
 
 def measured(name: str, seed: int, parts: dict[str, Split], int8: bool) -> dict[str, float]:
@@ -81,7 +80,7 @@ def prepared(name: str) -> dict[str, Split]:
     return {part: blocks.brought(splits.load(places.PROCESSED / part)) for part in ("train", "val", "test")}
 
 
-def rows_of(name: str, seeds: int, int8: bool) -> list[dict]:
+def rows_of(name: str, seeds: int, int8: bool, peers: int) -> list[dict]:
     """A row a seed: those there are, then those that are missing."""
     parts = prepared(name)
     loaded = catalogue.load(params.load())
@@ -94,7 +93,7 @@ def rows_of(name: str, seeds: int, int8: bool) -> list[dict]:
         if any(row["seed"] == seed for row in rows):
             continue
         found = measured(name, seed, parts, int8)
-        if seed < FIRST + PEER_RUNS:
+        if seed < FIRST + peers:
             peer = recipes.keras_example(loaded, seed, epochs=2)
             found |= {
                 "share": found["seconds"] / (recipes.PEER_EPOCHS * peer["epoch_seconds"]),
@@ -110,10 +109,11 @@ def rows_of(name: str, seeds: int, int8: bool) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("recipe", choices=list(params.load(ROOT / "params.yaml").recipes))
-    parser.add_argument("--seeds", type=int, default=10, help="so many, from %(default)s")
+    parser.add_argument("--seeds", type=int, default=10, help=f"so many, from {FIRST}")
     parser.add_argument("--int8", action="store_true", help="judge each model in int8 too")
+    parser.add_argument("--peers", type=int, default=3, help="beside so many of them the peer runs")
     arguments = parser.parse_args()
-    rows = rows_of(arguments.recipe, arguments.seeds, arguments.int8)
+    rows = rows_of(arguments.recipe, arguments.seeds, arguments.int8, arguments.peers)
     figures = {
         name: [row[name] for row in rows if name in row]
         for name in (
