@@ -1,12 +1,12 @@
 """What does a recipe reach on MNIST over many seeds, and in what share of the time of Keras' own example?
 
     MNIST_DIR=... python -m benchmarks.seeds sprint             ten seeds, what is missing of them
-    MNIST_DIR=... python -m benchmarks.seeds tiny --seeds 5     five
+    MNIST_DIR=... python -m benchmarks.seeds tiny --seeds 3 --peers 1 --int8
 
-Fits alone, with none of the stages that :mod:`benchmarks.recipes` runs around each, on the split of its workspace; each
-model is judged as it is and in int8. After each of the first seeds the peer runs two epochs, the second of which, times
-fifteen, is its time: what a busy machine does to one, it does to the other. What was measured stands in
-.cache/seeds/RECIPE.jsonl, with the digest of what it comes from, and is not measured again.
+Fits alone, with none of the stages that :mod:`benchmarks.recipes` runs around each, on the split of its workspace.
+After each of the first seeds the peer runs two epochs, the second of which, times fifteen, is its time: what a busy
+machine does to one, it does to the other. What was measured stands in .cache/seeds/RECIPE.jsonl, with the digest of
+what it comes from, and is not measured again.
 """
 
 import argparse
@@ -28,16 +28,16 @@ from pipeline.data import splits
 from pipeline.data.datasets import catalogue
 from pipeline.data.splits import Split
 from pipeline.learning import blocks, export, fitting, litert
+from pipeline.learning.backend import keras
 from pipeline.learning.inference import CERTAIN
+from pipeline.registry import bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 FOUND = ROOT / ".cache/seeds"
 FIRST = 7
-PEER_RUNS = 3
-SAMPLE = 500  # images of train by which the int8 model's scales are set, as `digits export` has it
 
 
-def measured(name: str, seed: int, parts: dict[str, Split]) -> dict[str, float]:
+def measured(name: str, seed: int, parts: dict[str, Split], int8: bool) -> dict[str, float]:
     """One fit of the recipe, and its accuracy on test; seconds and those of the processors are of all of the fit, its
     graphs, calibration and threshold included."""
     recipe = params.load().recipes[name]
@@ -51,17 +51,22 @@ def measured(name: str, seed: int, parts: dict[str, Split]) -> dict[str, float]:
         "val_accuracy": float(history["val_accuracy"].iloc[-1]),
         "accuracy": float((answered["probabilities"].argmax(axis=1) == labels).mean()),
     }
+    return row | (in_int8(model, parts, answered["certainty"]) if int8 else {})
+
+
+def in_int8(model: keras.Model, parts: dict[str, Split], certainty: np.ndarray) -> dict[str, float]:
+    """How the int8 model that `digits export` makes of it does on test; ``certainty`` is the model's own, (N,)."""
+    images, labels = map(np.asarray, parts["test"])
     with tempfile.TemporaryDirectory() as folder:
-        keras_file, int8 = Path(folder) / "model.keras", Path(folder) / "int8.tflite"
+        keras_file, quantised = Path(folder) / "model.keras", Path(folder) / bundle.INT8
         export.save_keras(model, keras_file)
-        litert.quantise(keras_file, int8, np.asarray(parts["train"].spread(SAMPLE).images))
-        answers = litert.answers(int8, images)
-        row |= {
+        litert.quantise(keras_file, quantised, np.asarray(parts["train"].spread(bundle.SAMPLE).images))
+        answers = litert.answers(quantised, images)
+        return {
             "int8_accuracy": float((answers.probabilities.argmax(axis=1) == labels).mean()),
-            "int8_bytes": int8.stat().st_size,
-            "int8_as_sure": float(((answers.certainty >= CERTAIN) == (answered["certainty"] >= CERTAIN)).mean()),
+            "int8_as_sure": float(((answers.certainty >= CERTAIN) == (certainty >= CERTAIN)).mean()),
+            "int8_bytes": quantised.stat().st_size,
         }
-    return row
 
 
 def prepared(name: str) -> dict[str, Split]:
@@ -75,7 +80,7 @@ def prepared(name: str) -> dict[str, Split]:
     return {part: blocks.brought(splits.load(places.PROCESSED / part)) for part in ("train", "val", "test")}
 
 
-def rows_of(name: str, seeds: int) -> list[dict]:
+def rows_of(name: str, seeds: int, int8: bool, peers: int) -> list[dict]:
     """A row a seed: those there are, then those that are missing."""
     parts = prepared(name)
     loaded = catalogue.load(params.load())
@@ -87,8 +92,8 @@ def rows_of(name: str, seeds: int) -> list[dict]:
     for seed in range(FIRST, FIRST + seeds):
         if any(row["seed"] == seed for row in rows):
             continue
-        found = measured(name, seed, parts)
-        if seed < FIRST + PEER_RUNS:
+        found = measured(name, seed, parts, int8)
+        if seed < FIRST + peers:
             peer = recipes.keras_example(loaded, seed, epochs=2)
             found |= {
                 "share": found["seconds"] / (recipes.PEER_EPOCHS * peer["epoch_seconds"]),
@@ -104,9 +109,11 @@ def rows_of(name: str, seeds: int) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("recipe", choices=list(params.load(ROOT / "params.yaml").recipes))
-    parser.add_argument("--seeds", type=int, default=10, help="so many, from %(default)s")
+    parser.add_argument("--seeds", type=int, default=10, help=f"so many, from {FIRST}")
+    parser.add_argument("--int8", action="store_true", help="judge each model in int8 too")
+    parser.add_argument("--peers", type=int, default=3, help="beside so many of them the peer runs")
     arguments = parser.parse_args()
-    rows = rows_of(arguments.recipe, arguments.seeds)
+    rows = rows_of(arguments.recipe, arguments.seeds, arguments.int8, arguments.peers)
     figures = {
         name: [row[name] for row in rows if name in row]
         for name in (

@@ -51,6 +51,16 @@ def test_the_tiny_recipe_has_at_most_5000_weights():
     assert networks.build(SHIPPED["tiny"].network).count_params() <= 5000
 
 
+def test_the_separable_network_weighs_each_place_of_each_filter_in_the_end():
+    layers = networks.build(SHIPPED["tiny"].network).layers
+    depthwise = [layer for layer in layers if isinstance(layer, keras.layers.DepthwiseConv2D)]
+    assert [layer.output.shape for layer in depthwise] == [
+        (None, 12, 12, 16),
+        *[(None, 6, 6, 32)] * 2,
+        (None, 1, 1, 32),
+    ]
+
+
 def residual(side: int, blocks: int = 1, filters: int = 8) -> keras.Model:
     network = Network.model_validate({"name": "residual", "filters": filters, "blocks": blocks, "dropout": 0.1})
     return networks.build(network, Form("plain", (side, side, 3), ("a", "b")))
