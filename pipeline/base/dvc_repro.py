@@ -20,6 +20,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -58,7 +59,7 @@ class Stages:
 
     def run(self, name: str, folder: str, environment: Mapping[str, str]) -> int:
         """Run the stage in ``folder`` to its end; its exit code, negative for a signal."""
-        process, orders = self.waiting.pop(name, None) or self._started(name)
+        process, orders = self.waiting.pop(name) if name in self.waiting else self._started(name)
         self.ran.add(name)
         for later, before in AHEAD.items():
             if name in before <= self.ran and later not in self.waiting | dict.fromkeys(self.ran):
@@ -82,6 +83,7 @@ class Stages:
             orders.close()
             process.kill()
             process.join()
+        forkserver._forkserver._stop()  # type: ignore[attr-defined]  # waits for it, so that nothing outlives DVC
 
 
 def stage(name: str, orders: Connection) -> None:
