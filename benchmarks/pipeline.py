@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -33,8 +33,9 @@ from pipeline.base import places, processes
 ROOT = Path(__file__).resolve().parents[1]
 DVC = [sys.executable, "-m", "dvc"]
 PREDICTIONS = 5
-MADE = ("data/raw", "data/features", "data/processed", "models", "reports", "mlflow.db", "mlartifacts", ".cache")
-MADE += ("dvc.lock", ".dvc/cache")  # what a run leaves behind
+# What a run leaves behind.
+MADE: tuple[str, ...] = ("data/raw", "data/features", "data/processed", "models", "reports", "mlflow.db", "mlartifacts")
+MADE += (".cache", "dvc.lock", ".dvc/cache")
 IMPORTED = re.compile(r"import time: +(\d+) \| +\d+ \| +(\S+)")  # as `python -X importtime` says it, in microseconds
 
 
@@ -74,7 +75,7 @@ def timed(folder: Path, *command: str) -> Took:
     if done.returncode:
         sys.exit(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
     cpu, peak = done.stderr.split()[-2:]
-    imports: Counter[str] = Counter()
+    imports: defaultdict[str, float] = defaultdict(float)
     for microseconds, module in IMPORTED.findall(done.stderr):
         imports[module.partition(".")[0]] += int(microseconds) / 1e6
     return Took(seconds, float(cpu), int(peak) / 1024, imports)
