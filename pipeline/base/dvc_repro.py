@@ -88,7 +88,6 @@ class Stages:
 
 def stage(name: str, orders: Connection) -> None:
     """Import what the stage needs and wait to be told where it runs, then run it as `python -m` does."""
-    call_process(name)
     sys.path.insert(0, str(Path.cwd()))
     import_module("pipeline")  # which keeps the libraries from reporting home
     for library in OWN.get(name, []):
@@ -99,6 +98,7 @@ def stage(name: str, orders: Connection) -> None:
         folder, environment = orders.recv()
     except EOFError:
         return
+    call_process(name)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
