@@ -54,8 +54,10 @@ PYTEST := pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-lo
 # One version of a package whatever the Python, so that a model is the same on all of them.
 LOCK := --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet
 
-# uv installs the locks: every file is checked against its hash, and bytecode is compiled once, here.
-INSTALL := uv pip install --require-hashes --compile-bytecode --quiet
+# uv installs the locks: every file is checked against its hash. To compile all of it takes longer than a run on the
+# digits: Python keeps the bytecode of what is imported, also where the environment tells it not to.
+INSTALL := uv pip install --require-hashes --quiet
+unexport PYTHONDONTWRITEBYTECODE
 PROJECT := uv pip install --no-deps --no-build-isolation --quiet --editable .
 
 # PYTHON is the first of these that can make an environment. Without any, uv brings one, if it is on the path.

@@ -88,8 +88,8 @@ class Cost(NamedTuple):
 def cost(folder: Path, *command: str) -> Cost:
     """Of a command of this project in a workspace."""
     before = _processor_seconds()
-    seconds, megabytes = timed(folder, sys.executable, "-m", *command)
-    return Cost(seconds, _processor_seconds() - before, megabytes)
+    took = timed(folder, sys.executable, "-m", *command)
+    return Cost(took.seconds, _processor_seconds() - before, took.peak_mb)
 
 
 def _processor_seconds() -> float:

@@ -5,8 +5,6 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from mlflow.exceptions import MlflowException
-
 from pipeline.base import places
 from pipeline.base.errors import BadInput
 from pipeline.registry import versions
@@ -30,6 +28,8 @@ def of(model: str, version: str, place: Path) -> list[str]:
 
 def _run(model: str, version: str) -> list[str]:
     """The version's run in MLflow; nothing if the registry does not say, which is no reason to end a run that did."""
+    from mlflow.exceptions import MlflowException
+
     with suppress(MlflowException, BadInput):
         client = versions.connect()
         run = str(versions.version(client, model, version).run_id)

@@ -1,10 +1,11 @@
 """Watch what comes in: a window of images against the champion's reference, and the event that starts a retraining."""
 
+from __future__ import annotations
+
 import contextlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mlflow import MlflowClient
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.states import Completed
@@ -15,6 +16,9 @@ from pipeline.monitoring import alerts, labelling, windows
 from pipeline.monitoring import monitor as room
 from pipeline.monitoring.windows import Window
 from pipeline.registry import versions
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 
 @flow(name="monitor", flow_run_name="monitor")

@@ -20,8 +20,9 @@ from prefect.utilities.urls import url_for
 
 from flows import links, pages, workspace
 from flows.progress import Progress
+from flows.repro import Repro
 from pipeline import run
-from pipeline.base import errors, params, places, processes
+from pipeline.base import params, places
 from pipeline.base.errors import TemporaryFault
 from pipeline.monitoring import alerts
 from pipeline.registry import faults, live
@@ -55,25 +56,18 @@ PATIENT: dict[str, Any] = {
 
 
 @task(**PATIENT)
-def stage(place: Path, name: str, force: bool = False, progress: Progress | None = None) -> bool:
+def stage(repro: Repro, name: str, force: bool = False, progress: Progress | None = None) -> bool:
     """`dvc repro` of one stage, its output in this task's log; whether it ran or was up to date.
 
     :class:`TemporaryFault` for what may pass, :class:`BadInput` for all else.
     """
     logger = get_run_logger()
-    command = processes.dvc_repro("--single-item", name, *(["--force"] if force else []))
     ran = False
-    with errors.heard() as fault:
-        environment = processes.environment(**{errors.FAULT_FILE: str(fault)})
-        with processes.started(command, cwd=place, env=environment) as process:
-            for line in process.stdout or ():
-                ran = ran or line.startswith("Running stage")  # DVC's word for what is not up to date
-                logger.info("%s", line.rstrip())
-                if progress:
-                    progress.said(name, line)
-        if process.returncode:
-            kind, message = errors.told(fault)
-            raise kind(message or f"the stage {name} failed: see the log above")
+    for line in repro.stage(name, force):
+        ran = ran or line.startswith("Running stage")  # DVC's word for what is not up to date
+        logger.info("%s", line.rstrip())
+        if progress:
+            progress.said(name, line)
     return ran
 
 
@@ -121,12 +115,13 @@ def _stages(place: Path, force: bool) -> dict[str, float]:
     """Go through all stages, the first by ``force``; the seconds of each that had to run."""
     names, ran = stages(place), {}
     progress = Progress(names)
-    for number, name in enumerate(names):
-        progress.begins(name)
-        began = time.monotonic()
-        named = stage.with_options(name=name, task_run_name=name)
-        if named(place, name, force=force and number == 0, progress=progress):
-            ran[name] = time.monotonic() - began
+    with contextlib.closing(Repro(place, names)) as repro:
+        for number, name in enumerate(names):
+            progress.begins(name)
+            began = time.monotonic()
+            named = stage.with_options(name=name, task_run_name=name)
+            if named(repro, name, force=force and number == 0, progress=progress):
+                ran[name] = time.monotonic() - began
     progress.ended()
     return ran
 

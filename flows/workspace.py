@@ -7,7 +7,7 @@ goes on from its own last state, or from the checkout's if that leaves nothing t
 MLflow. Without git (a container, where nobody edits) the checkout itself is used.
 """
 
-import json
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import yaml
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
 from filelock import FileLock, Timeout
 
 from pipeline import run
@@ -76,7 +78,7 @@ def _worktree(top: Path) -> tuple[Path, list[str]]:
         lock.unlink()
     own = _read(place / places.DVC_LOCK)
     _git(place, "checkout", "--quiet", "--detach", "--force", commit)
-    _dvc(place, "config", "--local", "cache.dir", str(_cache(top)))
+    _share_cache(top, place)
     for shared in (places.BATCHES, Path(params.load(place / places.PARAMS).ingest.local_dir)):
         if not shared.is_absolute():
             _mirror(top / shared, place / shared)
@@ -96,7 +98,7 @@ def _resume(place: Path, locks: Sequence[str]) -> None:
         return
     for number, lock in enumerate(dict.fromkeys(locks)):
         if _whole(lock):
-            with suppress(processes.Failed):  # DVC cannot work with this one
+            with suppress(DvcException):  # DVC cannot work with this one
                 _put(place, lock, with_outs=number > 0)
                 if not stale(place):
                     return
@@ -118,13 +120,14 @@ def _whole(lock: str) -> bool:
 def _put(place: Path, lock: str, with_outs: bool) -> None:
     files.write_text(place / places.DVC_LOCK, lock)
     if with_outs:
-        with suppress(processes.Failed):  # of what the cache lacks; the stages then run
-            _dvc(place, "checkout", "--quiet", "--force", "--allow-missing")
+        with suppress(DvcException), _opened(place) as repo:  # of what the cache lacks; the stages then run
+            repo.checkout(force=True, allow_missing=True)
 
 
 def stale(place: Path) -> list[str]:
     """The stages that have something to do by what DVC knows now; those behind them may follow."""
-    return list(json.loads(_dvc(place, "status", "--json")))
+    with _opened(place) as repo:
+        return list(repo.status())
 
 
 def missed(place: Path) -> set[str]:
@@ -145,9 +148,21 @@ def _git_folder(place: Path) -> Path:
     return Path((place / ".git").read_text().removeprefix("gitdir:").strip())
 
 
-def _cache(top: Path) -> Path:
-    """DVC's cache of the checkout, wherever its configuration puts it."""
-    return Path(_dvc(top, "cache", "dir").strip() or ".dvc/cache")
+def _share_cache(top: Path, place: Path) -> None:
+    """Let DVC in ``place`` use the checkout's cache, wherever its configuration puts that."""
+    with _opened(top) as repo:
+        cache = repo.cache.local.path
+    with _opened(place) as repo:
+        if repo.cache.local.path != cache:
+            with repo.config.edit("local") as settings:
+                settings["cache"]["dir"] = cache
+
+
+@contextmanager
+def _opened(place: Path) -> Iterator[Repo]:
+    """The folder's DVC, in this process: as a command it takes a second to start."""
+    with contextlib.chdir(place), Repo() as repo:
+        yield repo
 
 
 def _mirror(source: Path, target: Path) -> None:
@@ -169,7 +184,3 @@ def _mirror(source: Path, target: Path) -> None:
 
 def _git(folder: Path, *arguments: str) -> str:
     return processes.call(["git", *arguments], cwd=folder)
-
-
-def _dvc(folder: Path, *arguments: str) -> str:
-    return processes.call(processes.dvc(*arguments), cwd=folder, env=processes.environment())

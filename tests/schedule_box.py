@@ -121,12 +121,13 @@ class Box:
 
 
 def processes_of(folder: Path) -> list[str]:
-    """The command lines of the processes that work in the folder."""
+    """The names and command lines of the processes that work in the folder; a forked stage has its name alone."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             if str((entry / "cwd").readlink()).startswith(str(folder)):
-                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                found.append(f"{(entry / 'comm').read_text().strip()} {line}")
         except OSError:
             continue
     return found

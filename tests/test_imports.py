@@ -1,6 +1,8 @@
 """Do a stage's `deps` in dvc.yaml name what it imports, and the key of a fit too? The import graph is the judge."""
 
 import ast
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import get_args
@@ -100,3 +102,20 @@ def test_nothing_imports_the_command_line():
             names = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import)]
             froms = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
             assert "cli" not in [alias.name for node in names for alias in node.names] + [f.module for f in froms], path
+
+
+# What takes a second or more to import.
+SLOW = {"evidently", "great_expectations", "keras", "mlflow", "prefect", "sklearn", "tensorflow"}
+NEEDED = {
+    "pipeline.train": {"keras", "sklearn", "tensorflow"},  # Keras looks for scikit-learn
+    "pipeline.register": {"mlflow"},
+    "flows.retrain": {"prefect"},
+}
+BEGIN = [*(f"pipeline.{stage}" for stage in STAGES), "pipeline.run", "pipeline.registry.promotion", "cli", "digits"]
+
+
+@pytest.mark.parametrize("module", [*BEGIN, "pipeline.monitoring.monitor", "flows.retrain", "serving.service"])
+def test_what_is_slow_to_import_waits_until_it_is_needed(module: str):
+    code = f"import sys, {module}; print(*{SLOW!r} & {{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) <= NEEDED.get(module, set())

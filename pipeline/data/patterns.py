@@ -9,7 +9,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import hypergeom
 
 WINDOW = 3  # pixels a side
 MOST_PLACES = 64  # of windows in a row: on larger images they lie further apart, and a pattern there is larger too
@@ -53,6 +52,8 @@ def find(group: np.ndarray, others: np.ndarray, least: int = 2, most: int = 1, i
     For each window that several of the group have alike, the hypergeometric probability that just as many of the group
     would have it by chance.
     """
+    from scipy.stats import hypergeom
+
     others = others[:: max(1, len(others) // OTHERS)]
     ours, theirs = contents(group, inked), np.sort(contents(others, inked), axis=0)
     left, found = np.arange(len(group)), list[Pattern]()

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from scipy.stats import poisson
 
 from pipeline.base.form import DIGITS, TEN, Form
 from pipeline.base.params import Batches
@@ -28,6 +27,8 @@ BEARERS = 4
 
 def allowed(share: float, images: int) -> int:
     """How many of so many images are no more than ``share`` of them and chance would bring."""
+    from scipy.stats import poisson  # a second of import, and who looks for nothing planted needs none
+
     return int(poisson.ppf(1 - CHANCE, share * images))
 
 

@@ -5,12 +5,13 @@ confidence in it is honest; registered with it as features, answer and confidenc
 distances as the drift stage; :mod:`pipeline.monitoring.windows` keeps what came out.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from mlflow import MlflowClient
 
 from pipeline.base import clock, pictures, places
 from pipeline.base.errors import BadInput
@@ -22,6 +23,9 @@ from pipeline.learning import inference
 from pipeline.monitoring import live, windows
 from pipeline.monitoring.windows import Window
 from pipeline.registry import artifacts, versions
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 NOISE = 2.0  # of the distance between two samples of the same images, in standard deviations of a mean
 

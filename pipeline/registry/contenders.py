@@ -1,15 +1,15 @@
 """What do a challenger and those that served before it read in the held-out images, and how fast?"""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
-from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
 
 from pipeline.base import files, places
 from pipeline.base.errors import BadInput, TemporaryFault
@@ -18,6 +18,10 @@ from pipeline.data.splits import Split
 from pipeline.learning import inference
 from pipeline.registry import artifacts, gate, history, versions
 from pipeline.registry.records import Event
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 TIMED_RUNS = 200
 

@@ -1,13 +1,18 @@
 """May models stand against each other? Only where their images and classes are the same."""
 
-from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from pipeline.base import form
 from pipeline.base.errors import BadInput
 from pipeline.base.form import Form
 from pipeline.learning import inference
 from pipeline.registry import artifacts, versions
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 NAMED = 5  # classes that a line names
 

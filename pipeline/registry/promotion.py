@@ -1,10 +1,10 @@
 """Does the challenger become champion, and how is that undone? The gate's verdict, carried out in the registry."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from mlflow import MlflowClient
-from mlflow.entities.model_registry import ModelVersion
 
 from pipeline.base import files, places
 from pipeline.base.errors import BadInput
@@ -27,6 +27,10 @@ from pipeline.registry import (
 )
 from pipeline.registry.contenders import Unseen
 from pipeline.registry.records import Event, Happening, Proof, Verdict
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 TOLERANCE = 1e-5  # of a pinned probability, as between Keras and ONNX
 

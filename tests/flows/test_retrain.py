@@ -19,6 +19,7 @@ from waiting import WAIT
 from workspace import ROOT
 
 from flows import pages, promotion, retrain
+from flows.repro import Repro
 from pipeline.base.errors import BadInput, TemporaryFault
 from pipeline.registry.records import Event
 from pipeline.run import Outcome
@@ -37,8 +38,8 @@ def test_the_stages_are_those_of_dvc_yaml_in_the_order_of_the_data():
 def test_a_stage_says_whether_it_had_to_run(place: Path):
     write(place, "echo done > out")
     with disable_run_logger():
-        assert [retrain.stage.fn(place, "one") for _ in range(2)] == [True, False]
-        assert retrain.stage.fn(place, "one", force=True) is True
+        assert [retrain.stage.fn(Repro(place, ["one"]), "one") for _ in range(2)] == [True, False]
+        assert retrain.stage.fn(Repro(place, ["one"]), "one", force=True) is True
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_a_stage_says_whether_it_had_to_run(place: Path):
 def test_a_stage_that_fails_says_why(place: Path, error: str, kind: type[BadInput], words: str):
     write(place, ending_on(place, error) if error else "exit 3")
     with disable_run_logger(), pytest.raises(BadInput, match=words) as raised:
-        retrain.stage.fn(place, "one")
+        retrain.stage.fn(Repro(place, ["one"]), "one")
     assert type(raised.value) is kind
 
 
@@ -69,7 +70,9 @@ def test_a_network_fault_is_tried_again_and_a_failed_check_is_not(server: None, 
 
     @flow
     def once() -> bool:
-        return bool(retrain.stage.with_options(retry_delay_seconds=0, retry_jitter_factor=None)(place, "one"))
+        return bool(
+            retrain.stage.with_options(retry_delay_seconds=0, retry_jitter_factor=None)(Repro(place, ["one"]), "one")
+        )
 
     if code == 75:
         assert once() is True
