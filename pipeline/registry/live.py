@@ -5,21 +5,25 @@ a run of MLflow; the stage itself does without MLflow. Registration takes the ru
 training that fails stays, as FAILED, with the curves up to there.
 """
 
+from __future__ import annotations
+
 import logging
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from mlflow import MlflowClient
-from mlflow.entities import Metric
-from mlflow.exceptions import MlflowException
 
 from pipeline.base import files, places
 from pipeline.base.params import Params
-from pipeline.registry import tracking, versions
+from pipeline.registry import versions
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
 
 LOOK_SECONDS = 1.0  # from a look at the history to the next
 
@@ -70,12 +74,16 @@ class _Training:
         return 0
 
     def _show(self, history: pd.DataFrame) -> None:
+        from pipeline.registry import tracking
+
         if not self.run_id:
             self._begin()
         tracking.log_curves(self.client, self.run_id, tracking.curves(history, self.params.recipe.members))
 
     def _begin(self) -> None:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        from pipeline.registry import tracking
 
         logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
         self.client = versions.connect_first()
@@ -115,6 +123,10 @@ def _left_by_a_kill(place: Path) -> None:
 
 def to_take_over(client: MlflowClient, curves: list[Metric]) -> str | None:
     """The run that shows the training in this workspace, if what it shows so far is of these curves."""
+    from mlflow.exceptions import MlflowException
+
+    from pipeline.registry import tracking
+
     if not places.LIVE_RUN.is_file():
         return None
     run_id = places.LIVE_RUN.read_text(encoding="utf-8")
