@@ -155,6 +155,12 @@ def test_add_batch_wants_a_path_or_the_corrections(digits: Digits, stand_in: Cal
             2,
             "error: the disk is read-only while writing m\\n.onnx: mak",
         ),
+        (
+            OSError(28, "No space left on device", "from.onnx", None, "to.onnx"),
+            2,
+            "error: the disk is full while writing to.onnx: free some",
+        ),
+        (OSError(27, "File too large", "m.onnx"), 2, "error: a file would be larger than allowed while writing m.onnx"),
         (PermissionError(13, "Permission denied", "m.onnx"), 2, "error: m.onnx is closed to this user: change its"),
         (KeyboardInterrupt(), 130, "error: stopped by Ctrl-C; the same command goes on from here\n"),
     ],

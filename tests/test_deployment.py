@@ -49,3 +49,20 @@ def test_prefect_and_mlflow_ask_for_a_password():
     assert "flows.server" in SERVICES["prefect"]["entrypoint"]
     assert "PREFECT_SERVER_API_AUTH_STRING" in SERVICES["prefect"]["environment"]
     assert "--app-name=basic-auth" in SERVICES["mlflow"]["entrypoint"]
+
+
+def test_mlflow_as_the_docs_start_it_answers_to_its_own_names_alone():
+    """MLflow's default lets whatever name begins like a private address in, which a DNS record may point here."""
+    from mlflow.server.security_utils import get_default_allowed_hosts, is_allowed_host_header
+
+    started = [
+        found
+        for page in (ROOT / "docs").glob("*.md")
+        for found in re.findall(r"`(mlflow server .*?)`", page.read_text())
+    ]
+    assert len(started) == 2
+    for command in started:
+        named = re.search(r"--allowed-hosts (\S+)", command)
+        allowed = named[1].split(",") if named else get_default_allowed_hosts()
+        for host in ("192.168.evil.example:5000", "10.evil.example", "evil.example"):
+            assert not is_allowed_host_header(allowed, host), command

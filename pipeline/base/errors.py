@@ -54,14 +54,16 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def disk_fault(error: BaseException) -> str | None:
-    """One line on the disk, if it is what is behind the error: full, read-only, or closed to this user."""
+    """One line on the disk, if it is what is behind the error: full, read-only, closed to this user, or limited."""
     for one in chain(error):
-        named = isinstance(one, OSError) and one.filename
+        named = isinstance(one, OSError) and (one.filename2 or one.filename)  # of a copy the second is written
         where = f" while writing {printable(str(named))}" if named else ""
         code = one.errno if isinstance(one, OSError) else None
         database = getattr(one, "sqlite_errorname", "") if isinstance(one, sqlite3.Error) else ""
         if code in (errno.ENOSPC, errno.EDQUOT) or database == "SQLITE_FULL":
             return f"the disk is full{where}: free some space and run the same command again"
+        if code == errno.EFBIG:
+            return f"a file would be larger than allowed{where}: raise the limit (ulimit -f), or use another disk"
         if code == errno.EROFS or database.startswith("SQLITE_READONLY"):
             return f"the disk is read-only{where}: make it writable and run the same command again"
         if isinstance(one, PermissionError) and named:

@@ -1,5 +1,6 @@
 """Which classes has a data set, and which of them is each label? Labels come as numbers or as names."""
 
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
@@ -48,10 +49,13 @@ def _checked(names: Sequence[str], where: str) -> tuple[str, ...]:
     for name in names:
         if not name.strip() or len(name) > LONGEST or not name.isprintable():
             raise BadInput(f"{where}: {name!r} is no name for a class: give 1 to {LONGEST} characters to be printed")
-    for folded, count in Counter(name.strip().casefold() for name in names).items():
-        alike = [name for name in names if name.strip().casefold() == folded]
-        if count > 1 and (len(folded) > 1 or len({name.strip() for name in alike}) < count):  # A and a are letters
-            raise BadInput(f"{where}: the classes {' and '.join(map(repr, alike))} differ in case only: rename one")
+    composed = {name: unicodedata.normalize("NFC", name.strip()) for name in names}  # macOS decomposes file names
+    for folded, count in Counter(composed[name].casefold() for name in names).items():
+        alike = [name for name in names if composed[name].casefold() == folded]
+        seen = {composed[name] for name in alike}
+        if count > 1 and (len(folded) > 1 or len(seen) < count):  # A and a are letters
+            way = "how their letters are encoded" if len(seen) < len({name.strip() for name in alike}) else "case"
+            raise BadInput(f"{where}: the classes {' and '.join(map(repr, alike))} differ in {way} only: rename one")
     return tuple(names)
 
 
@@ -59,6 +63,7 @@ def whole(labels: np.ndarray, where: str) -> np.ndarray:
     """Labels (N,) that are numbers with a point as whole ones; :class:`BadInput` names the first that is none."""
     if labels.dtype.kind != "f":
         return labels
+    labels = labels.astype(np.float64)  # half precision has no 2**53
     _refuse(labels, ~((np.abs(labels) < 2**53) & (labels == np.floor(labels))), where, "whole numbers")
     return labels.astype(np.int64)
 

@@ -1,8 +1,11 @@
 """What does somebody need who runs a version without this project? A folder with its models, card and sample code."""
 
 import json
+import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,21 +79,41 @@ def export(client: MlflowClient, version: ModelVersion, folder: Path) -> Bundle:
     :class:`BadInput` if it is there already, the version's files are not those that were registered, or a model no
     longer answers the pinned images as the version did when it was registered.
     """
-    if folder.exists() or folder.is_symlink():
-        raise BadInput(f"{folder} is there already: name a folder that is not")
+    for path in (folder, os.path.realpath(folder)):  # as new/.. is the folder it stands in
+        with _refused(folder), suppress(FileNotFoundError):
+            os.lstat(path)
+            raise BadInput(f"{folder} is there already: name a folder that is not")
     proof = promotion.prove(client, version)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as beside:
-        part = Path(beside) / folder.name
-        part.mkdir()
+    with _beside(folder) as part:
         difference = _write(client, version, part)
         int8 = _quantised(client, version, part)
         digests = {path.name: files.sha256_file(path) for path in sorted(part.iterdir())}
         files.write_text(part / SUMS, "".join(f"{digest}  {name}\n" for name, digest in digests.items()))
         digests[SUMS] = files.sha256_file(part / SUMS)
-        part.rename(folder)
     facts = (version.name, str(version.version), str(folder), digests)
     return Bundle(*facts, proof.images, proof.largest_difference, difference, int8)
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[Path]:
+    """Give an empty folder beside ``folder``, which takes its name at the end; :class:`BadInput` where none can be."""
+    with ExitStack() as stack:
+        with _refused(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            made = stack.enter_context(tempfile.TemporaryDirectory(prefix=".export.", dir=folder.parent))
+        part = Path(made) / "whole"
+        part.mkdir()
+        yield part
+        with _refused(folder):
+            part.rename(folder)
+
+
+@contextmanager
+def _refused(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BadInput(f"{folder} cannot be made ({error.strerror}): name another folder") from None
 
 
 def _write(client: MlflowClient, version: ModelVersion, part: Path) -> float:

@@ -41,11 +41,11 @@ def opened(path: Path, bounds: Bounds) -> BinaryIO:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise BadInput(f"{path}: cannot be opened ({error.strerror}): give a regular file that may be read") from None
-    file = os.fdopen(descriptor, "rb")
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
-        file.close()
+        os.close(descriptor)
         raise BadInput(f"{path}: is no regular file: remove it")
+    file = os.fdopen(descriptor, "rb")
     if found.st_size > bounds.bytes:
         file.close()
         raise BadInput(f"{path}: has {found.st_size / 1e6:,.0f} MB, {_allowed(bounds)}")

@@ -246,6 +246,8 @@ def _of_row(row: Any, table: Path, number: int) -> tuple[str, Picture]:
     where = f"{table}: row {number + 1}"
     if not isinstance(row, dict):
         raise BadInput(f"{where}: is no object with a path and a label: mend it")
+    if None in row:  # where the reader puts what the header has no name for
+        raise BadInput(f"{where}: has more cells than the header: put quotes around what holds a comma")
     path, label = (next((row[name] for name in names if row.get(name) is not None), None) for names in (PATHS, LABELS))
     if not isinstance(path, str) or not isinstance(label, str | int) or not path:
         raise BadInput(f"{where}: has {sorted(map(str, row))}: a path ({', '.join(PATHS)}) and a label are needed")
@@ -313,6 +315,8 @@ def _opened(path: Path, allowed: Bounds) -> tuple[Any, list[str] | None]:
     missing = {"image", "label"} - set(schema.names)
     if missing:
         raise BadInput(f"{path}: has the columns {', '.join(schema.names)}, and no {' and no '.join(sorted(missing))}")
+    if twice := [name for name in ("image", "label") if schema.names.count(name) > 1]:
+        raise BadInput(f"{path}: has the column {' and the column '.join(twice)} more than once: leave one")
     try:
         told = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         names = told["info"]["features"]["label"]["names"]
@@ -341,5 +345,5 @@ def _of_parquet(path: Path, opened: Any, names: list[str] | None) -> Iterator[Pi
                 if not isinstance(label, str | int) or label == "":
                     raise BadInput(f"{where}: the label is {label!r}: give a name or a number")
                 yield Picture(where, data, str(label))
-    except (pyarrow.ArrowException, OSError) as error:  # Parquet's own are OSErrors
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # Parquet's own are OSErrors
         raise BadInput(f"{path}: is cut off or damaged ({brief(error)}): fetch it again") from None

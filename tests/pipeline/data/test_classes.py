@@ -51,6 +51,8 @@ def test_whose_word_counts():
         (["straße", "STRASSE"], "differ in case only"),
         (["cat", "cat "], "'cat' and 'cat ' differ in case only"),
         (["a", "a"], "'a' and 'a'"),
+        (["caf\u00e9", "cafe\u0301"], "differ in how their letters are encoded only"),
+        (["\u00e9", "e\u0301"], "differ in how their letters are encoded only"),
         ([f"{n}x" for n in range(1001)], "1,001 classes, allowed 1,000: give fewer"),
     ],
 )
@@ -61,6 +63,10 @@ def test_names_that_cannot_be_are_one_line_wherever_they_come_from(given_: list[
     if given_:
         with pytest.raises(BadInput, match=r"^params.yaml: images.classes: "):
             classes.told([numbers(0, 1)], PLAIN.model_copy(update={"classes": tuple(given_)}), None, "x")
+
+
+def test_numbers_in_half_precision_are_whole_without_a_word(recwarn: pytest.WarningsRecorder):
+    assert classes.whole(np.array([0, 1], np.float16), "x").tolist() == [0, 1] and not recwarn.list
 
 
 def test_labels_become_indexes():

@@ -125,7 +125,23 @@ def test_the_javascript_sample_is_well_formed(exported: Path):
 def test_what_is_there_is_not_overwritten(client: MlflowClient, tmp_path: Path):
     with pytest.raises(BadInput, match="is there already"):
         bundle.export(client, versions.champion(client, NAME), tmp_path)
+    with pytest.raises(BadInput, match="is there already"):
+        bundle.export(client, versions.champion(client, NAME), tmp_path / "new" / "..")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["file/below", "loop/below", "n" * 256])
+def test_where_no_folder_can_be_is_one_line(client: MlflowClient, tmp_path: Path, name: str):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(BadInput, match=r"^\S+ cannot be made \(.+\): name another folder$"):
+        bundle.export(client, versions.champion(client, NAME), tmp_path / name)
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "loop"}
+
+
+def test_a_name_as_long_as_the_disk_takes_will_do(client: MlflowClient, tmp_path: Path):
+    made = bundle.export(client, versions.champion(client, NAME), tmp_path / ("n" * 255))
+    assert {path.name for path in tmp_path.iterdir()} == {"n" * 255} and made.folder == str(tmp_path / ("n" * 255))
 
 
 def test_no_folder_appears_when_litert_answers_otherwise(

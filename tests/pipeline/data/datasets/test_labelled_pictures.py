@@ -128,6 +128,11 @@ def test_a_thousand_classes_are_the_most(tmp_path: Path):
     assert len(loaded.form.classes) == 1000 and loaded.train.labels.dtype == np.uint16
 
 
+def test_a_folder_that_is_called_like_a_picture_is_told_of(tmp_path: Path):
+    (write_folder(tmp_path / "own", {"a": 3, "b": 3}) / "a" / "album.png").mkdir()
+    assert "own/a/album.png: is no regular file: remove it" in refusal("folder", tmp_path / "own")
+
+
 # --- Pictures that are not whole, or of a rare kind ----------------------------------------------------------------
 
 
@@ -281,6 +286,7 @@ BAD_TABLES = {
     "and a label are needed": b"path,class_of_it\na.jpg,cat\n",
     "(train): holds no images": b"path,label\n",
     "is not a table of paths and labels": b"path,label\n\xff\xfe,cat\n",
+    "row 1: has more cells than the header": b"path,label\na.jpg,robin, red\n",
 }
 
 
@@ -382,6 +388,18 @@ def test_parquet_of_other_columns_is_refused(tmp_path: Path):
     assert "has the columns img, label, and no image" in refusal("parquet", tmp_path)
     parquet.write_table(pyarrow.table({"image": ["a path"], "label": [1]}), tmp_path / "own.parquet")
     assert "row 0: the image is no bytes of a picture" in refusal("parquet", tmp_path)
+
+
+def test_parquet_with_a_column_twice_is_refused(tmp_path: Path):
+    columns = [pyarrow.array([b"x"]), pyarrow.array([1]), pyarrow.array([2])]
+    parquet.write_table(pyarrow.Table.from_arrays(columns, ["image", "label", "label"]), tmp_path / "own.parquet")
+    assert "own.parquet: has the column label more than once" in refusal("parquet", tmp_path)
+
+
+def test_parquet_with_names_that_are_no_text_is_refused(tmp_path: Path):
+    text = pyarrow.array([b"\xff"]).cast(pyarrow.binary()).view(pyarrow.string())
+    parquet.write_table(pyarrow.table({"image": [b"x"], "label": text}), tmp_path / "own.parquet")
+    assert "own.parquet: is cut off or damaged" in refusal("parquet", tmp_path)
 
 
 @pytest.mark.parametrize("left", [0, 4, 100, -1, -40])
