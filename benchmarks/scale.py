@@ -268,8 +268,8 @@ def main() -> None:
             told = f"{growth:.2f} ×" if growth and count != first else ""
             clock = (f"{one.seconds:.1f}", f"{one.worked:.1f}", f"{images / one.seconds:,.0f}")
             rows.append((f"{count:,}", stage, *clock, bar, memory, told))
-    memory, growth = f"MB (bar {MEMORY_MB:,})", f"growth (bar {GROWTH} ×)"
-    show(("images", "stage", "seconds", "of a processor", "images/s", "bar", memory, growth), *rows)
+    bars = (f"MB (bar {MEMORY_MB:,})", f"growth (bar {GROWTH} ×)")
+    show(("images", "stage", "seconds", "of a processor", "images/s", "bar", *bars), *rows)
 
 
 if __name__ == "__main__":
