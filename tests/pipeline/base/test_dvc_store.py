@@ -163,6 +163,7 @@ def test_a_store_that_fails_for_some_files_leaves_no_part_of_a_folder(project: P
     splits.check(project / "train")
 
 
+@pytest.mark.slow  # it is asked again and again
 def test_a_store_that_does_not_answer_at_all_is_one_line_and_75(project: Path, store: Store):
     store.fail("PUT", 1000, stuck=True)
     assert "the store is away or busy" in ask(project, "push", code=os.EX_TEMPFAIL)
