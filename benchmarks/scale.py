@@ -4,6 +4,7 @@
     MNIST_DIR=… python -m benchmarks.scale --millions 0.5 2    other sizes
     … --stages ingest describe                                 and no others
     … --workers 1 2 4                                          describe and preprocess once more by so many processes
+    … --stages --repro                                         `dvc repro` before training: whole, again, 1 % more
     … --keep FOLDER                                            leave the data set there, and take it if it is
 
 The images are MNIST's own, turned, moved, zoomed and redrawn by a seed, a tenth of them test, but no more than 100,000.
@@ -14,12 +15,14 @@ processor say more than those of the clock. `benchmarks.scale_plan` reads what -
 """
 
 import argparse
+import contextlib
 import functools
 import json
 import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 from pathlib import Path
@@ -42,6 +45,7 @@ BANDS = Augment(shift=2.0, rotate=10.0, zoom=0.1, stroke=0.1)
 PIECE = 50_000  # images made at once
 MOST_OF_TEST = 100_000
 TWICE, NEAR = 100, 100  # images in a million that are planted
+MORE = 1_000_000  # the number of the piece that is appended: no other has it
 STAGES = ("ingest", "describe", "validate", "preprocess", "drift", "train", "evaluate")
 BY_SHARDS = {"describe": places.FEATURES, "preprocess": places.PROCESSED}  # and what each leaves
 BARS = {"ingest": 200_000, "describe and validate": 50_000, "preprocess": 200_000, "drift": 100_000}  # images a second
@@ -134,23 +138,57 @@ def settings(folder: Path, epochs: int) -> dict[str, Any]:
     return of_data | {"ingest.max_mb": 100_000.0, "train.recipe": "fast"} | named
 
 
-def measure(folder: Path, count: int, stages: list[str], workers: list[int]) -> dict[str, Cost]:
+def measure(folder: Path, count: int, asked: argparse.Namespace) -> dict[str, Cost]:
     """What each stage costs on the data set in ``folder``; it says what they found."""
     planted = make(folder, count)
     found: dict[str, Cost] = {}
     with workspace(**settings(folder, epochs=1)) as place:
+        stages: list[str] = asked.stages
         for stage in stages:
             found[stage] = cost(place, f"pipeline.{stage}")
             print(f"{count:,} {stage}: {found[stage]}", file=sys.stderr, flush=True)
         if "preprocess" in stages:
             _say_found(place, planted)
-        for number in workers:
+        for number in asked.workers:
             for stage in BY_SHARDS:
                 found[f"{stage}, workers: {number}"] = one = _by(place, stage, number)
                 print(f"{count:,} {stage} by {number}: {one}", file=sys.stderr, flush=True)
         if "evaluate" in stages:
             found["bare ONNX Runtime"] = _bare(place)
+        if asked.repro:
+            found |= _repro(place, folder, count)
     return found
+
+
+def _repro(place: Path, folder: Path, count: int) -> dict[str, Cost]:
+    """`dvc repro` of all before training: whole, with nothing changed, and with 1 % more images in train."""
+    command = ("dvc", "repro", "preprocess", "drift")
+    found = {"repro": cost(place, *command), "repro, nothing changed": cost(place, *command)}
+    with _appended(folder, count // 100):
+        return found | {"repro, 1 % more": cost(place, *command)}
+
+
+@contextlib.contextmanager
+def _appended(folder: Path, more: int) -> Iterator[None]:
+    """Train has so many images more in the block."""
+    drawn = _drawn("train", MORE, more)
+    kept = []
+    for name, array in zip(decoders.IDX_FILES[:2], drawn, strict=True):
+        path = folder / name
+        with path.open("r+b") as file:
+            header, size = file.read(8), path.stat().st_size
+            kept.append((path, header, size))
+            file.seek(4)
+            file.write((int.from_bytes(header[4:]) + more).to_bytes(4))
+            file.seek(size)
+            file.write(array.tobytes())
+    try:
+        yield
+    finally:
+        for path, header, size in kept:
+            with path.open("r+b") as file:
+                file.write(header)
+                file.truncate(size)
 
 
 def _by(place: Path, stage: str, workers: int) -> Cost:
@@ -202,8 +240,9 @@ def _bare(place: Path) -> Cost:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--millions", type=float, nargs="+", default=[1, 10])
-    parser.add_argument("--stages", nargs="+", default=list(STAGES), choices=STAGES)
+    parser.add_argument("--stages", nargs="*", default=list(STAGES), choices=STAGES)
     parser.add_argument("--workers", type=int, nargs="+", default=[])
+    parser.add_argument("--repro", action="store_true")
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
@@ -212,7 +251,7 @@ def main() -> None:
         count = round(1e6 * millions)
         with tempfile.TemporaryDirectory() as temporary:
             folder = (arguments.keep or Path(temporary)) / str(count)
-            spent[count] = measure(folder.absolute(), count, arguments.stages, arguments.workers)
+            spent[count] = measure(folder.absolute(), count, arguments)
     if arguments.json:
         print(json.dumps({count: {stage: one._asdict() for stage, one in of.items()} for count, of in spent.items()}))
         return
@@ -229,8 +268,8 @@ def main() -> None:
             told = f"{growth:.2f} ×" if growth and count != first else ""
             clock = (f"{one.seconds:.1f}", f"{one.worked:.1f}", f"{images / one.seconds:,.0f}")
             rows.append((f"{count:,}", stage, *clock, bar, memory, told))
-    memory, growth = f"MB (bar {MEMORY_MB:,})", f"growth (bar {GROWTH} ×)"
-    show(("images", "stage", "seconds", "of a processor", "images/s", "bar", memory, growth), *rows)
+    bars = (f"MB (bar {MEMORY_MB:,})", f"growth (bar {GROWTH} ×)")
+    show(("images", "stage", "seconds", "of a processor", "images/s", "bar", *bars), *rows)
 
 
 if __name__ == "__main__":

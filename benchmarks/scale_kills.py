@@ -48,7 +48,7 @@ def whole(place: Path, *options: str) -> None:
 
 def digests(place: Path) -> dict[str, str]:
     """Of all that the stages leave, but for model.keras, which has a date in it."""
-    found = {}
+    found: dict[str, str] = {}
     for folder, names in ((places.RAW, ("train", "test")), (places.PROCESSED, ("train", "val", "test"))):
         for name in names:
             splits.check(place / folder / name)
