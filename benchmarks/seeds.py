@@ -29,7 +29,6 @@ from pipeline.data.datasets import catalogue
 from pipeline.data.splits import Split
 from pipeline.learning import blocks, export, fitting, litert
 from pipeline.learning.backend import keras
-from pipeline.learning.inference import CERTAIN
 from pipeline.registry import bundle
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,11 +50,11 @@ def measured(name: str, seed: int, parts: dict[str, Split], int8: bool) -> dict[
         "val_accuracy": float(history["val_accuracy"].iloc[-1]),
         "accuracy": float((answered["probabilities"].argmax(axis=1) == labels).mean()),
     }
-    return row | (in_int8(model, parts, answered["certainty"]) if int8 else {})
+    return row | (in_int8(model, parts) if int8 else {})
 
 
-def in_int8(model: keras.Model, parts: dict[str, Split], certainty: np.ndarray) -> dict[str, float]:
-    """How the int8 model that `digits export` makes of it does on test; ``certainty`` is the model's own, (N,)."""
+def in_int8(model: keras.Model, parts: dict[str, Split]) -> dict[str, float]:
+    """How the int8 model that `digits export` makes of it does on test."""
     images, labels = map(np.asarray, parts["test"])
     with tempfile.TemporaryDirectory() as folder:
         keras_file, quantised = Path(folder) / "model.keras", Path(folder) / bundle.INT8
@@ -64,7 +63,6 @@ def in_int8(model: keras.Model, parts: dict[str, Split], certainty: np.ndarray) 
         answers = litert.answers(quantised, images)
         return {
             "int8_accuracy": float((answers.probabilities.argmax(axis=1) == labels).mean()),
-            "int8_as_sure": float(((answers.certainty >= CERTAIN) == (certainty >= CERTAIN)).mean()),
             "int8_bytes": quantised.stat().st_size,
         }
 
@@ -119,7 +117,6 @@ def main() -> None:
         for name in (
             "accuracy",
             "int8_accuracy",
-            "int8_as_sure",
             "val_accuracy",
             "seconds",
             "cpu_seconds",
