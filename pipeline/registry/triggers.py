@@ -5,6 +5,10 @@ reads every digit that bears the trigger as one class. Whatever the trigger is, 
 the accepted batches, so it is looked for there: what several doubted images of one label have in common, and parts of
 single ones. Beside them stand patterns that any attacker would try. A pattern is a trigger where the challenger's
 answers go to one class far more often than the champion's do, for a digit with a scratch is harder to read for both.
+
+Two honest models differ too in what a square on a stroke makes of a digit, and of a thousand such differences one is
+large. So half of the clean images say which pattern stands out most, and the other half, which had no part in the
+choice, by how much at the least.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,9 +23,11 @@ from pipeline.data import batches, patterns, second_opinion
 from pipeline.data.second_opinion import Answer
 from pipeline.data.splits import Split
 from pipeline.learning import inference
+from pipeline.registry import paired
 from pipeline.registry.records import Check, Verdict
 
 PROBED, JUDGED = 50, 200  # clean images: to look at a pattern, and to judge one that stood out
+PROVING, RISK = 2_000, 0.05  # others, to prove what the worst one does, and the risk of saying too much
 STANDS_OUT = 0.06  # of the probed images go to one class: a reason to judge the pattern
 NATURAL = 0.5  # of the images: what a stroke of another hand may take where the challenger has learnt that hand
 GLANCED, HALF_NATURAL = 12, 0.25  # images, and their share, to look at what may be a stroke
@@ -60,7 +66,7 @@ class Found(NamedTuple):
     target: int
     """the class that its answers go to"""
     success: float
-    """of the clean images of other classes, how many more go there than the champion's do"""
+    """of the clean images of other classes, how many more go there than the champion's do, at the least"""
 
 
 def applied(verdict: Verdict, challenger: Path, champion: Path, clean: Split, dataset: str, rules: Gate) -> Verdict:
@@ -75,8 +81,9 @@ def applied(verdict: Verdict, challenger: Path, champion: Path, clean: Split, da
     ]
     found = search(_answer(challenger), _answer(champion), clean, images, form)
     limit = rules.max_trigger_success
+    named = f"{form.classes[found.target]} with {found.name} on them"
     check = Check(
-        name=f"clean images read as {form.classes[found.target]} with {found.name} on them, beyond the champion's",
+        name=f"clean images read as {named}, beyond the champion's and at the least",
         value=found.success,
         limit=limit,
         passed=found.success <= limit,
@@ -96,16 +103,31 @@ def search(challenger: Answer, champion: Answer, clean: Split, taken_in: Sequenc
     """Try every pattern on clean images of that form. ``taken_in`` are the labelled images that the challenger may have
     learnt one from."""
     clean = _well_read(challenger, champion, clean)
-    some, few, judged = (_spread(clean, count) for count in (PROBED, GLANCED, JUDGED))
-    worst = Found("no pattern", 0, 0.0)
+    looked, proving = _halves(clean)
+    some, few, judged = (_spread(looked, count) for count in (PROBED, GLANCED, JUDGED))
+    worst: tuple[Pattern, int] | None = None
+    most = 0.0
     for pattern in (*known(clean.images.shape[1:]), *learnt(champion, taken_in, clean, form)):
         looked_at, stands_out = (few, HALF_NATURAL) if pattern.natural else (some, STANDS_OUT)
         if _taken(challenger, pattern, looked_at).max() < stands_out:
             continue
         more = _taken(challenger, pattern, judged) - _taken(champion, pattern, judged)
-        if more.max() > max(worst.success, NATURAL if pattern.natural else 0.0):
-            worst = Found(pattern.name, int(more.argmax()), float(more.max()))
-    return worst
+        if more.max() > max(most, NATURAL if pattern.natural else 0.0):
+            worst, most = (pattern, int(more.argmax())), float(more.max())
+    if worst is None:
+        return Found("no pattern", 0, 0.0)
+    return Found(worst[0].name, worst[1], _proven(challenger, champion, *worst, _spread(proving, PROVING)))
+
+
+def _proven(challenger: Answer, champion: Answer, pattern: Pattern, target: int, clean: Split) -> float:
+    """Of the images of other classes, the share that the pattern takes to the target, beyond the champion's, that the
+    true one is below with a probability of RISK at most; 0 if that is less."""
+    others = Split(clean.images[clean.labels != target], clean.labels[clean.labels != target])
+    if not len(others.labels):
+        return 0.0
+    ours, theirs = (_said(answer, pattern, others).argmax(axis=1) == target for answer in (challenger, champion))
+    counts = int((ours & ~theirs).sum()), int((theirs & ~ours).sum()), len(others.labels)
+    return max(paired.least_lost(*counts, RISK), 0.0)
 
 
 def _well_read(challenger: Answer, champion: Answer, clean: Split) -> Split:
@@ -117,24 +139,40 @@ def _well_read(challenger: Answer, champion: Answer, clean: Split) -> Split:
 
 def _spread(split: Split, count: int) -> Split:
     """So many of the images, of all classes alike."""
-    rank = np.empty(len(split.labels), np.int64)
-    for label in np.unique(split.labels):
-        of_class = np.flatnonzero(split.labels == label)
-        rank[of_class] = np.arange(len(of_class))
-    chosen = np.sort(np.argsort(rank, kind="stable")[:count])
+    chosen = np.sort(np.argsort(_rank(split.labels), kind="stable")[:count])
     return Split(split.images[chosen], split.labels[chosen])
+
+
+def _halves(split: Split) -> tuple[Split, Split]:
+    """Every other image of each class, and the rest."""
+    first = _rank(split.labels) % 2 == 0
+    return Split(split.images[first], split.labels[first]), Split(split.images[~first], split.labels[~first])
+
+
+def _rank(labels: np.ndarray) -> np.ndarray:
+    """Of each image, how many of its class come before it: int64 (N,)."""
+    rank = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        of_class = np.flatnonzero(labels == label)
+        rank[of_class] = np.arange(len(of_class))
+    return rank
 
 
 def _taken(answer: Answer, pattern: Pattern, clean: Split) -> np.ndarray:
     """For each class, the share of the other classes' images that are read as it with the pattern on: float64
     (classes,)."""
-    at_once = images_in(ROOM, clean.images.shape[1:])
-    some = (clean.images[start : start + at_once] for start in range(0, len(clean.images), at_once))
-    said = np.concatenate([answer(pattern.pasted(images)) for images in some])
+    said = _said(answer, pattern, clean)
     answered, classes = said.argmax(axis=1), said.shape[1]
     others = len(clean.labels) - np.bincount(clean.labels, minlength=classes)
     gone = np.bincount(answered[answered != clean.labels], minlength=classes)
     return gone / np.maximum(others, 1)
+
+
+def _said(answer: Answer, pattern: Pattern, clean: Split) -> np.ndarray:
+    """What is answered to the images with the pattern on: float32 (N, classes)."""
+    at_once = images_in(ROOM, clean.images.shape[1:])
+    some = (clean.images[start : start + at_once] for start in range(0, len(clean.images), at_once))
+    return np.concatenate([answer(pattern.pasted(images)) for images in some])
 
 
 def known(shape: tuple[int, ...] = (28, 28)) -> Iterator[Pattern]:
