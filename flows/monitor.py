@@ -58,8 +58,9 @@ def _answer(client: MlflowClient, window: Window) -> str:
     """Have a retraining started by an alarm that begins, if there are labels it could learn from, else ask people for
     some; which of both, in words."""
     if workspace.unlearnt():
-        events.drift(window)
-        return "a retraining on what was labelled since the last one is asked for"
+        if events.drift(window):
+            return "a retraining on what was labelled since the last one is asked for"
+        return "Prefect does not answer: have it retrain on what was labelled since the last one by hand"
     why = "no labelled data came in since the last training, and another one on the same data would not help"
     folder = labelling.ask(client, window.model, window.at)
     if folder is None:

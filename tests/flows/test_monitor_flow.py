@@ -45,7 +45,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The drift events that are told to Prefect, of a checkout with a batch that no training has read."""
     told: list[Any] = []
     monkeypatch.setattr(flow.workspace, "unlearnt", lambda: {"a batch"})
-    monkeypatch.setattr(events, "drift", told.append)
+    monkeypatch.setattr(events, "drift", lambda window: told.append(window) or True)
     return told
 
 
@@ -112,6 +112,14 @@ def test_an_alarm_is_told_once_as_it_begins_and_not_again_while_it_goes_on(come_
         "2 of the last 3 windows are bad: 300 images, against"
     )
     assert "ink (0.40), slant (0.10)" in alert["message"]
+
+
+def test_an_alarm_that_prefect_does_not_hear_says_that_no_retraining_begins(
+    come_in: Windows, told: list[Any], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(events, "drift", told.append)
+    come_in(BAD, BAD)
+    assert "Prefect does not answer: have it retrain" in alerts.told()[-1]["message"]
 
 
 def test_drift_without_new_labels_asks_for_labels_and_starts_no_retraining(
