@@ -95,6 +95,21 @@ def test_an_int8_model_that_loses_too_much_is_left_out(
     assert "and therefore left out" in str(made.int8)
 
 
+def test_an_int8_model_that_stops_on_an_image_is_left_out(
+    client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    answers = litert.answers
+
+    def stopping(path: Path, images: np.ndarray) -> inference.Answers:
+        if path.name == bundle.INT8:
+            raise RuntimeError("Node number 182 (DIV) failed to invoke.")
+        return answers(path, images)
+
+    monkeypatch.setattr(litert, "answers", stopping)
+    made = bundle.export(client, versions.champion(client, NAME), tmp_path / "champion")
+    assert made.int8 and made.int8.accuracy == 0 and bundle.INT8 not in made.files
+
+
 def test_the_python_sample_reads_pictures_by_itself(exported: Path, demo: Workspace, tmp_path: Path):
     alone = shutil.copytree(exported, tmp_path / "elsewhere")
     test = splits.load(demo.folder / places.PROCESSED / "test")
