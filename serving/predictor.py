@@ -38,7 +38,7 @@ MOST_WAITING = 64_000_000  # bytes of images; more are refused rather than kept,
 MOST_REQUESTS = 64  # and more requests,
 SECONDS_EACH = 0.001  # an image of a batch, until one was computed
 OF_LATE = 0.3  # the share of the last batch in what an image takes of late
-LATE_SECONDS = 0.5  # and what those who wait already will take as long to compute as this
+LATE_SECONDS = 2.0  # and what those who wait already will take as long to compute as this
 
 log = logging.getLogger("digits.serving")
 

@@ -46,7 +46,7 @@ SECONDS = 2.0  # of each other measurement, a round
 BATCH = 256
 STEADY, OVERLOAD = 0.7, 3.0  # times what 16 clients are answered, in the open loops
 CONNECTIONS = 128  # of the open loops
-IN_TIME = 0.5  # seconds, as `LATE_SECONDS` of the service
+IN_TIME = 0.5  # seconds, for requests of one image
 LOAD = 0.8  # of the peak rate, in the long run
 PROMOTIONS = 4
 
