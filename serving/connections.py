@@ -111,13 +111,14 @@ class Cycle(RequestResponseCycle):
         return message
 
     async def send(self, message: Any) -> None:
-        if self.disconnected:
-            return
         if message["type"] == "http.response.start":
             self._begin(message)
             return
         if self.flow.write_paused:
             await self.flow.drain()
+        self.disconnected = self.disconnected or self.transport.is_closing()
+        if self.disconnected:  # perhaps meanwhile
+            return
         body, more = message.get("body", b""), message.get("more_body", False)
         if self.scope["method"] == "HEAD":
             body = b""

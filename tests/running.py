@@ -26,7 +26,7 @@ def served(workspace: Workspace) -> Iterator["Service"]:
     running.ready()
     yield running
     assert running.stop() == 0
-    assert "Traceback" not in running.log
+    assert "Traceback" not in running.log, running.log.partition("Traceback")[2][:5000]
 
 
 class Service:

@@ -27,6 +27,8 @@ class Transport(asyncio.Transport):
         self.closed = False
 
     def write(self, data: Any) -> None:
+        if self.closed:
+            raise RuntimeError("as uvloop's does")
         self.packets.append(bytes(data))
 
     def is_closing(self) -> bool:
@@ -195,3 +197,13 @@ def test_who_does_not_send_the_rest_is_given_up():
 
     asyncio.run(run())
     assert found == [TimeoutError]
+
+
+def test_an_answer_to_who_has_gone_is_dropped_without_a_word(caplog: pytest.LogCaptureFixture):
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        send.__self__.transport.close()
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    transport, _ = exchanged(app, REQUEST)
+    assert transport.packets == [] and caplog.records == []
