@@ -91,8 +91,9 @@ def retrain(reason: str = "by hand", dataset: str | None = None, recipe: str | N
     late: set[str] = set()
     while True:
         with workspace.held(dataset, recipe) as place:
-            run.check_source(params.load(place / places.PARAMS), place)
-            with live.shown(params.load(place / places.PARAMS), place):
+            asked = params.load(place / places.PARAMS)
+            run.check_source(asked, place)
+            with live.shown(asked, place):
                 ran = _stages(place, force=bool(late)) if late or workspace.stale(place) else {}
                 outcome = judge.with_options(task_run_name="judge")(place)
             tell(reason, ran, outcome, place)

@@ -24,6 +24,7 @@ from pipeline.registry import versions
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 LOOK_SECONDS = 1.0  # from a look at the history to the next
 
@@ -55,6 +56,7 @@ class _Training:
         self.params, self.place = params, place
         self.read = self._written()  # when what was read last was written: rows from before are another training's
         self.run_id = ""
+        self.machine: SystemMetricsMonitor | None = None
 
     def follow(self, over: threading.Event) -> None:
         try:
@@ -98,8 +100,9 @@ class _Training:
         """If nobody took the run over: end it, or remove it where the model was known before."""
         if not self.run_id:
             return
-        with suppress(Exception):  # MLflow that is away has been told of, or is by who needs it
+        if self.machine:
             self.machine.finish()
+        with suppress(Exception):  # MLflow that is away has been told of, or is by who needs it
             _end(self.client, self.run_id, status)
         (self.place / places.LIVE_RUN).unlink(missing_ok=True)
 

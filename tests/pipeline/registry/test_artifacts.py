@@ -1,7 +1,6 @@
 """What a version's run recorded, as it lies in a store that others may write to."""
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -16,14 +15,6 @@ from pipeline.base.errors import BadInput
 from pipeline.registry import artifacts, versions
 
 MOST = 1_000  # bytes
-
-
-@pytest.fixture
-def client(empty_registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    shutil.copy(empty_registry, tmp_path)
-    return versions.connect()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Two versions side by side, on a real MLflow store."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -14,14 +13,6 @@ import digits
 from pipeline.base import places
 from pipeline.base.errors import BadInput
 from pipeline.registry import artifacts, compare, history, ledger, paired, versions
-
-
-@pytest.fixture
-def client(empty_registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    shutil.copy(empty_registry, tmp_path)
-    return versions.connect()
 
 
 def register(client: MlflowClient, name: str, *misread: int, **more: object) -> str:

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
 import mlflow
 import pandas as pd
@@ -10,22 +9,19 @@ import pytest
 import waiting
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
+from mlflow.system_metrics import system_metrics_monitor
 from workspace import ROOT
 
 from pipeline.base import files, places
 from pipeline.base import params as params_file
-from pipeline.registry import live, tracking, versions
+from pipeline.registry import live, tracking
 
 PARAMS = params_file.load(ROOT / "params.yaml").model_copy(update={"dataset": "digits"})
 
 
-@pytest.fixture
-def client(empty_registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+@pytest.fixture(autouse=True)
+def looking_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "LOOK_SECONDS", 0.01)
-    shutil.copy(empty_registry, tmp_path)
-    return versions.connect()
 
 
 def trained(losses: Sequence[float]) -> pd.DataFrame:
@@ -75,6 +71,18 @@ def test_a_training_that_fails_leaves_its_curves(client: MlflowClient):
         waiting.until(lambda: losses(client), "it is shown")
         raise ZeroDivisionError
     assert [run.info.status for run in runs(client, ViewType.ACTIVE_ONLY)] == ["FAILED"]
+
+
+def test_a_machine_that_cannot_be_measured_leaves_no_run_running(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(system_metrics_monitor, "SystemMetricsMonitor", lambda *_, **__: 1 / 0)
+    said: list[str] = []
+    with pytest.raises(ZeroDivisionError), live.shown(PARAMS):
+        trained([0.9])
+        waiting.until(lambda: said.append(capsys.readouterr().err) or "".join(said), "it says so")
+        raise ZeroDivisionError
+    assert [run.info.status for run in runs(client)] == ["FAILED"]
 
 
 def test_of_a_model_that_was_known_no_second_run_stays(client: MlflowClient):
