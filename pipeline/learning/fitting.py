@@ -39,18 +39,18 @@ OVERFIT_RISE = 0.02  # of the lowest validation loss: a rise of less is not wort
 # What a draw is for comes first in its key, so that no two share a stream; a kind's own changes have 1, 4 and 5.
 ORDER, DRAWS = 2, 3
 MEMBERS_APART = 1000  # between the seeds of members, so that runs with neighbouring seeds share none
+AHEAD = 8  # batches
 STEPS_PER_EXECUTION = 20  # Keras' own work between two steps costs as much as a third of a small network's step
 
 
-class AugmentedBatches(keras.utils.PyDataset):
-    """Batches of augmented images, made on a thread ahead of the training step.
+class AugmentedBatches:
+    """Batches of augmented images.
 
     Every batch is full: the last passes over the end into the next permutation. A small data set is passed over as
     often as ``min_steps_per_epoch`` asks. What is of no class comes on top.
     """
 
     def __init__(self, split: Split, recipe: Recipe, seed: int, form: Form = DIGITS) -> None:
-        super().__init__()
         self.split, self.recipe, self.form, self.seed = split, recipe, form, seed
         self.place = together.place()
         self.steps = max(math.ceil(len(split.labels) / recipe.batch_size), recipe.min_steps_per_epoch)
@@ -70,8 +70,23 @@ class AugmentedBatches(keras.utils.PyDataset):
         ours = slice(self.place.number, None, self.place.of)
         return images[ours], targets(labels[ours], self.recipe, self.form)
 
+    def ahead(self) -> tensorflow.data.Dataset:
+        """An epoch's, made on a thread ahead of the training step.
+
+        Without tf.data's tuning, which Keras' own datasets have: the end of an epoch waits for the tuner, which looks
+        10 ms after its begin, then 20, 40 and so on, 5 to 20 s between two looks where an epoch takes as long.
+        """
+        shapes = [tensorflow.TensorSpec(array.shape, array.dtype) for array in self[0]]
+        made = tensorflow.data.Dataset.from_generator(
+            lambda: (self[step] for step in range(len(self))), output_signature=tuple(shapes)
+        )
+        options = tensorflow.data.Options()
+        options.autotune.enabled = False
+        ahead = made.apply(tensorflow.data.experimental.assert_cardinality(len(self))).prefetch(AHEAD)
+        return ahead.with_options(options)
+
     def start(self, epoch: int) -> None:
-        """Shuffle for this epoch. A callback calls it: Keras calls a dataset's own hooks once too often."""
+        """Shuffle for this epoch."""
         self.epoch = epoch
         rng = np.random.default_rng([ORDER, self.seed, epoch])
         count = len(self.split.labels)
@@ -292,7 +307,7 @@ def fit(
     if stopping.restored and stopping.restored[0]["stopped_epoch"]:
         finished = recipe.epochs  # it was cut off between stopping early and writing its files
     model.fit(
-        batches,
+        batches.ahead(),
         epochs=recipe.epochs,
         initial_epoch=finished,
         validation_data=(np.asarray(val.images), targets(val.labels, recipe, form)),

@@ -160,6 +160,19 @@ def seldom(rare: int = 5, common: int = 300) -> Split:
     return Split(images, labels)
 
 
+def test_what_is_made_ahead_are_the_epoch_s_batches_and_no_tuner_holds_up_its_end():
+    batches = fitting.AugmentedBatches(TRAIN, RECIPE, 3)
+    ahead = batches.ahead()
+    for epoch in range(2):
+        batches.start(epoch)
+        made = list(ahead.as_numpy_iterator())
+        assert len(made) == len(batches) == ahead.cardinality()
+        for step, (images, wanted) in enumerate(made):
+            np.testing.assert_array_equal(images, batches[step][0])
+            np.testing.assert_array_equal(wanted, batches[step][1])
+    assert not ahead.options().autotune.enabled
+
+
 def test_balanced_draws_every_class_alike_often():
     form, recipe = Form("plain", (12, 12, 3), ("common", "rare")), RECIPE.model_copy(update={"augment": Augment()})
     recipe = recipe.model_copy(update={"min_steps_per_epoch": 50})
