@@ -2,7 +2,7 @@
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: help demo run schedule install install-dev test test-all check docs lock clean
+.PHONY: help demo run schedule install install-dev test test-systems test-all check docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -27,9 +27,12 @@ install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
 
 test: install-dev ## install, then pass the tests
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not system and not slow"
 
-test-all: install-dev ## the longer suite too
+test-systems: install-dev ## the tests of the whole: a demo's run, its service in a browser, schedules, Postgres
+	$(PYTEST) -m "system and not slow"
+
+test-all: install-dev ## all of them, and the slow ones
 	$(PYTEST)
 
 check: install-dev ## lint, types, and which way imports go

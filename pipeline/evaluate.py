@@ -22,6 +22,7 @@ SHOWN = 10  # images in a row of examples
 # Bytes of images: of train, for the gap between what was learnt and what is read, and of test, to draw non-digits from:
 # 100,000 digits.
 ASKED = 80_000_000
+DRAWN = 2000  # non-digits: the share that is refused is known to half a point
 
 
 def draw(
@@ -49,7 +50,7 @@ def draw(
 def refuse(test: Split, model: Callable[[np.ndarray], Answers]) -> tuple[pd.DataFrame, dict[str, float]]:
     """How what is no digit fares, drawn anew: the table, whose picture it leaves, and the share that is refused."""
     digits = test.spread(images_in(ASKED, test.images.shape[1:])).images
-    drawn = NonDigits(np.asarray(digits), np.random.default_rng(evaluation.SEED))
+    drawn = NonDigits(np.asarray(digits), np.random.default_rng(evaluation.SEED), DRAWN)
     table = evaluation.refusal(drawn, model(drawn.images))
     figures.save(figures.refusal(drawn.by_kind(SHOWN), table), places.EVALUATION / "refusal.png")
     return table, {"non_digits_refused": round(float((table["refused"] * table["n"]).sum() / table["n"].sum()), 6)}

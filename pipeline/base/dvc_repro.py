@@ -11,6 +11,7 @@ of it is taken then.
 """
 
 import atexit
+import gc
 import logging
 import multiprocessing
 import os
@@ -29,8 +30,8 @@ from typing import Any, NamedTuple
 PUSH = "Use `dvc push` to send your updates to remote storage."
 STAGE = re.compile(r"python -m (pipeline)\.(\w+)")
 # What most stages import; none of these starts a thread of Python's.
-COMMON = ["cv2", "matplotlib.figure", "numpy", "pandas", "PIL.Image", "pydantic", "ruamel.yaml", "sklearn", "tqdm"]
-COMMON += ["scipy.spatial.distance", "scipy.stats", "matplotlib.backends.backend_agg"]
+COMMON = ["cv2", "matplotlib.figure", "numpy", "pandas", "PIL.Image", "pydantic", "ruamel.yaml", "tqdm"]
+COMMON += ["sklearn.metrics", "scipy.spatial.distance", "scipy.stats", "matplotlib.backends.backend_agg"]
 # What a stage imports besides, and the stages that run before it when it does.
 OWN = {
     "validate": ["great_expectations"],
@@ -90,8 +91,11 @@ def stage(name: str, orders: Connection) -> None:
     """Import what the stage needs and wait to be told where it runs, then run it as `python -m` does."""
     sys.path.insert(0, str(Path.cwd()))
     import_module("pipeline")  # which keeps the libraries from reporting home
+    gc.disable()  # a library's objects stay for ever: to look for garbage among them takes a fifth of its import
     for library in OWN.get(name, []):
         import_module(library)
+    gc.freeze()
+    gc.enable()
     for module in [module for module in sys.modules if module.partition(".")[0] == "pipeline"]:
         del sys.modules[module]
     try:

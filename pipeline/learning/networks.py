@@ -30,20 +30,6 @@ LEAST = 1e-6  # of a probability, so that its logit can be computed
 SHIFTS = ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0))  # rows, columns: where a shift-averaged model looks
 
 
-def small(form: Form, dropout: float) -> keras.Model:
-    """55 k weights: a 5×5 convolution with stride 2, 3×3 of 32, pooling, 3×3 of 64; batch norm after each.
-
-    The first layer looks at every pixel once and at a quarter of the places, which is what makes it fast.
-    """
-    images, x = _ink(form)
-    x = _normed(x, 16, 5, strides=2)  # (N, 14, 14, 16)
-    x = _normed(x, 32, 3)  # (N, 14, 14, 32)
-    x = layers.MaxPooling2D()(x)  # (N, 7, 7, 32)
-    x = _normed(x, 64, 3)  # (N, 7, 7, 64)
-    x = layers.Dropout(dropout)(layers.Flatten()(x))
-    return keras.Model(images, _logits(x, form))
-
-
 def strided(form: Form, filters: int, dropout: float) -> keras.Model:
     """A 5×5 convolution with stride 2, 3×3 of twice the filters, pooling, two 3×3 of four times; batch norm after each.
 
@@ -222,7 +208,7 @@ def mobilenet_v3(form: Form, dropout: float, weights: str, sha256: str) -> keras
 NETWORKS: dict[str, Callable[..., keras.Model]] = {
     function.__name__.replace("_", "-"): function
     for function in (
-        *(small, strided, short, separable, six_conv, six_layer_bn),
+        *(strided, short, separable, six_conv, six_layer_bn),
         *(two_conv, three_conv_64, conv_pairs, conv_blocks),
         *(residual, mobilenet_v3),
     )

@@ -18,7 +18,7 @@ from pipeline.learning import export, fitting, inference, networks
 from pipeline.learning.backend import keras
 
 SHIPPED = params_file.load(ROOT / "params.yaml").recipes
-SMALL = Network.model_validate({"name": "small", "dropout": 0.3})
+SMALL = Network.model_validate({"name": "short", "filters": 8, "dropout": 0.3})
 IMAGES = np.random.default_rng(0).integers(0, 256, (70, 28, 28), dtype=np.uint8)
 
 

@@ -153,11 +153,11 @@ def test_the_six_layer_net_is_what_its_name_says():
 @pytest.mark.parametrize(
     ("network", "line"),
     [
-        ({"name": "lenet"}, r"there is no network 'lenet': choose one of small, .*six-layer-bn"),
-        ({"name": "small"}, r"network small takes the settings dropout; missing or unknown: dropout"),
-        ({"name": "small", "dropout": 0.2, "depth": 3}, r"network small takes .*unknown: depth"),
-        ({"name": "small", "dropout": 1.5}, r"network small on 28×28: .*rate"),
-        ({"name": "small", "dropout": "much"}, r"network small on 28×28: "),
+        ({"name": "lenet"}, r"there is no network 'lenet': choose one of strided, .*six-layer-bn"),
+        ({"name": "short"}, r"network short takes the settings filters, dropout; missing or unknown: dropout, filters"),
+        ({"name": "short", "filters": 8, "dropout": 0.2, "depth": 3}, r"network short takes .*unknown: depth"),
+        ({"name": "short", "filters": 8, "dropout": 1.5}, r"network short on 28×28: .*rate"),
+        ({"name": "short", "filters": 8, "dropout": "much"}, r"network short on 28×28: "),
         ({**BLOCKS, "blocks": 5}, r"conv-blocks has 1 to 4 blocks, not 5"),
     ],
 )
@@ -209,7 +209,7 @@ def test_batch_norm_for_training_gives_the_numbers_of_keras_own(shape: tuple[int
 
 
 def test_the_network_for_training_has_the_same_weights_and_answers():
-    stock = networks.build(NETWORKS["small"])
+    stock = networks.build(NETWORKS["short"])
     faster = networks.for_training(stock)
     images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
     assert sum(isinstance(layer, networks.FusedBatchNormalization) for layer in faster.layers) == 3
@@ -229,12 +229,12 @@ def test_faint_ink_and_grey_paper_make_no_difference(recipe: str):
 
 @pytest.mark.parametrize("value", [0, 200])
 def test_an_image_of_one_grey_has_probabilities_too(value: int):
-    answered = networks.build(NETWORKS["small"]).predict(np.full((1, 28, 28), value, np.uint8), verbose=0)
+    answered = networks.build(NETWORKS["short"]).predict(np.full((1, 28, 28), value, np.uint8), verbose=0)
     assert np.isfinite(answered).all()
 
 
 def test_a_shift_averaged_model_answers_with_the_mean_over_the_moved_images():
-    model = networks.answering(networks.build(NETWORKS["small"]))
+    model = networks.answering(networks.build(NETWORKS["short"]))
     images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1)), mode="reflect")
     moved = [padded[:, 1 + r : 29 + r, 1 + c : 29 + c] for r, c in networks.SHIFTS]
@@ -245,7 +245,7 @@ def test_a_shift_averaged_model_answers_with_the_mean_over_the_moved_images():
 
 
 def test_certainty_is_a_half_at_the_threshold_and_falls_with_either_doubt():
-    network = networks.build(NETWORKS["small"])
+    network = networks.build(NETWORKS["short"])
     images = np.random.default_rng(0).integers(0, 256, (50, 28, 28), dtype=np.uint8)
     probabilities, digit = networks.answering(network).predict(images, verbose=0)
     scores = digit * probabilities.max(axis=1)
