@@ -15,7 +15,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.convertors import Convertor, register_url_convertor
 
 from pipeline.base.errors import BadInput, TemporaryFault
-from pipeline.registry import versions
+from pipeline.registry import measures, versions
 from serving import elsewhere, handed_in, layout, lookups, protection, trend
 from serving.archive import Answer
 
@@ -24,26 +24,6 @@ NAMED = 20  # reigns whose version is written below
 VERSION = f"[1-9][0-9]{{0,8}}|{versions.CHAMPION}|{versions.CHALLENGER}"
 TABLE = re.compile(r"[a-z_]{1,40}\.csv")
 CHAMPION_REPORT = "/reports/champion/"
-
-# How what was measured is called, and written: shares as percent.
-MEASURES: dict[str, tuple[str, Callable[[float], str]]] = {
-    "accuracy": ("test accuracy", layout.percent),
-    "accuracy_low": ("its 95% interval, from", layout.percent),
-    "accuracy_high": ("its 95% interval, to", layout.percent),
-    "min_recall": ("recall of the weakest class", layout.percent),
-    "errors": ("errors", "{:,.0f}".format),
-    "n_test": ("test images", "{:,.0f}".format),
-    "n_recent": ("recent images held out", "{:,.0f}".format),
-    "loss": ("loss", "{:.4f}".format),
-    "ece": ("calibration error", layout.percent),
-    "gap": ("points by which train beats test", lambda share: f"{100 * share:+.2f}"),
-    "train_accuracy": ("train accuracy", layout.percent),
-    "val_accuracy": ("validation accuracy", layout.percent),
-    "refused": ("test images refused", layout.percent),
-    "believed_accuracy": ("accuracy where it is sure", layout.percent),
-    "non_digits_refused": ("non-digits refused", layout.percent),
-    "robustness": ("accuracy left on worse pictures", layout.percent),
-}
 
 
 class VersionName(Convertor[str]):
@@ -134,8 +114,7 @@ async def compare(request: Request, a: Named, b: Named) -> Response:
 
 def _compared(_request: Request, answer: Answer) -> str:
     facts, pictures = answer.said["facts"], answer.said["pictures"]
-    rows = [_measure(row) for row in facts["metrics"]]
-    rows += [_as_text(facts[name], "{:.2f}".format) for name in ("size_mb", "latency_ms")]
+    rows = [_measure(row) for row in (*facts["metrics"], facts["size_mb"], facts["latency_ms"])]
     return layout.render(
         "compare",
         "/compare",
@@ -152,12 +131,9 @@ def _compared(_request: Request, answer: Answer) -> str:
 
 
 def _measure(row: dict[str, Any]) -> dict[str, Any]:
-    words, text = MEASURES.get(row["name"], (row["name"].replace("_", " "), "{:.4g}".format))
-    return _as_text(row, text) | {"name": words}
-
-
-def _as_text(row: dict[str, Any], text: Callable[[float], str]) -> dict[str, Any]:
-    return row | {which: "–" if row[which] is None else text(row[which]) for which in ("first", "second")}
+    """A row of two figures as people read them."""
+    name = row["name"]
+    return {"name": measures.words(name), **{which: measures.text(name, row[which]) for which in ("first", "second")}}
 
 
 def _sides(facts: dict[str, Any], pictures: list[list[str]] | None) -> list[dict[str, Any]]:

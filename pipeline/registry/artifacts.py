@@ -118,7 +118,8 @@ def _fetching(version: ModelVersion) -> Iterator[None]:
     except BadInput:
         raise
     except Exception as error:
-        failed = f"the files of {version.name} version {version.version} cannot be read: {error}"
+        said = faults.in_a_line(error)
+        failed = f"the files of {version.name} version {version.version} cannot be read: {said}"
         if faults.is_away(error):
             raise TemporaryFault(f"{failed}: try again later") from None
         if isinstance(error, (MlflowException, OSError)):

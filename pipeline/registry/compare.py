@@ -18,7 +18,7 @@ import numpy as np
 from pipeline.base import files, places
 from pipeline.base.errors import BadInput
 from pipeline.learning import inference
-from pipeline.registry import artifacts, contenders, history, paired, versions
+from pipeline.registry import artifacts, contenders, history, measures, paired, versions
 from pipeline.registry.records import Facts, Record
 
 if TYPE_CHECKING:
@@ -203,11 +203,14 @@ def _alone(wrong: _Recorded, right: _Recorded) -> tuple[Misread, ...]:
 
 def told(found: SideBySide) -> list[str]:
     """It all as lines for a terminal."""
-    rows = [*found.metrics, *(row.model_copy(update={"name": f"recall of {row.name}"}) for row in found.recall)]
+    rows = [(measures.words(row.name), row.name, row) for row in (*found.metrics, found.size_mb, found.latency_ms)]
+    rows += [(f"recall of {row.name}", "min_recall", row) for row in found.recall]
     lines = [
         f"{found.model}: version {found.first.version} beside version {found.second.version}",
-        *(f"  {row.name.replace('_', ' '):<28} {_text(row.first)} {_text(row.second)}" for row in rows),
-        *(f"  {row.name:<28} {_text(row.first)} {_text(row.second)}" for row in (found.size_mb, found.latency_ms)),
+        *(
+            f"  {words:<32} {measures.text(measure, row.first):>10} {measures.text(measure, row.second):>10}"
+            for words, measure, row in rows
+        ),
         *(f"  {one.name}: {_value(one.first)}, then {_value(one.second)}" for one in found.params),
     ]
     return [*lines, *sentences(found)]
@@ -227,10 +230,6 @@ def sentences(found: SideBySide) -> list[str]:
         "This is what was recorded when they were registered: no look at the held-out images is spent, and nothing is "
         "decided by it.",
     ]
-
-
-def _text(value: float | None) -> str:
-    return f"{'–' if value is None else f'{value:.4g}':>10}"
 
 
 def _value(value: str | None) -> str:

@@ -33,10 +33,15 @@ def of(error: Exception) -> BadInput | None:
     kinds = [kind for kind in type(error).__mro__ if kind.__module__.startswith(("mlflow.", "sqlalchemy."))]
     if not kinds or errors.disk_fault(error):
         return None
-    said = " ".join(str(error).split())[:300]
+    said = in_a_line(error)
     if is_away(error):
         return TemporaryFault(f"the registry (MLFLOW_TRACKING_URI) does not answer: {said}: try again later")
     return BadInput(f"the registry (MLFLOW_TRACKING_URI) cannot do that: {said}")
+
+
+def in_a_line(error: BaseException) -> str:
+    """Its words, of which libraries have pages."""
+    return " ".join(str(error).split())[:300]
 
 
 def is_away(error: BaseException) -> bool:
