@@ -22,7 +22,8 @@ Once = Callable[[str, Callable[[Path], object]], Path]
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "demo" in getattr(item, "fixturenames", ()) or Path(__file__).parent / "system" in item.path.parents:
+        needs_a_system = {"demo", "service"} & set(getattr(item, "fixturenames", ()))
+        if needs_a_system or Path(__file__).parent / "system" in item.path.parents:
             item.add_marker("system")
     items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
 

@@ -117,9 +117,9 @@ def test_non_digits_are_drawn_from_no_more_of_test_than_memory_is_to_hold(
     monkeypatch.setattr(evaluate, "ASKED", 50 * 784)
     drawn_from = []
 
-    def drawn(images: np.ndarray, rng: np.random.Generator) -> NonDigits:
+    def drawn(images: np.ndarray, rng: np.random.Generator, count: int) -> NonDigits:
         drawn_from.append(len(images))
-        return NonDigits(images, rng)
+        return NonDigits(images, rng, count)
 
     monkeypatch.setattr(evaluate, "NonDigits", drawn)
     evaluate.main()

@@ -206,6 +206,7 @@ def test_batches_are_listed_with_who_and_why_and_without_where_they_lay(service:
     assert "/home/ada" not in page and "<script" not in page
 
 
+@pytest.mark.system
 def test_while_the_registry_is_busy_pages_show_what_it_last_said_and_predictions_go_on(workspace: Workspace):
     service = Service(workspace)
     service.ready()
@@ -222,6 +223,7 @@ def test_while_the_registry_is_busy_pages_show_what_it_last_said_and_predictions
     assert service.stop() == 0
 
 
+@pytest.mark.system
 def test_what_asks_the_registry_starts_with_a_page_and_ends_with_the_service(workspace: Workspace):
     service = Service(workspace)
     service.ready()

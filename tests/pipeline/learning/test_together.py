@@ -25,6 +25,8 @@ NETWORK = {"name": "conv-blocks", "blocks": 1, "filters": 4, "batch_norm": False
 RECIPE = {"network": NETWORK, "val_share": 0.1, "epochs": 3, "batch_size": 32, "optimizer": "sgd", "learning_rate": 0.1}
 RECIPE |= {"schedule": "constant"}
 
+pytestmark = pytest.mark.system
+
 
 class Box:
     """A folder in which the stage `train` can run."""

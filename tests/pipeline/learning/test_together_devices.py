@@ -48,6 +48,7 @@ def fitted(to: Path, devices: int, dropout: float = 0.0) -> tuple[str, Any, Any]
         return digest, losses, [weights[name] for name in weights.files]
 
 
+@pytest.mark.system
 def test_two_devices_fit_what_one_fits(tmp_path: Path):
     _, losses, weights = fitted(tmp_path, 1)
     _, shared_losses, shared_weights = fitted(tmp_path, 2)

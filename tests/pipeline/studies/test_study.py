@@ -147,6 +147,7 @@ def nested_runs() -> int:
     return len(client.search_runs([experiment.experiment_id], "tags.trial_key != ''"))
 
 
+@pytest.mark.system
 def test_a_study_leaves_its_report_and_is_not_run_twice(registry: None, monkeypatch: pytest.MonkeyPatch):
     told = study.run("tiny", TINY, PARAMS)
     assert told["trials"] == 4 and nested_runs() == 4
