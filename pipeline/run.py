@@ -13,7 +13,7 @@ from pipeline.base import errors, files, places, processes
 from pipeline.base.errors import BadInput, TemporaryFault
 from pipeline.base.params import Params
 from pipeline.monitoring import verdicts
-from pipeline.registry import history, live, promotion, snapshot, versions
+from pipeline.registry import history, live, settled, snapshot, versions
 from pipeline.registry.records import Event, Facts
 
 MEND_SECONDS = 0.5  # from a look at a file that is not whole to the next
@@ -47,7 +47,7 @@ def run(params: Params) -> Outcome:
     """
     check_source(params)
     with live.shown(params):
-        repro()
+        repro(ahead=settled.read(versions.model_name(params.named)) is None)
         return settle(params)
 
 
@@ -70,7 +70,13 @@ def announcement(params: Params) -> str:
 
 def settle(params: Params) -> Outcome:
     """What follows when every stage is up to date: see that the model is registered, and judge it if it is new."""
-    client, name = versions.connect(), versions.model_name(params.named)
+    name, database = versions.model_name(params.named), snapshot.state()
+    if known := settled.read(name):
+        verdicts.remind(snapshot.events(name), params.gate.approval_hours)
+        return Outcome(known.decision, snapshot.champion(name), known.reported)
+    from pipeline.registry import promotion
+
+    client = versions.connect()
     reported = versions.identical(client, name, _registered())
     if reported is None:
         # DVC restored or kept the stage's output, but this registry never saw the model.
@@ -83,7 +89,9 @@ def settle(params: Params) -> Outcome:
     if versions.CHAMPION not in versions.aliases(client, name):
         refused = f"version {decision.version} was refused: " if decision.version else ""
         raise BadInput(f"{name} has no champion: {refused}{decision.why}")
-    return Outcome(decision, snapshot.champion(name), str(reported.version) if reported else None)
+    number = str(reported.version) if reported else None
+    settled.keep(name, database, decision, number)
+    return Outcome(decision, snapshot.champion(name), number)
 
 
 def _registered() -> dict[str, str]:
@@ -115,14 +123,17 @@ def parsed_lock(text: str) -> None:
         raise ValueError("no stages")
 
 
-def repro(*options: str) -> None:
-    """`dvc repro` in this environment, its output on stderr; :class:`BadInput` if it fails, which has been explained
-    there, and :class:`TemporaryFault` for what may pass."""
+def repro(*options: str, ahead: bool = False) -> None:
+    """`dvc repro` in this environment, its output on stderr; ``ahead`` if MLflow will be needed after it.
+
+    :class:`BadInput` if it fails, which has been explained there, and :class:`TemporaryFault` for what may pass.
+    """
     mend()
     with errors.heard() as fault:
         environment = processes.environment(**{errors.FAULT_FILE: str(fault)})
         with processes.started(processes.dvc_repro(*options), env=environment, to=sys.stderr) as process:
-            import_module("mlflow")  # which the gate needs: there is a core to spare while DVC starts
+            if ahead:
+                import_module("mlflow")  # which the gate needs: there is a core to spare while DVC starts
         if process.returncode:
             kind, _ = errors.told(fault)
             hint = "run the same command again later" if kind is TemporaryFault else "mend that and run it again"

@@ -84,6 +84,7 @@ TABLES_LOCK = Path(".cache/tables.lock")  # in home()
 REGISTRATION_LOCK = Path(".cache/registration.lock")  # in home()
 REGISTRY_LOCK = Path(".cache/registry.lock")  # in home()
 SNAPSHOTS = Path(".cache/registry")  # in home(): what the registry said of each model
+SETTLED = Path(".cache/settled")  # in the workspace: what its last run that found nothing to do came to
 ANSWERS = Path(".cache/answers")  # in home(): what models that served read in the images that are held out now
 SERVING_CACHE = Path(".cache/serving.json")
 LIVE_RUN = Path(".cache/live_run")  # the id of the MLflow run that shows the training in this workspace

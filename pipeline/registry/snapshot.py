@@ -57,7 +57,7 @@ def refresh(client: MlflowClient, name: str) -> None:
 
 def take(client: MlflowClient, name: str) -> Snapshot:
     """Ask the registry, and keep what it says where its file can tell that it still holds."""
-    database = _state()
+    database = state()
     aliases, events = versions.aliases(client, name), history.events(client, name)
     asked = {str(version.version): version for version in versions.newest(client, name, DESCRIBED) if database}
     onnx = sha256 = None
@@ -96,7 +96,7 @@ def _described(
 def _kept(name: str) -> Snapshot | None:
     with suppress(OSError, ValidationError):
         kept = Snapshot.model_validate_json(_place(name).read_bytes())
-        if kept.form == FORM and kept.database and kept.database == _state():
+        if kept.form == FORM and kept.database and kept.database == state():
             return kept
     return None
 
@@ -105,7 +105,7 @@ def _place(name: str) -> Path:
     return places.home() / places.SNAPSHOTS / f"{quote(name, safe='')}.json"
 
 
-def _state() -> list[list[Any]]:
+def state() -> list[list[Any]]:
     """What changes with every change of the registry's SQLite file; empty for any other registry."""
     database = places.registry_file()
     if database is None or not database.is_file():
