@@ -47,7 +47,8 @@ def run(params: Params) -> Outcome:
     """
     check_source(params)
     with live.shown(params):
-        repro(ahead=settled.read(versions.model_name(params.named)) is None)
+        known = settled.read(versions.model_name(params.named), settled.origin(params))
+        repro(ahead=known is None)
         return settle(params)
 
 
@@ -70,8 +71,8 @@ def announcement(params: Params) -> str:
 
 def settle(params: Params) -> Outcome:
     """What follows when every stage is up to date: see that the model is registered, and judge it if it is new."""
-    name, database = versions.model_name(params.named), snapshot.state()
-    if known := settled.read(name):
+    name, origin = versions.model_name(params.named), settled.origin(params)
+    if known := settled.read(name, origin):
         verdicts.remind(snapshot.events(name), params.gate.approval_hours)
         return Outcome(known.decision, snapshot.champion(name), known.reported)
     from pipeline.registry import promotion
@@ -90,7 +91,7 @@ def settle(params: Params) -> Outcome:
         refused = f"version {decision.version} was refused: " if decision.version else ""
         raise BadInput(f"{name} has no champion: {refused}{decision.why}")
     number = str(reported.version) if reported else None
-    settled.keep(name, database, decision, number)
+    settled.keep(name, origin, decision, number)
     return Outcome(decision, snapshot.champion(name), number)
 
 

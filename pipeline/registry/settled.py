@@ -1,11 +1,10 @@
 """What did a run that found nothing to do come to, and would it again? So that the next one needs neither MLflow's
 import nor the gate's questions.
 
-It would while the registry's file, params.yaml, dvc.lock, the registration and the gate's code are the very ones of
+It would while the registry's file, the params, dvc.lock, the registration and the gate's code are the very ones of
 that run. A registry that is no SQLite file is asked each time.
 """
 
-import hashlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from urllib.parse import quote
 from pydantic import ValidationError
 
 from pipeline.base import files, places
+from pipeline.base.params import Params
 from pipeline.registry import snapshot
 from pipeline.registry.records import Event, Record
 
@@ -21,36 +21,44 @@ from pipeline.registry.records import Event, Record
 class Settled(Record):
     """A decision to leave everything as it is, and all that it came from."""
 
-    database: list[list[Any]]
-    files: dict[str, str]
+    origin: dict[str, Any]
     decision: Event
     reported: str | None
     """the version that is the workspace's model"""
 
 
-def read(name: str) -> Settled | None:
+def origin(params: Params) -> dict[str, Any]:
+    """All that a decision by these params comes from, to be asked for before it is taken: what changes meanwhile then
+    counts as a change. Empty where nothing can tell."""
+    with suppress(OSError):
+        if database := snapshot.state():
+            code = "".join(files.sha256_file(path) for path in sorted(Path(__file__).parent.glob("*.py")))
+            return {
+                "database": database,
+                "params": files.sha256_text(params.model_dump_json()),
+                "code": files.sha256_text(code),
+                **{str(path): files.sha256_file(path) for path in (places.DVC_LOCK, places.REGISTRATION)},
+            }
+    return {}
+
+
+def read(name: str, origin: dict[str, Any]) -> Settled | None:
     """What the last run came to, if this one would come to the same."""
     with suppress(OSError, ValidationError):
         kept = Settled.model_validate_json(_place(name).read_bytes())
-        if kept.database and (kept.database, kept.files) == (snapshot.state(), _digests()):
+        if kept.origin == origin != {}:
             return kept
     return None
 
 
-def keep(name: str, database: list[list[Any]], decision: Event, reported: str | None) -> None:
-    """Remember a decision that changed nothing; ``database`` is :func:`snapshot.state` from before it."""
-    if decision.event != "unchanged" or not database:
+def keep(name: str, origin: dict[str, Any], decision: Event, reported: str | None) -> None:
+    """Remember a decision that changed nothing."""
+    if decision.event != "unchanged" or not origin:
         return
     with suppress(OSError):  # a full disk: the next run asks again
         files.private_folder(_place(name).parent)
-        settled = Settled(database=database, files=_digests(), decision=decision, reported=reported)
-        files.write_json(_place(name), settled.model_dump(mode="json", exclude_unset=True))
-
-
-def _digests() -> dict[str, str]:
-    here = {str(path): files.sha256_file(path) for path in (places.PARAMS, places.DVC_LOCK, places.REGISTRATION)}
-    code = "".join(files.sha256_file(path) for path in sorted(Path(__file__).parent.glob("*.py")))
-    return here | {"code": hashlib.sha256(code.encode()).hexdigest()}
+        settled = Settled(origin=origin, decision=decision, reported=reported)
+        files.write_json(_place(name), settled.as_json())
 
 
 def _place(name: str) -> Path:

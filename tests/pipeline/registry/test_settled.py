@@ -1,16 +1,23 @@
 """Is a decision to leave everything as it is remembered just as long as it would be taken again?"""
 
+import shutil
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from workspace import ROOT
 
+from pipeline.base import params as params_file
 from pipeline.base import places
-from pipeline.registry import settled, snapshot
+from pipeline.base.params import Params
+from pipeline.registry import settled
 from pipeline.registry.records import Event
 
 NAME = "digits-cnn"
+PARAMS = params_file.load(ROOT / "params.yaml")
 UNCHANGED = Event(event="unchanged", version="2", reason="version 2 was judged before")
+FILES = (places.DVC_LOCK, places.REGISTRATION)
 
 
 @pytest.fixture
@@ -19,54 +26,83 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     with sqlite3.connect("mlflow.db") as database:
         database.execute("CREATE TABLE aliases (name TEXT)")
-    for path in (places.PARAMS, places.DVC_LOCK, places.REGISTRATION):
+    for path in FILES:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("as it was")
     return tmp_path
 
 
+def remember(decision: Event = UNCHANGED) -> None:
+    settled.keep(NAME, settled.origin(PARAMS), decision, "2")
+
+
+def remembered(name: str = NAME, params: Params = PARAMS) -> settled.Settled | None:
+    return settled.read(name, settled.origin(params))
+
+
+def change_registry() -> None:
+    with sqlite3.connect("mlflow.db") as database:
+        database.execute("INSERT INTO aliases VALUES ('champion')")
+
+
 def test_nothing_is_remembered_at_first(workspace: Path):
-    assert settled.read(NAME) is None
+    assert remembered() is None
 
 
 def test_a_decision_that_changed_nothing_is_remembered_of_its_model(workspace: Path):
-    settled.keep(NAME, snapshot.state(), UNCHANGED, "2")
-    known = settled.read(NAME)
+    remember()
+    known = remembered()
     assert known and known.decision == UNCHANGED and known.reported == "2"
-    assert settled.read("mnist-cnn") is None
+    assert known.decision.as_json() == UNCHANGED.as_json()
+    assert remembered("mnist-cnn") is None
 
 
-@pytest.mark.parametrize("path", [places.PARAMS, places.DVC_LOCK, places.REGISTRATION])
+@pytest.mark.parametrize("path", FILES)
 def test_not_after_a_file_that_it_came_from_is_another_or_gone(workspace: Path, path: Path):
-    settled.keep(NAME, snapshot.state(), UNCHANGED, "2")
+    remember()
     path.write_text("changed")
-    assert settled.read(NAME) is None
+    assert remembered() is None
     path.unlink()
-    assert settled.read(NAME) is None
+    assert remembered() is None
+    remember()
+    assert remembered() is None
 
 
-def test_not_after_the_registry_changed_in_between_too(workspace: Path):
-    before = snapshot.state()
-    with sqlite3.connect("mlflow.db") as database:
-        database.execute("INSERT INTO aliases VALUES ('champion')")
+def test_not_with_other_params_than_it_was_taken_by(workspace: Path):
+    remember()
+    stricter = PARAMS.gate.model_copy(update={"min_accuracy": 0.999})
+    assert remembered(params=PARAMS.model_copy(update={"gate": stricter})) is None
+
+
+@pytest.mark.parametrize("change", [change_registry, lambda: places.DVC_LOCK.write_text("another run's")])
+def test_not_after_what_it_came_from_changed_while_it_was_taken(workspace: Path, change: Callable[[], object]):
+    before = settled.origin(PARAMS)
+    change()
     settled.keep(NAME, before, UNCHANGED, "2")
-    assert settled.read(NAME) is None
+    assert remembered() is None
 
 
 @pytest.mark.parametrize("event", ["promoted", "refused", "kept", "waits"])
 def test_a_decision_that_changed_something_is_not_remembered(workspace: Path, event: str):
-    settled.keep(NAME, snapshot.state(), Event(event=event, version="2"), "2")
-    assert settled.read(NAME) is None
+    remember(Event(event=event, version="2"))
+    assert remembered() is None
 
 
 def test_a_registry_that_is_no_file_is_asked_each_time(workspace: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    settled.keep(NAME, snapshot.state(), UNCHANGED, "2")
-    assert settled.read(NAME) is None
+    remember()
+    assert remembered() is None
+
+
+def test_another_registry_s_file_is_another_s(workspace: Path, monkeypatch: pytest.MonkeyPatch):
+    remember()
+    shutil.copy2("mlflow.db", "other.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{workspace}/other.db")
+    assert remembered() is None
 
 
 def test_what_is_remembered_and_not_whole_counts_as_nothing(workspace: Path):
-    settled.keep(NAME, snapshot.state(), UNCHANGED, "2")
+    remember()
     (kept,) = places.SETTLED.iterdir()
     kept.write_text(kept.read_text()[:-20])
-    assert settled.read(NAME) is None
+    assert remembered() is None

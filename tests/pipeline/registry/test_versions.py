@@ -24,6 +24,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import RestException
 from workspace import ROOT
 
+from pipeline import run
 from pipeline.base import clock, errors, files, places, processes
 from pipeline.base import form as form_file
 from pipeline.base import params as params_file
@@ -308,6 +309,39 @@ def test_a_refusal_by_rules_that_were_changed_since_is_judged_again_at_no_price(
     assert promotion.promote_if_new(client, NAME, asked).event == "unchanged"
     assert promotion.promote_if_new(client, NAME, LENIENT).event == "promoted"
     assert ledger.read(client, NAME).left == left
+
+
+def settled(params: Params) -> run.Outcome:
+    """What `digits run` ends with where no stage has anything to do."""
+    files.write_json(places.REGISTRATION, registration.identity())
+    return run.settle(params)
+
+
+def test_a_run_that_finds_nothing_to_do_is_not_asked_again_and_says_the_same(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+):
+    challenge(client)
+    promotion.promote(client, NAME, LENIENT)
+    challenge(client, 1, 2)
+    assert promotion.promote(client, NAME, PARAMS).event == "refused"
+    asked = settled(PARAMS)
+    assert asked.decision.event == "unchanged" and (asked.champion.version, asked.reported) == ("1", "2")
+    with monkeypatch.context() as patch:
+        patch.delattr(versions, "connect")
+        assert settled(PARAMS).as_json() == asked.as_json()
+    client.set_registered_model_alias(NAME, versions.CHAMPION, "2")  # by hand, in MLflow's own page
+    assert settled(PARAMS).champion.version == "2"
+
+
+def test_rules_that_were_changed_while_a_run_went_on_are_the_next_run_s(client: MlflowClient):
+    challenge(client)
+    promotion.promote(client, NAME, LENIENT)
+    strict = LENIENT.model_copy(update={"gate": LENIENT.gate.model_copy(update={"max_size_mb": 1e-6})})
+    challenge(client, 1)
+    assert settled(strict).decision.event == "refused"
+    files.write_text(places.PARAMS, "what another person writes while the next one runs")
+    assert settled(strict).decision.event == "unchanged"
+    assert settled(LENIENT).decision.event == "promoted"
 
 
 def test_no_change_of_the_rules_brings_back_what_a_person_rolled_back(client: MlflowClient):
