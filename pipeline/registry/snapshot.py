@@ -110,10 +110,14 @@ def state() -> list[list[Any]]:
     database = places.registry_file()
     if database is None or not database.is_file():
         return []
-    paths = [path for path in (database, Path(f"{database}-wal"), Path(f"{database}-journal")) if path.is_file()]
     with database.open("rb") as file:
         counter = file.read(_CHANGE_COUNTER.stop)[_CHANGE_COUNTER].hex()
-    return [[str(path), path.stat().st_mtime_ns, path.stat().st_size, counter] for path in paths]
+    found: list[list[Any]] = []
+    for path in (database, Path(f"{database}-wal"), Path(f"{database}-journal")):
+        with suppress(FileNotFoundError):  # a journal comes and goes with a change
+            stat = path.stat()
+            found.append([str(path), stat.st_mtime_ns, stat.st_size, counter])
+    return found
 
 
 def champion(name: str) -> Facts:

@@ -501,6 +501,22 @@ def test_a_remembered_answer_that_is_no_longer_whole_is_asked_for_again(client: 
     assert snapshot.champion(NAME).version == "3"
 
 
+def test_a_journal_that_goes_while_the_registry_s_file_is_looked_at_is_none(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+):
+    journal, looked_at = Path(f"{places.registry_file()}-journal"), Path.stat
+    journal.touch()
+
+    def stat_and_gone(path: Path, **how: Any) -> os.stat_result:
+        found = looked_at(path, **how)
+        if path == journal:
+            journal.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "stat", stat_and_gone)
+    assert snapshot.state()[0][0] == str(places.registry_file())
+
+
 def test_a_remembered_champion_whose_file_was_changed_is_not_used(client: MlflowClient):
     three_champions(client)
     _, path = snapshot.champion_file(NAME)
