@@ -13,7 +13,8 @@ import sys
 import time
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -56,6 +57,7 @@ class AugmentedBatches:
         self.steps = max(math.ceil(len(split.labels) / recipe.batch_size), recipe.min_steps_per_epoch)
         changes = kinds.training(form.kind).Changes
         self.reader = blocks.Reader(split.images, by_runs=not recipe.balanced)
+        self.fault: Exception | None = None
         self.changed = changes(_some(split).images, recipe.augment, form, recipe.batch_size, seed)
         self.start(epoch=0)
 
@@ -77,13 +79,29 @@ class AugmentedBatches:
         10 ms after its begin, then 20, 40 and so on, 5 to 20 s between two looks where an epoch takes as long.
         """
         shapes = [tensorflow.TensorSpec(array.shape, array.dtype) for array in self[0]]
-        made = tensorflow.data.Dataset.from_generator(
-            lambda: (self[step] for step in range(len(self))), output_signature=tuple(shapes)
-        )
+        made = tensorflow.data.Dataset.from_generator(self._each, output_signature=tuple(shapes))
         options = tensorflow.data.Options()
         options.autotune.enabled = False
         ahead = made.apply(tensorflow.data.experimental.assert_cardinality(len(self))).prefetch(AHEAD)
         return ahead.with_options(options)
+
+    def _each(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        try:
+            for step in range(len(self)):
+                yield self[step]
+        except Exception as error:  # of which TensorFlow, on whose thread it is, passes on the words alone
+            self.fault = error
+            raise
+
+    @contextmanager
+    def own_faults(self) -> Iterator[None]:
+        """What went wrong as a batch was made is raised as what it was."""
+        try:
+            yield
+        except tensorflow.errors.OpError:
+            if self.fault:
+                raise self.fault from None
+            raise
 
     def start(self, epoch: int) -> None:
         """Shuffle for this epoch."""
@@ -306,28 +324,29 @@ def fit(
         print(f"train: goes on after epoch {finished} of an interrupted run")
     if stopping.restored and stopping.restored[0]["stopped_epoch"]:
         finished = recipe.epochs  # it was cut off between stopping early and writing its files
-    model.fit(
-        batches.ahead(),
-        epochs=recipe.epochs,
-        initial_epoch=finished,
-        validation_data=(np.asarray(val.images), targets(val.labels, recipe, form)),
-        validation_batch_size=min(1000, images_in(VALIDATED, form.shape)),
-        verbose=0,
-        shuffle=False,  # the batches are shuffled themselves; Keras would draw their order from a global generator
-        callbacks=[
-            keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.start(epoch)),
-            *([] if together.place().alone else [together.Agreed()]),
-            stopping,
-            history,
-            *saving,
-            *(
-                [keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: told(pd.DataFrame(history.rows)))]
-                if told
-                else []
-            ),
-            Progress(recipe.epochs, finished, len(batches)),
-        ],
-    )
+    with batches.own_faults():
+        model.fit(
+            batches.ahead(),
+            epochs=recipe.epochs,
+            initial_epoch=finished,
+            validation_data=(np.asarray(val.images), targets(val.labels, recipe, form)),
+            validation_batch_size=min(1000, images_in(VALIDATED, form.shape)),
+            verbose=0,
+            shuffle=False,  # the batches are shuffled themselves; Keras would draw their order from a global generator
+            callbacks=[
+                keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.start(epoch)),
+                *([] if together.place().alone else [together.Agreed()]),
+                stopping,
+                history,
+                *saving,
+                *(
+                    [keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: told(pd.DataFrame(history.rows)))]
+                    if told
+                    else []
+                ),
+                Progress(recipe.epochs, finished, len(batches)),
+            ],
+        )
     weights = model.get_weights()  # float32, whatever the arithmetic was
     model = networks.build(recipe.network, form)
     model.set_weights(weights)
