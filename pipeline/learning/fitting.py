@@ -69,7 +69,7 @@ class AugmentedBatches:
         chosen = self.order[step * self.recipe.batch_size : (step + 1) * self.recipe.batch_size]
         rng = np.random.default_rng([DRAWS, self.seed, self.epoch, step])
         images, labels = self.changed(self.reader.take(chosen), self.split.labels[chosen], rng)
-        ours = slice(self.place.number, None, self.place.of)
+        ours = slice(self.place.number, together.even(len(images)), self.place.of)
         return images[ours], targets(labels[ours], self.recipe, self.form)
 
     def ahead(self) -> tensorflow.data.Dataset:
@@ -330,7 +330,7 @@ def fit(
             epochs=recipe.epochs,
             initial_epoch=finished,
             validation_data=(np.asarray(val.images), targets(val.labels, recipe, form)),
-            validation_batch_size=min(1000, images_in(VALIDATED, form.shape)),
+            validation_batch_size=together.even(min(1000, images_in(VALIDATED, form.shape), len(val.labels))),
             verbose=0,
             shuffle=False,  # the batches are shuffled themselves; Keras would draw their order from a global generator
             callbacks=[

@@ -72,8 +72,17 @@ def devices() -> list[str]:
 def shared() -> AbstractContextManager[Any]:
     """A model that is built and compiled in the block is fitted on all GPUs of this machine, if there are several and
     this process is alone."""
-    several = place().alone and len(found := devices()) > 1
-    return tensorflow.distribute.MirroredStrategy(found).scope() if several else nullcontext()
+    return tensorflow.distribute.MirroredStrategy(devices()).scope() if _sharing() > 1 else nullcontext()
+
+
+def even(count: int) -> int:
+    """As many of the images of a batch as its devices can share evenly: of the first, Keras takes the parts' mean."""
+    return count - count % _sharing() or count
+
+
+def _sharing() -> int:
+    """How many devices share a batch of this process."""
+    return max(len(devices()), 1) if place().alone else 1
 
 
 def summed(values: list[Any]) -> list[Any]:

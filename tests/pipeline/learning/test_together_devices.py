@@ -24,23 +24,23 @@ from bars import bars
 from pipeline.base.params import Network, Recipe
 from pipeline.learning import export, fitting, together
 from pipeline.learning.backend import keras, tensorflow
-devices, dropout = json.loads(sys.argv[1])
+devices, dropout, batch_size = json.loads(sys.argv[1])
 cpu = tensorflow.config.list_physical_devices("CPU")[0]
 halves = [tensorflow.config.LogicalDeviceConfiguration()] * 2
 tensorflow.config.set_logical_device_configuration(cpu, halves)
 together.devices = lambda: [f"CPU:{number}" for number in range(devices)]
 network = Network(name="conv-blocks", blocks=1, filters=4, batch_norm=bool(dropout), dropout=dropout)
-recipe = Recipe(network=network, val_share=0.1, epochs=3, batch_size=32, optimizer="adam", learning_rate=0.01)
-model, history = fitting.fit(bars(160, 0), bars(100, 1), recipe, 7)
+recipe = Recipe(network=network, val_share=0.1, epochs=3, batch_size=batch_size, optimizer="adam", learning_rate=0.01)
+model, history = fitting.fit(bars(160, 0), bars(101, 1), recipe, 7)
 np.savez(sys.argv[2], *model.get_weights())
-print(json.dumps([export.weights_digest(model), history["loss"].tolist()]))
+print(json.dumps([export.weights_digest(model), history[["loss", "val_loss"]].values.tolist()]))
 """
 
 
-def fitted(to: Path, devices: int, dropout: float = 0.0) -> tuple[str, Any, Any]:
+def fitted(to: Path, devices: int, dropout: float = 0.0, batch_size: int = 32) -> tuple[str, Any, Any]:
     """The weights' digest, the losses and the weights of a fit on so many devices."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
-    command = [sys.executable, "-c", CODE, json.dumps([devices, dropout]), str(to / "weights.npz")]
+    command = [sys.executable, "-c", CODE, json.dumps([devices, dropout, batch_size]), str(to / "weights.npz")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     digest, losses = json.loads(done.stdout.splitlines()[-1])
@@ -55,6 +55,12 @@ def test_two_devices_fit_what_one_fits(tmp_path: Path):
     np.testing.assert_allclose(shared_losses, losses, rtol=1e-3)
     for one, other in zip(weights, shared_weights, strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-3, atol=1e-3)  # sums in another order
+
+
+@pytest.mark.system
+def test_a_batch_that_cannot_be_shared_evenly_is_one_image_less(tmp_path: Path):
+    _, losses, _ = fitted(tmp_path, 2, batch_size=33)
+    assert len(losses) == 3 and np.isfinite(losses).all()
 
 
 @pytest.mark.slow
