@@ -50,7 +50,9 @@ _keep_freed_memory()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 if platform.machine() in ("x86_64", "AMD64"):
-    # Without AVX-512 its own choice is Eigen, with which a step of a small network takes 1.4 to 1.7 times as long.
+    # By itself it takes them on Linux where the processor has instructions for networks (AVX-512 VNNI, AVX-VNNI, AMX):
+    # https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/util/port.cc. Elsewhere a step of a small
+    # network takes 1.4 to 1.7 times as long without.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 with native_stderr_held_back():
     import keras
