@@ -18,6 +18,8 @@ _MEASURES = {
     "believed_accuracy": ("accuracy where it is sure", _PERCENT),
     "non_digits_refused": ("non-digits refused", _PERCENT),
     "robustness": ("accuracy left on worse pictures", _PERCENT),
+    "size in MB": ("size in MB", "{:.2f}".format),
+    "latency in ms": ("latency in ms", "{:.2f}".format),
 }
 
 

@@ -37,6 +37,7 @@ def test_what_each_alone_reads_right_is_what_the_other_misread(client: MlflowCli
     assert found.size_mb.first == found.size_mb.second and (found.latency_ms.first or 0) > 0
     lines = [line.split() for line in compare.told(found)]
     assert ["test", "accuracy", "92.50%", "95.00%"] in lines and ["recall", "of", "3", "75.00%", "100.00%"] in lines
+    assert ["size", "in", "MB", "0.03", "0.03"] in lines
 
 
 def test_no_look_at_the_held_out_images_is_spent_and_nothing_is_written_down(client: MlflowClient):
