@@ -22,7 +22,7 @@ SHOWN = 10  # images in a row of examples
 # Bytes of images: of train, for the gap between what was learnt and what is read, and of test, to draw non-digits from:
 # 100,000 digits.
 ASKED = 80_000_000
-DRAWN = 2000  # non-digits: the share that is refused is known to half a point
+DRAWN = 2000  # non-digits: the share that is refused is then known to a point, by an interval of 95 %
 
 
 def draw(

@@ -87,6 +87,19 @@ def test_a_stage_that_fails_ends_the_run(place: Path, ending: str):
     assert not (place / "two").exists()
 
 
+def test_what_cannot_be_imported_ahead_is_told_and_ends_the_run(place: Path):
+    stages = {name: {"cmd": f"python -m pipeline.{name}", "outs": [name]} for name in ("ingest", "train")}
+    stages["train"]["deps"] = ["ingest"]
+    (place / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    for name in stages:
+        write(place, name)
+    (place / "pipeline/learning").mkdir()
+    (place / "pipeline/learning/backend.py").write_text("raise ImportError('no such processor')")
+    done = repro(place)
+    assert done.returncode and "no such processor" in done.stderr
+    assert "failed to run: python -m pipeline.train" in done.stderr and not (place / "train").exists()
+
+
 def test_nothing_outlives_dvc(place: Path):
     text = "import os\nfrom pathlib import Path\nPath('one').write_text(str(os.getppid()))"
     (place / "pipeline/one.py").write_text(text)
