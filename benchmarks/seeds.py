@@ -27,7 +27,7 @@ from pipeline.base.errors import one_line
 from pipeline.data import splits
 from pipeline.data.datasets import catalogue
 from pipeline.data.splits import Split
-from pipeline.learning import blocks, export, fitting, litert
+from pipeline.learning import blocks, export, fitting, identity, litert
 from pipeline.learning.backend import keras
 from pipeline.registry import bundle
 
@@ -89,7 +89,7 @@ def rows_of(name: str, seeds: int, int8: bool, peers: int) -> list[dict]:
     """A row a seed: those there are, then those that are missing."""
     parts = prepared(name)
     loaded = catalogue.load(params.load())
-    key = fitting.digest(params.load().recipes[name], fitting.data_digest(parts["train"], parts["val"]))
+    key = identity.digest(params.load().recipes[name], identity.data_digest(parts["train"], parts["val"]))
     path = FOUND / f"{name}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

@@ -11,7 +11,7 @@ from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput, one_line
 from pipeline.base.params import Augment, Params
 from pipeline.data import kinds, splits
-from pipeline.learning import blocks, crew, elsewhere, export, fitting, networks, together
+from pipeline.learning import blocks, crew, elsewhere, export, fitting, identity, networks, together
 from pipeline.reporting import figures
 
 
@@ -55,7 +55,7 @@ def main() -> None:
     if ignored := kinds.training(of.kind).ignored(params.recipe.augment, of):
         told = f"{', '.join(ignored)} of recipe {params.train.recipe}"
         print(f"warning: train: {told}: not for these images, done without (see params.yaml: augment)", file=sys.stderr)
-    data, seed = fitting.data_digest(train, val), params.train.seed
+    data, seed = identity.data_digest(train, val), params.train.seed
     watched = save if together.place().first else None
     model, history = fitting.fit_all(train, val, params.recipe, seed, places.CHECKPOINTS, of, data, watched)
     if not np.isfinite(history[["loss", "val_loss"]].to_numpy()).all():
@@ -65,7 +65,7 @@ def main() -> None:
     export.save_keras(model, places.KERAS)
     difference = export.export_onnx(model, places.ONNX, val.images[:1000], of)
     digest, seconds = export.weights_digest(model), round(float(history["seconds"].sum()), 1)
-    found = facts(params, model.count_params(), history) | {"fitted": fitting.digest(params.recipe, data, of)}
+    found = facts(params, model.count_params(), history) | {"fitted": identity.digest(params.recipe, data, of)}
     files.write_text(places.WEIGHTS_DIGEST, digest + "\n")
     save(history)
     files.write_json(places.TRAINING, found)

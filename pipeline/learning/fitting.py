@@ -5,240 +5,26 @@ what ran before. An interrupted run therefore goes on from the checkpoint of its
 the very weights of an uninterrupted one.
 """
 
-import hashlib
 import inspect
-import json
-import math
-import sys
-import time
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from pipeline.base import files
 from pipeline.base.errors import BadInput
 from pipeline.base.form import DIGITS, Form, images_in
 from pipeline.base.params import Recipe
-from pipeline.data import kinds
 from pipeline.data.splits import Split
-from pipeline.learning import blocks, networks, together
+from pipeline.learning import augmented, callbacks, identity, networks, together
 from pipeline.learning.backend import keras, tensorflow
 
 REFUSED, MIN_SCORES = 0.003, 99  # share of images that may be taken for none, and how many tell 1 %
 VALIDATED = 8_000_000  # bytes of images at once
-SOME = 80_000_000  # bytes of images: of val, to validate on and to calibrate by, of train, to draw non-digits from
-OVERFIT_RISE = 0.02  # of the lowest validation loss: a rise of less is not worth a word
-
-
-# What a draw is for comes first in its key, so that no two share a stream; a kind's own changes have 1, 4 and 5.
-ORDER, DRAWS = 2, 3
 MEMBERS_APART = 1000  # between the seeds of members, so that runs with neighbouring seeds share none
-AHEAD = 8  # batches
 STEPS_PER_EXECUTION = 20  # Keras' own work between two steps costs as much as a third of a small network's step
-
-
-class AugmentedBatches:
-    """Batches of augmented images.
-
-    Every batch is full: the last passes over the end into the next permutation. A small data set is passed over as
-    often as ``min_steps_per_epoch`` asks. What is of no class comes on top.
-    """
-
-    def __init__(self, split: Split, recipe: Recipe, seed: int, form: Form = DIGITS) -> None:
-        self.split, self.recipe, self.form, self.seed = split, recipe, form, seed
-        self.place = together.place()
-        self.steps = max(math.ceil(len(split.labels) / recipe.batch_size), recipe.min_steps_per_epoch)
-        changes = kinds.training(form.kind).Changes
-        self.reader = blocks.Reader(split.images, by_runs=not recipe.balanced)
-        self.fault: Exception | None = None
-        self.changed = changes(_some(split).images, recipe.augment, form, recipe.batch_size, seed)
-        self.start(epoch=0)
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """images uint8 (N, *shape) and their :func:`targets`; of several processes, this one's part of both"""
-        chosen = self.order[step * self.recipe.batch_size : (step + 1) * self.recipe.batch_size]
-        rng = np.random.default_rng([DRAWS, self.seed, self.epoch, step])
-        images, labels = self.changed(self.reader.take(chosen), self.split.labels[chosen], rng)
-        ours = slice(self.place.number, together.even(len(images)), self.place.of)
-        return images[ours], targets(labels[ours], self.recipe, self.form)
-
-    def ahead(self) -> tensorflow.data.Dataset:
-        """An epoch's, made on a thread ahead of the training step.
-
-        Without tf.data's tuning, which Keras' own datasets have: the end of an epoch waits for the tuner, which looks
-        10 ms after its begin, then 20, 40 and so on, 5 to 20 s between two looks where an epoch takes as long.
-        """
-        shapes = [tensorflow.TensorSpec(array.shape, array.dtype) for array in self[0]]
-        made = tensorflow.data.Dataset.from_generator(self._each, output_signature=tuple(shapes))
-        options = tensorflow.data.Options()
-        options.autotune.enabled = False
-        ahead = made.apply(tensorflow.data.experimental.assert_cardinality(len(self))).prefetch(AHEAD)
-        return ahead.with_options(options)
-
-    def _each(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        try:
-            for step in range(len(self)):
-                yield self[step]
-        except Exception as error:  # of which TensorFlow, on whose thread it is, passes on the words alone
-            self.fault = error
-            raise
-
-    @contextmanager
-    def own_faults(self) -> Iterator[None]:
-        """What went wrong as a batch was made is raised as what it was."""
-        try:
-            yield
-        except tensorflow.errors.OpError:
-            if self.fault:
-                raise self.fault from None
-            raise
-
-    def start(self, epoch: int) -> None:
-        """Shuffle for this epoch."""
-        self.epoch = epoch
-        rng = np.random.default_rng([ORDER, self.seed, epoch])
-        count = len(self.split.labels)
-        if self.recipe.balanced:
-            of_class = np.bincount(self.split.labels)[self.split.labels]
-            chances = 1 / of_class / (1 / of_class).sum()
-            self.order = rng.choice(count, self.steps * self.recipe.batch_size, p=chances)
-            return
-        passes = math.ceil(self.steps * self.recipe.batch_size / count)
-        self.order = np.concatenate([blocks.shuffled(self.split.images, rng) for _ in range(passes)])
-
-
-def targets(labels: np.ndarray, recipe: Recipe, form: Form) -> np.ndarray:
-    """What the loss compares with: the labels (N,), or float32 (N, classes + 1) where they are to be smoothed."""
-    return np.eye(len(form.classes) + 1, dtype=np.float32)[labels] if recipe.label_smoothing else np.asarray(labels)
-
-
-class EarlyStopping(keras.callbacks.EarlyStopping):
-    """Keras' early stopping that can take up where an interrupted run left off.
-
-    A run that was stopped ends on its best epoch's weights; one that ran to the end keeps its last, where the rate is
-    lowest: the best of a noisy validation curve is often an early, luckier epoch.
-    """
-
-    STATE = ("best", "wait", "best_epoch", "stopped_epoch")
-
-    def __init__(self, patience: int) -> None:
-        super().__init__(monitor="val_loss", mode="min", patience=patience, restore_best_weights=True)
-        self.restored: tuple[dict, list[np.ndarray]] | None = None
-
-    def state(self) -> dict:
-        return {name: getattr(self, name) for name in self.STATE}
-
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        super().on_train_begin(logs)
-        if self.restored:
-            state, self.best_weights = self.restored
-            for name in self.STATE:
-                setattr(self, name, state[name])
-
-    @property
-    def stopped_early(self) -> bool:
-        return 0 < self.stopped_epoch < self.params["epochs"] - 1
-
-    def on_train_end(self, logs: dict | None = None) -> None:
-        if self.stopped_early:
-            super().on_train_end(logs)
-
-
-class History(keras.callbacks.Callback):
-    """A row an epoch, with the seconds it took; it survives an interruption through the checkpoint."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows: list[dict] = []
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self.began = time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        figures_of_epoch = {
-            name: float((logs or {})[name]) for name in ("accuracy", "loss", "val_accuracy", "val_loss")
-        }
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        seconds = round(time.perf_counter() - self.began, 2)
-        self.rows.append({"epoch": epoch + 1, **figures_of_epoch, "learning_rate": rate, "seconds": seconds})
-
-
-class Checkpoint(keras.callbacks.Callback):
-    """After each epoch, all that the rest of the run depends on, in one atomic file.
-
-    Keras' BackupAndRestore leaves out the dropout layers' random state and early stopping's best weights, without
-    which a resumed run ends elsewhere than an uninterrupted one.
-    """
-
-    def __init__(self, path: Path, key: str, stopping: EarlyStopping, history: History) -> None:
-        super().__init__()
-        self.path, self.key, self.stopping, self.history = path, key, stopping, history
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        facts = {"key": self.key, "epoch": epoch + 1, "stopping": self.stopping.state(), "history": self.history.rows}
-        arrays = {f"variable{i}": value for i, value in enumerate(_values(_variables(self.model)))}
-        arrays |= {f"best{i}": value for i, value in enumerate(self.stopping.best_weights)}
-        with files.atomic(self.path) as part:
-            np.savez(part, allow_pickle=False, facts=np.array(json.dumps(facts)), **arrays)
-
-    def restore(self, model: keras.Model) -> int:
-        """Bring everything back to the end of the last finished epoch; returns how many are finished.
-
-        A checkpoint of other params, data, code or library versions, or an unreadable one, counts as none.
-        """
-        try:
-            with np.load(self.path, allow_pickle=False) as saved:
-                facts = json.loads(str(saved["facts"]))
-                if facts["key"] != self.key:
-                    return 0
-                variables = [saved[f"variable{i}"] for i in range(len(_variables(model)))]
-                best = [saved[f"best{i}"] for i in range(len(model.weights))]
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
-            return 0
-        for variable, value in zip(_variables(model), variables, strict=True):
-            variable.assign(value)
-        self.stopping.restored = (facts["stopping"], best)
-        self.history.rows = facts["history"]
-        return int(facts["epoch"])
-
-
-class Progress(keras.callbacks.Callback):
-    """One bar over the whole run with the time left, and a line for each finished epoch."""
-
-    def __init__(self, epochs: int, finished: int, steps: int) -> None:
-        super().__init__()
-        self.epochs, self.steps = epochs, steps
-        form = "{desc} {percentage:3.0f}% |{bar}| {elapsed} gone, {remaining} left{postfix}"
-        self.bar = tqdm(total=epochs * steps, initial=finished * steps, disable=None, leave=False, bar_format=form)
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self.before = epoch * self.steps
-        self.bar.set_description(f"train: epoch {epoch + 1}/{self.epochs}")
-
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        self.bar.update(self.before + batch + 1 - self.bar.n)  # Keras calls it once for several steps
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        logs = logs or {}
-        tqdm.write(
-            f"train: epoch {epoch + 1:>2}/{self.epochs}  loss {logs['loss']:.4f}  accuracy {logs['accuracy']:.2%}  "
-            f"val loss {logs['val_loss']:.4f}  val accuracy {logs['val_accuracy']:.2%}",
-            file=sys.stdout,
-        )
-
-    def on_train_end(self, logs: dict | None = None) -> None:
-        self.bar.close()
-
+OVERFIT_RISE = 0.02  # of the lowest validation loss: a rise of less is not worth a word
 
 OPTIMIZERS = {
     kind.__name__.lower(): kind
@@ -311,14 +97,14 @@ def fit(
     keras.utils.set_random_seed(seed)
     tensorflow.config.experimental.enable_op_determinism()
     cv2.setNumThreads(1)  # a 28×28 warp is too small to share out, and the cores are the training step's
-    batches = AugmentedBatches(train, recipe, seed, form)
+    batches = augmented.AugmentedBatches(train, recipe, seed, form)
     with together.shared():
         model = compiled(recipe, len(batches), form)
-    stopping, history = EarlyStopping(recipe.patience or recipe.epochs), History()
+    stopping, history = callbacks.EarlyStopping(recipe.patience or recipe.epochs), callbacks.History()
     finished, saving = 0, []
     if checkpoint_at:
-        key = f"{digest(recipe, data or data_digest(train, val), form)}-{seed}"
-        checkpoint = Checkpoint(checkpoint_at, key, stopping, history)
+        key = f"{identity.digest(recipe, data or identity.data_digest(train, val), form)}-{seed}"
+        checkpoint = callbacks.Checkpoint(checkpoint_at, key, stopping, history)
         finished, saving = checkpoint.restore(model), [checkpoint] if together.place().first else []
     if finished:
         print(f"train: goes on after epoch {finished} of an interrupted run")
@@ -329,7 +115,7 @@ def fit(
             batches.ahead(),
             epochs=recipe.epochs,
             initial_epoch=finished,
-            validation_data=(np.asarray(val.images), targets(val.labels, recipe, form)),
+            validation_data=(np.asarray(val.images), augmented.targets(val.labels, recipe, form)),
             validation_batch_size=together.even(min(1000, images_in(VALIDATED, form.shape), len(val.labels))),
             verbose=0,
             shuffle=False,  # the batches are shuffled themselves; Keras would draw their order from a global generator
@@ -344,7 +130,7 @@ def fit(
                     if told
                     else []
                 ),
-                Progress(recipe.epochs, finished, len(batches)),
+                callbacks.Progress(recipe.epochs, finished, len(batches)),
             ],
         )
     weights = model.get_weights()  # float32, whatever the arithmetic was
@@ -355,11 +141,6 @@ def fit(
     model = networks.answering(model)
     rows = pd.DataFrame(history.rows)
     return model, rows.assign(kept=rows["epoch"] == (stopping.best_epoch + 1 if stopping.stopped_early else len(rows)))
-
-
-def _some(split: Split) -> Split:
-    """All of it, or as many as SOME holds."""
-    return split.spread(images_in(SOME, split.images.shape[1:]))
 
 
 def on_one_thread() -> None:
@@ -402,11 +183,11 @@ def fit_all(
     """The recipe's model whole: its members fitted one after another, each with a seed of its own, and averaged.
 
     The history has a column ``member``. ``checkpoints`` is a folder; ``data`` is
-    :func:`data_digest`, if it is known.
+    :func:`pipeline.learning.identity.data_digest`, if it is known.
     """
     if checkpoints:
-        data = data or data_digest(train, val)
-    val = _some(val)
+        data = data or identity.data_digest(train, val)
+    val = augmented.some(val)
     members: list[keras.Model] = []
     histories: list[pd.DataFrame] = []
 
@@ -464,53 +245,3 @@ def first_overfit(history: pd.DataFrame) -> int | None:
     """:func:`overfits_from` of the member for which that is first."""
     found = [overfits_from(rows) for _, rows in history.groupby("member")]
     return min((epoch for epoch in found if epoch), default=None)
-
-
-def _variables(model: keras.Model) -> list:
-    """Weights, dropout's random state, and Adam's moments and step count."""
-    return [*model.variables, *model.optimizer.variables]
-
-
-def _values(variables: list) -> list[np.ndarray]:
-    return [keras.ops.convert_to_numpy(variable) for variable in variables]
-
-
-# The modules that decide what a fit gives, as folders and files of pipeline/; a test holds them against the imports.
-CODE = (
-    "base",
-    "data/kinds.py",
-    "data/splits.py",
-    "digits/augmentation.py",
-    "digits/hands.py",
-    "digits/image.py",
-    "digits/non_digits.py",
-    "digits/training.py",
-    "learning/backend.py",
-    "learning/blocks.py",
-    "learning/fitting.py",
-    "learning/networks.py",
-    "learning/together.py",
-    "plain/training.py",
-)
-
-
-def code() -> str:
-    """The digest of the CODE."""
-    top = Path(__file__).parents[1]
-    paths = [path for part in CODE for path in ([top / part] if part.endswith(".py") else (top / part).glob("*.py"))]
-    digests = {path.relative_to(top).as_posix(): files.sha256_file(path) for path in paths}
-    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
-
-
-def data_digest(train: Split, val: Split) -> str:
-    """Of the images and labels that a fit sees."""
-    arrays = [files.sha256_array(array) for split in (train, val) for array in split]
-    return hashlib.sha256("".join(arrays).encode()).hexdigest()
-
-
-def digest(recipe: Recipe, data: str, form: Form = DIGITS) -> str:
-    """What a fit comes from but for its seed: the recipe's settings, the data's form and digest, the code and the
-    libraries."""
-    facts = [recipe.model_dump(), form.as_json(), data, code(), keras.version(), tensorflow.version.VERSION]
-    facts += [] if together.place().alone else [together.place().of]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

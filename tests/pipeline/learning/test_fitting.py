@@ -13,6 +13,7 @@ from pipeline.base.form import Form
 from pipeline.base.params import Augment, Network, Recipe
 from pipeline.data.splits import Split
 from pipeline.learning import export, fitting
+from pipeline.learning.augmented import AugmentedBatches
 from pipeline.learning.backend import keras
 
 SHIPPED = params_file.load(ROOT / "params.yaml").recipes
@@ -83,15 +84,15 @@ class CutOff(Exception):
 
 def interrupt_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Raise in the middle of the epoch after ``epochs`` finished ones, as a crash would."""
-    whole = fitting.AugmentedBatches.__getitem__
+    whole = AugmentedBatches.__getitem__
 
-    def crash(batches: fitting.AugmentedBatches, step: int) -> tuple[np.ndarray, np.ndarray]:
+    def crash(batches: AugmentedBatches, step: int) -> tuple[np.ndarray, np.ndarray]:
         if batches.epoch == epochs and step == 2:
             raise CutOff
         return whole(batches, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fitting.AugmentedBatches, "__getitem__", crash)
+        patch.setattr(AugmentedBatches, "__getitem__", crash)
         with pytest.raises(CutOff):  # and no error of TensorFlow's, whose threads it happens on
             fit()
 
@@ -147,59 +148,6 @@ def test_training_stops_early_and_ends_on_the_best_epoch():
     assert export.weights_digest(again) == export.weights_digest(model)
 
 
-def test_batches_pass_over_every_image_equally_often_and_the_small_set_several_times():
-    batches = fitting.AugmentedBatches(TRAIN, RECIPE, 3)
-    assert len(batches) == 4 and batches[3][0].shape == (32, 28, 28)
-    counts = np.bincount(batches.order[: 4 * 32], minlength=100)
-    assert counts.min() >= 1 and counts.max() <= 2
-
-
-def seldom(rare: int = 5, common: int = 300) -> Split:
-    labels = np.repeat(np.array([0, 1], np.uint8), [common, rare])
-    images = np.random.default_rng(0).integers(0, 256, (len(labels), 12, 12, 3), dtype=np.uint8)
-    return Split(images, labels)
-
-
-def test_what_is_made_ahead_are_the_epoch_s_batches_and_no_tuner_holds_up_its_end():
-    batches = fitting.AugmentedBatches(TRAIN, RECIPE, 3)
-    ahead = batches.ahead()
-    for epoch in range(2):
-        batches.start(epoch)
-        made = list(ahead.as_numpy_iterator())
-        assert len(made) == len(batches) == ahead.cardinality()
-        for step, (images, wanted) in enumerate(made):
-            np.testing.assert_array_equal(images, batches[step][0])
-            np.testing.assert_array_equal(wanted, batches[step][1])
-    assert not ahead.options().autotune.enabled
-
-
-def test_balanced_draws_every_class_alike_often():
-    form, recipe = Form("plain", (12, 12, 3), ("common", "rare")), RECIPE.model_copy(update={"augment": Augment()})
-    recipe = recipe.model_copy(update={"min_steps_per_epoch": 50})
-    split = seldom()
-    plainly = fitting.AugmentedBatches(split, recipe, 3, form)
-    assert (split.labels[plainly.order] == 1).mean() < 0.03
-    batches = fitting.AugmentedBatches(split, recipe.model_copy(update={"balanced": True}), 3, form)
-    drawn = batches.order.copy()
-    assert len(drawn) == len(batches) * recipe.batch_size == 50 * 32
-    assert (split.labels[drawn] == 1).mean() == pytest.approx(0.5, abs=0.05)
-    assert len(np.unique(drawn)) > 280, "and of a class each image"
-    images, labels = batches[0]
-    assert images.shape == (32, 12, 12, 3) and set(labels.tolist()) == {0, 1}
-    batches.start(epoch=1)
-    assert (batches.order != drawn).any()
-    batches.start(epoch=0)
-    np.testing.assert_array_equal(batches.order, drawn)
-
-
-def test_balanced_does_without_classes_of_which_there_are_none():
-    split = Split(seldom().images, seldom().labels * np.uint8(3))
-    form = Form("plain", (12, 12, 3), tuple("abcd"))
-    recipe = RECIPE.model_copy(update={"augment": Augment(), "balanced": True})
-    drawn = split.labels[fitting.AugmentedBatches(split, recipe, 3, form).order]
-    assert set(drawn.tolist()) == {0, 3}
-
-
 def test_a_fit_of_pictures_in_colour_and_three_classes(workspace: Path):
     rng, labels = np.random.default_rng(0), np.arange(90, dtype=np.uint8) % 3
     images = rng.integers(0, 60, (90, 12, 10, 3), dtype=np.uint8)
@@ -211,14 +159,6 @@ def test_a_fit_of_pictures_in_colour_and_three_classes(workspace: Path):
     answered = model.predict(images, verbose=0)
     assert answered["probabilities"].shape == (90, 3) and len(history) == 6
     assert (answered["probabilities"].argmax(axis=1) == labels).mean() > 0.9
-
-
-def test_non_digits_come_on_top_of_a_batch_of_digits():
-    recipe = RECIPE.model_copy(update={"augment": Augment(non_digits=0.25)})
-    batches = fitting.AugmentedBatches(TRAIN, recipe, 3)
-    images, labels = batches[1]
-    assert images.shape == (40, 28, 28) and (labels[32:] == 10).all() and labels[:32].max() < 10
-    np.testing.assert_array_equal(images, fitting.AugmentedBatches(TRAIN, recipe, 3)[1][0])
 
 
 class Scored:
@@ -317,13 +257,3 @@ def test_a_network_that_learns_noise_by_heart_is_seen_to_overfit():
     recipe = RECIPE.model_copy(update={"epochs": 12, "augment": Augment(), "schedule": "constant", "patience": None})
     _, history = fitting.fit(noise, VAL, recipe, 3)
     assert (fitting.overfits_from(history) or 99) < 8
-
-
-def test_balanced_batches_draw_each_class_alike_often():
-    many = np.flatnonzero(TRAIN.labels != 3)
-    few = np.flatnonzero(TRAIN.labels == 3)[:2]
-    uneven = Split(*(array[np.concatenate([many, few])] for array in TRAIN))
-    recipe = RECIPE.model_copy(update={"balanced": True, "min_steps_per_epoch": 40})
-    batches = fitting.AugmentedBatches(uneven, recipe, 3)
-    drawn = np.bincount(uneven.labels[batches.order], minlength=10)
-    assert drawn.min() > 0.6 * drawn.mean() and drawn.max() < 1.4 * drawn.mean()
