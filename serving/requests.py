@@ -14,6 +14,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from pipeline.base.errors import brief
 from pipeline.base.form import DIGITS, Form
 from pipeline.base.params import Serving
 from pipeline.digits import framing, ink
@@ -119,7 +120,7 @@ def from_json_text(body: bytes, max_images: int, form: Form = DIGITS) -> np.ndar
     try:
         content: Any = from_json(body)
     except ValueError as error:
-        raise Problem(400, f"the body is not JSON: {_line(error)}") from None
+        raise Problem(400, f"the body is not JSON: {brief(error)}") from None
     if not isinstance(content, dict) or set(content) != {"images"}:
         raise Problem(422, 'the body should be {"images": [...]} and nothing else')
     return _grid(content["images"], form)
@@ -157,7 +158,7 @@ def from_npy(body: bytes, form: Form = DIGITS) -> np.ndarray:
     try:
         shape, fortran, dtype, start = _npy_header(_before_values(body))
     except Exception as error:  # NumPy evaluates the header as Python, and what that may raise is not ours to list
-        raise Problem(400, f"the body is not a npy file: {_line(error)}") from None
+        raise Problem(400, f"the body is not a npy file: {brief(error)}") from None
     if dtype != np.uint8 or fortran:
         raise Problem(422, f"the npy file holds {dtype}{' in Fortran order' if fortran else ''}: {_give(form)}")
     sides = len(form.shape)
@@ -184,7 +185,3 @@ def _npy_header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[major]
     shape, fortran, dtype = header(file)
     return shape, fortran, dtype, file.tell()
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from tqdm import tqdm
 
 from pipeline.base import files
-from pipeline.base.errors import BadInput, TemporaryFault
+from pipeline.base.errors import BadInput, TemporaryFault, brief
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -41,8 +41,8 @@ def connected(scheduler: str | None, workers: int, threads: int) -> Iterator["Cl
         try:
             client = Client(scheduler, timeout=SCHEDULER_SECONDS)
         except (OSError, ValueError) as error:  # distributed's CommClosedError and TimeoutError are OSErrors
-            words = " ".join(str(error).split())
-            raise BadInput(f"no Dask scheduler answers at {scheduler} ({words}): start it or correct it") from None
+            said = brief(error)
+            raise BadInput(f"no Dask scheduler answers at {scheduler} ({said}): start it or correct it") from None
         with client:
             try:
                 client.wait_for_workers(1, timeout=SCHEDULER_SECONDS)

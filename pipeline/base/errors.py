@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 SAYS = "error: "  # how the line begins
+MOST_WORDS = 300  # characters
 FAULT_FILE = "DIGITS_FAULT_FILE"  # names the file in which a process that ends by one_line says why, for its starter
 
 
@@ -69,6 +70,11 @@ def disk_fault(error: BaseException) -> str | None:
         if isinstance(one, PermissionError) and named:
             return f"{printable(str(named))} is closed to this user: change its permissions, or whose it is"
     return None
+
+
+def brief(error: BaseException) -> str:
+    """An error of a library, of which some have pages to say, as a part of one line."""
+    return " ".join(str(error).split())[:MOST_WORDS] or type(error).__name__
 
 
 def printable(text: str) -> str:

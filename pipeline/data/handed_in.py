@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from pipeline.base import errors, files
-from pipeline.base.errors import BadInput, TemporaryFault
+from pipeline.base.errors import BadInput, TemporaryFault, brief
 from pipeline.base.form import DIGITS, TEN, Form
 from pipeline.base.params import Batches, Images, Ingest
 from pipeline.data import splits
@@ -55,7 +55,7 @@ def kind(path: Path, classes: Sequence[str] = TEN) -> str:
     except FileNotFoundError:
         raise BadInput(f"there is nothing at {path}: name a file or folder with labelled images") from None
     except (OSError, RuntimeError) as error:  # pathlib calls a circle of links a RuntimeError
-        raise BadInput(f"{path} cannot be looked at ({bounds.brief(error)}): name a file or folder") from None
+        raise BadInput(f"{path} cannot be looked at ({brief(error)}): name a file or folder") from None
     if holds_workspace:
         raise BadInput(f"{path} holds the workspace itself: name a file or folder with labelled images")
     if len(holds) != 1:
@@ -92,7 +92,7 @@ def look_over(path: Path, limits: Batches) -> None:
                 findings.append(f"{path}: has more than {limits.max_mb:,.0f} MB: give it in parts")
                 break
     except OSError as error:
-        findings.append(f"{path}: cannot be looked at ({bounds.brief(error)}): give files that may be read")
+        findings.append(f"{path}: cannot be looked at ({brief(error)}): give files that may be read")
     if findings:
         raise BadInput("\n".join(labelled_pictures.shortened(findings)))
 

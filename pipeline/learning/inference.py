@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pipeline.base.errors import BadInput
+from pipeline.base.errors import BadInput, brief
 from pipeline.base.form import DIGITS, Form, images_in
 from pipeline.base.stored import Images
 
@@ -46,7 +46,7 @@ def open_model(path: Path | str, threads: int = 0, spinning: bool = True) -> onn
     try:
         model = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except (state.InvalidProtobuf, state.InvalidGraph, state.Fail, state.NoModel, state.NotImplemented) as error:
-        raise BadInput(f"{path} is not a model that ONNX Runtime can run ({_line(error)}): run `dvc repro`") from None
+        raise BadInput(f"{path} is not a model that ONNX Runtime can run ({brief(error)}): run `dvc repro`") from None
     found = {tensor.name: (tensor.type, tensor.shape[1:]) for tensor in (*model.get_inputs(), *model.get_outputs())}
     of = form(model)
     known = {"images": ("tensor(uint8)", [*of.shape]), "probabilities": ("tensor(float)", [len(of.classes)])}
@@ -119,7 +119,3 @@ def run(model: onnxruntime.InferenceSession, images: Images) -> np.ndarray:
 def probabilities(path: Path | str, images: Images) -> np.ndarray:
     """What the model in file ``path`` answers: :func:`open_model`, then :func:`run`."""
     return run(open_model(path), images)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.base import files
-from pipeline.base.errors import BadInput
+from pipeline.base.errors import BadInput, brief
 from pipeline.base.form import DIGITS, Form
 from pipeline.base.params import Network
 from pipeline.learning.backend import keras, tensorflow
@@ -239,8 +239,7 @@ def build(network: Network, form: Form = DIGITS, precision: str = "float32") -> 
         keras.config.set_dtype_policy("mixed_bfloat16" if fast else "float32")
         model = function(form, **network.settings)
     except (OSError, TypeError, ValueError) as error:  # Keras' own words for a number or a file that it cannot use
-        said = " ".join(str(error).split())[:200]
-        raise BadInput(f"params.yaml: network {network.name} on {form.pixels}: {said}") from None
+        raise BadInput(f"params.yaml: network {network.name} on {form.pixels}: {brief(error)}") from None
     finally:
         keras.config.set_dtype_policy("float32")
     model.name = network.name

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pipeline.base import files, places
-from pipeline.base.errors import BadInput, TemporaryFault
+from pipeline.base.errors import BadInput, TemporaryFault, brief
 from pipeline.registry import faults, versions
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _fetching(version: ModelVersion) -> Iterator[None]:
     except BadInput:
         raise
     except Exception as error:
-        said = faults.in_a_line(error)
+        said = brief(error)
         failed = f"the files of {version.name} version {version.version} cannot be read: {said}"
         if faults.is_away(error):
             raise TemporaryFault(f"{failed}: try again later") from None

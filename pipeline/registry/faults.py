@@ -33,15 +33,10 @@ def of(error: Exception) -> BadInput | None:
     kinds = [kind for kind in type(error).__mro__ if kind.__module__.startswith(("mlflow.", "sqlalchemy."))]
     if not kinds or errors.disk_fault(error):
         return None
-    said = in_a_line(error)
+    said = errors.brief(error)
     if is_away(error):
         return TemporaryFault(f"the registry (MLFLOW_TRACKING_URI) does not answer: {said}: try again later")
     return BadInput(f"the registry (MLFLOW_TRACKING_URI) cannot do that: {said}")
-
-
-def in_a_line(error: BaseException) -> str:
-    """Its words, of which libraries have pages."""
-    return " ".join(str(error).split())[:300]
 
 
 def is_away(error: BaseException) -> bool:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pipeline.base import files, places
+from pipeline.base.errors import brief
 from pipeline.base.params import Params
 from pipeline.registry import versions
 
@@ -66,8 +67,7 @@ class _Training:
                     self.read = written
                     self._show(pd.read_csv(self.place / places.HISTORY))
         except Exception as error:
-            said = " ".join(str(error).split())[:200]
-            print(f"warning: MLflow does not show this training, which goes on: {said}", file=sys.stderr)
+            print(f"warning: MLflow does not show this training, which goes on: {brief(error)}", file=sys.stderr)
 
     def _written(self) -> int:
         """When the history was, in ns since 1970; 0 if there is none."""

@@ -14,7 +14,7 @@ from typing import IO, BinaryIO, NamedTuple
 
 import numpy as np
 
-from pipeline.base.errors import BadInput
+from pipeline.base.errors import BadInput, brief
 from pipeline.base.params import Ingest
 
 CHUNK = 1 << 20  # bytes
@@ -137,11 +137,6 @@ def check_idx(header: bytes, bounds: Bounds, where: str) -> None:
     """How many images or labels an IDX header declares, if it is one."""
     if header.startswith(b"\0\0\x08"):
         counted(int.from_bytes(header[4:8], "big"), bounds, where)
-
-
-def brief(error: BaseException) -> str:
-    """An error of a library as a part of one line."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _allowed(bounds: Bounds) -> str:

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.base import files
-from pipeline.base.errors import BadInput
+from pipeline.base.errors import BadInput, brief
 from pipeline.base.form import DIGITS
 from pipeline.data.datasets import bounds
-from pipeline.data.datasets.bounds import brief
 from pipeline.data.datasets.decoders import Arrays, Loaded, Source, formed, local, offending, one_file, with_test
 
 CHUNK = 4096  # lines in memory before they are images

@@ -17,14 +17,14 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from pipeline.base import files
-from pipeline.base.errors import BadInput
+from pipeline.base.errors import BadInput, brief
 from pipeline.base.form import DIGITS, Form
 from pipeline.base.params import Images as Wanted
 from pipeline.base.params import Ingest
 from pipeline.base.stored import Images, InFile, Key
 from pipeline.data import classes, splits
 from pipeline.data.datasets import bounds
-from pipeline.data.datasets.bounds import Bounds, brief
+from pipeline.data.datasets.bounds import Bounds
 from pipeline.data.splits import Split
 
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

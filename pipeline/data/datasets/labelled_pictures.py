@@ -20,12 +20,12 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.base import files, pictures
-from pipeline.base.errors import BadInput, printable
+from pipeline.base.errors import BadInput, brief, printable
 from pipeline.base.form import TEN
 from pipeline.base.stored import Collected
 from pipeline.data import kinds, splits
 from pipeline.data.datasets import bounds
-from pipeline.data.datasets.bounds import Bounds, brief
+from pipeline.data.datasets.bounds import Bounds
 from pipeline.data.datasets.decoders import Arrays, Loaded, Source, formed, local, one_file, with_test
 from pipeline.digits.framing import NoSingleDigit
 
