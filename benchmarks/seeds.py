@@ -27,7 +27,7 @@ from pipeline.base.errors import one_line
 from pipeline.data import splits
 from pipeline.data.datasets import catalogue
 from pipeline.data.splits import Split
-from pipeline.learning import blocks, export, fitting, identity, litert
+from pipeline.learning import blocks, export, fitting, identity, litert, networks
 from pipeline.learning.backend import keras
 from pipeline.registry import bundle
 
@@ -51,7 +51,7 @@ def measured(name: str, seed: int, parts: dict[str, Split], int8: bool) -> dict[
         "epochs_cpu_seconds": recipe.epochs * (ends[-1] - ends[-2]),
     }
     images, labels = map(np.asarray, parts["test"])
-    answered = model.predict(images, batch_size=1000, verbose=0)
+    answered = model.predict(images, batch_size=networks.AT_ONCE, verbose=0)
     row |= {
         "weights": model.count_params(),
         "val_accuracy": float(history["val_accuracy"].iloc[-1]),

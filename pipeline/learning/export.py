@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.base import files
 from pipeline.base.form import DIGITS, Form
-from pipeline.learning import inference, onnx_order
+from pipeline.learning import inference, networks, onnx_order
 from pipeline.learning.backend import keras
 
 ONNX_TOLERANCE = 1e-5
@@ -66,7 +66,7 @@ def export_onnx(model: keras.Model, path: Path, probe: np.ndarray, form: Form = 
     """
     import onnx
 
-    expected = model.predict(probe, batch_size=1000, verbose=0)
+    expected = model.predict(probe, batch_size=networks.AT_ONCE, verbose=0)
     with files.atomic(path) as part, warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of NumPy, about Keras' exporter
         model.export(str(part), format="onnx", verbose=False)

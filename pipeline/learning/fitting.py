@@ -159,7 +159,7 @@ def cool(model: keras.Model, val: Split) -> None:
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
-    logits = model.predict(val.images, batch_size=1000, verbose=0)[:, :-1]
+    logits = model.predict(val.images, batch_size=networks.AT_ONCE, verbose=0)[:, :-1]
     rows = np.arange(len(val.labels))
 
     def loss(log_temperature: float) -> float:
@@ -218,7 +218,7 @@ def threshold(model: keras.Model, val: Split) -> float:
     same kind as the n of ``val`` falls below the k-th smallest of their scores with a probability of k / (n + 1) at
     most. k is 1 where val is too small for REFUSED to be told, and there is no threshold if that is more than 1 %.
     """
-    probabilities, some = model.predict(val.images, batch_size=1000, verbose=0)
+    probabilities, some = model.predict(val.images, batch_size=networks.AT_ONCE, verbose=0)
     scores = np.sort(some * probabilities.max(axis=1))
     if len(scores) < MIN_SCORES:
         return 0.0

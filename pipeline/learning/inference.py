@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CERTAIN = 0.5
 CLEAR = 0.8  # probability of a class from which it is not another one that is in question
 FORM = "form"  # in a model file's metadata
-CHUNK = 1024  # images at once: bounds the memory of the activations, and more is not faster
+CHUNK = 256  # images at once: bounds the memory of the activations, and more is not faster
 ROOM = 8_000_000  # bytes of images at once, so that it does with large ones
 
 

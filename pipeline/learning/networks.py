@@ -27,6 +27,7 @@ BATCH_NORM_MOMENTUM = 0.9
 
 LEAST = 1e-6  # of a probability, so that its logit can be computed
 
+AT_ONCE = 200  # images to ask a Keras model about: one that is shift-averaged makes five of each
 SHIFTS = ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0))  # rows, columns: where a shift-averaged model looks
 
 
@@ -295,16 +296,22 @@ def averaged(members: Sequence[keras.Model]) -> keras.Model:
 
 
 def shift_averaged(model: keras.Model) -> keras.Model:
-    """One model that answers with the mean of ``model``'s answers over the image moved by a pixel each way."""
+    """One model that answers with the mean of ``model``'s answers over the image moved by a pixel each way.
+
+    All places are one batch: five times as many images cost an exported graph less than five copies of the model, by a
+    fifth where it is asked about a single image.
+    """
     images = _input_of(model)
     shape = images.shape[1:]
     around = ((0, 0), (1, 1), (1, 1), (0, 0))
     padded = keras.ops.pad(layers.Reshape((*shape[:2], -1))(images), around, mode="reflect")  # paper may be grey
-    seen = []
-    for rows, columns in SHIFTS:
-        crop = ((1 + rows, 1 - rows), (1 + columns, 1 - columns))
-        seen.append(model(layers.Reshape(shape)(layers.Cropping2D(crop)(padded))))
-    return keras.Model(images, _mean(seen), name=f"{model.name}-shift-averaged")
+    crops = [((1 + rows, 1 - rows), (1 + columns, 1 - columns)) for rows, columns in SHIFTS]
+    moved = layers.Concatenate(axis=0)([layers.Cropping2D(crop)(padded) for crop in crops])
+    answers = [
+        keras.ops.mean(keras.ops.reshape(answer, (len(SHIFTS), -1, *answer.shape[1:])), axis=0)
+        for answer in model(layers.Reshape(shape)(moved))
+    ]
+    return keras.Model(images, answers, name=f"{model.name}-shift-averaged")
 
 
 def _input_of(model: keras.Model) -> keras.KerasTensor:

@@ -72,11 +72,11 @@ def fit(
     recipe: Recipe, train_images: int | None, seed: int, train: Split, val: Split, form: Form = DIGITS
 ) -> dict[str, Any]:
     """What :func:`run` answers with, in this process, which must not have used TensorFlow yet."""
-    from pipeline.learning import fitting
+    from pipeline.learning import fitting, networks
 
     fitting.on_one_thread()
     model, history = fitting.fit_all(lowest(train, train_images), val, recipe, seed, form=form)
-    answered = model.predict(val.images, batch_size=1000, verbose=0)["probabilities"].argmax(axis=1)
+    answered = model.predict(val.images, batch_size=networks.AT_ONCE, verbose=0)["probabilities"].argmax(axis=1)
     curves = history.groupby("epoch")[list(CURVES)].mean()  # over the members, where there are several
     return {
         **{name: curves[name].tolist() for name in CURVES},

@@ -50,6 +50,8 @@ def test_onnx_answers_as_keras_does_for_every_shipped_recipe(recipe: str, worksp
     answered, expected = inference.answers(opened(workspace), images), model.predict(images, verbose=0)
     for name, answer in answered._asdict().items():
         np.testing.assert_allclose(answer, expected[name], atol=1e-5)
+    nobody = inference.answers(opened(workspace), images[:0])  # as the service asks where nothing could be read
+    assert nobody.probabilities.shape == (0, 10) and nobody.certainty.shape == (0,)
     graph = onnx.load(workspace / "model.onnx").graph
     sizes = {i.name: i.type.tensor_type.shape.dim[0].dim_param for i in (*graph.input, *graph.output)}
     assert sizes == {"images": "N", "probabilities": "N", "certainty": "N"}
