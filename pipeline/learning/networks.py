@@ -343,7 +343,8 @@ def _pixels(form: Form) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """The input, uint8 (N, *shape), and its pixels in [0, 1], float32 (N, height, width, 1 or 3)."""
     images = keras.Input(form.shape, dtype="uint8", name="images")
     channels = 3 if form.shape[2:] else 1
-    return images, layers.Rescaling(1 / 255)(layers.Reshape((*form.shape[:2], channels))(images))
+    # Rescaled first: over a last axis of 1, ONNX Runtime multiplies by a number a value at a time, for 10 µs an image.
+    return images, layers.Reshape((*form.shape[:2], channels))(layers.Rescaling(1 / 255)(images))
 
 
 def _ink(form: Form) -> tuple[keras.KerasTensor, keras.KerasTensor]:
