@@ -17,6 +17,7 @@ import uvloop
 from pipeline.base.errors import BadInput
 
 WARMING = 50  # requests that are not counted
+CLIENTS = 4  # addresses that an open loop's requests come from, as a server may bound what each has open
 LATE_SECONDS = 30.0  # after which an open loop no longer waits for its answers
 LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
 
@@ -49,6 +50,8 @@ class Load(NamedTuple):
 
 class Connection(asyncio.Protocol):
     """A connection that is kept open, for a request after the other."""
+
+    client = 1  # from which address: 127.0.0.1
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -104,8 +107,11 @@ class _Counts:
         return Load(seconds, np.array(self.times), np.array(self.refusals), self.errors)
 
 
-async def _connect(port: int) -> Connection:
-    _, connection = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", port)
+async def _connect(port: int, client: int = 1) -> Connection:
+    """A connection from 127.0.0.``client``, as Linux has them."""
+    loop = asyncio.get_running_loop()
+    _, connection = await loop.create_connection(Connection, "127.0.0.1", port, local_addr=(f"127.0.0.{client}", 0))
+    connection.client = client
     return connection
 
 
@@ -139,19 +145,21 @@ def closed(
 
 def opened(port: int, request: bytes, rate: float, seconds: float, connections: int, seed: int = 0) -> Load:
     """Requests at random, at ``rate`` a second on average, each on one of the connections that is free; where none is,
-    it waits its turn, which counts."""
+    it waits its turn, which counts: there should be more than can be answered at once."""
 
     async def all_of_them() -> Load:
         free: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
-        for connection in await asyncio.gather(*(_connect(port) for _ in range(connections))):
-            free.put_nowait(connection)
+        for number in range(connections):
+            free.put_nowait(await _connect(port, 1 + number % CLIENTS))
         counts = _Counts()
         dues = counts.begun + np.random.default_rng(seed).exponential(1 / rate, int(rate * seconds)).cumsum()
 
         async def one(due: float) -> None:
             connection = await free.get()
             counts.add(await connection.ask(request), time.perf_counter() - due)
-            free.put_nowait(await _connect(port) if connection.transport.is_closing() else connection)
+            if connection.transport.is_closing():
+                connection = await _connect(port, connection.client)
+            free.put_nowait(connection)
 
         asked: set[asyncio.Task[None]] = set()
         for due in dues.tolist():

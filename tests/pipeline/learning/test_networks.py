@@ -145,7 +145,7 @@ def test_the_six_layer_net_is_what_its_name_says():
     convolution = ["Conv2D", "BatchNormalization"]
     block = [*convolution, *convolution, "MaxPooling2D"]
     dense = ["Flatten", "Dense", "BatchNormalization", "Dropout", "Dense"]
-    assert kinds == ["InputLayer", "Reshape", "Rescaling", *block, *block, *dense]
+    assert kinds == ["InputLayer", "Rescaling", "Reshape", *block, *block, *dense]
     assert {layer.kernel_size for layer in layers if isinstance(layer, keras.layers.Conv2D)} == {(3, 3)}
     assert next(layer.rate for layer in layers if isinstance(layer, keras.layers.Dropout)) == 0.2
 
