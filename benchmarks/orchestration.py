@@ -71,13 +71,15 @@ def run(server: httpx.Client) -> tuple[float, str]:
         time.sleep(0.1)
 
 
-def answered(top: Path) -> tuple[float, float]:
+def answered(box: Box) -> tuple[float, float]:
     """Hand in a batch; seconds from its acceptance until the service answers with another version, and those of its
     `model.fit`."""
-    place, port = top / places.RETRAIN, free_port()
+    top, port = box.top, free_port()
+    place = top / places.RETRAIN
     images, labels = (np.load(place / places.RAW / f"test/{name}.npy") for name in ("images", "labels"))
     np.savez(top / "new.npz", images=np.roll(images[:200], 1, axis=2), labels=labels[:200])
-    environment = processes.environment(PYTHONPATH=str(top))
+    prefects = {name: value for name, value in box.environment.items() if name.startswith("PREFECT_API_")}
+    environment = processes.environment(PYTHONPATH=str(top), **prefects)  # whom add-batch tells
     with subprocess.Popen(
         [sys.executable, "-m", "cli", "serve", "--port", str(port)],
         cwd=top,
@@ -127,7 +129,7 @@ def main() -> None:
                 first, first_end = run(server)
                 again, _ = run(server)
                 later, later_end = run(server)
-            whole, fit = answered(box.top)
+            whole, fit = answered(box)
         finally:
             box.stopping.set()
             box.stop()
