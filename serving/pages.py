@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.convertors import Convertor, register_url_convertor
 
-from pipeline.base.errors import BadInput, TemporaryFault
+from pipeline.base.errors import BadInput, TemporaryFault, brief
 from pipeline.registry import measures, versions
 from serving import elsewhere, handed_in, layout, lookups, protection, trend
 from serving.archive import Answer
@@ -248,4 +248,4 @@ def batch_list() -> Response:
     try:
         return HTMLResponse(handed_in.page())
     except (OSError, ValueError) as error:
-        return _line(503, "/batches", "Batches", f"a record cannot be read: {' '.join(str(error).split())[:200]}")
+        return _line(503, "/batches", "Batches", f"a record cannot be read: {brief(error)}")

@@ -22,7 +22,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from pipeline.base import places
-from pipeline.base.errors import BadInput, one_line
+from pipeline.base.errors import BadInput, brief, one_line
 from pipeline.registry import artifacts, history, versions
 
 POLL_SECONDS = 1.0  # from a question to the next
@@ -68,7 +68,7 @@ def watch(name: str) -> None:
             else:
                 found = line
         except Exception as error:  # whatever a registry that is away makes its client raise
-            found, known = {"fault": f"the registry does not answer: {' '.join(str(error).split())[:200]}"}, None
+            found, known = {"fault": f"the registry does not answer: {brief(error)}"}, None
         if found != line:
             line = found
             print(json.dumps(line), flush=True)

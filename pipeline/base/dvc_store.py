@@ -12,7 +12,7 @@ import logging
 import sys
 from typing import NoReturn
 
-from pipeline.base.errors import BadInput, TemporaryFault, chain, one_line
+from pipeline.base.errors import BadInput, TemporaryFault, brief, chain, one_line
 from pipeline.base.words import counted
 
 _AWAY = {  # by the names of their classes, as which of them there are is the store's matter
@@ -63,7 +63,7 @@ def run(what: str) -> str:
 
 
 def _fail(what: str, happened: str, errors: list[BaseException]) -> NoReturn:
-    why = f" ({' '.join(str(errors[0]).split())[:200]})" if errors else ""
+    why = f" ({brief(errors[0])})" if errors else ""
     if _pass(errors):
         raise TemporaryFault(f"dvc {what}: the store is away or busy, {happened}{why}: run this again later")
     raise BadInput(f"dvc {what}: {happened}{why}: mend that and run this again")

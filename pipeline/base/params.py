@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from pipeline.base import files, places
-from pipeline.base.errors import BadInput
+from pipeline.base.errors import BadInput, brief
 
 Dataset = Literal["digits", "mnist", "kaggle", "letters", "idx", "npz", "csv", "folder", "table", "parquet"]
 OWN = ("idx", "npz", "csv", "folder", "table", "parquet")  # of them: one's own, by the form of its files
@@ -359,7 +359,7 @@ def _read(text: str, path: Path, kind: Literal["safe", "rt"]) -> Any:
         mark = error.problem_mark
         raise BadInput(f"{path} is not YAML: line {mark.line + 1}, column {mark.column + 1}: {error.problem}") from None
     except YAMLError as error:
-        raise BadInput(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        raise BadInput(f"{path} is not YAML: {brief(error)}") from None
 
 
 def explained(path: Path | str, error: ValidationError) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 from PIL.JpegImagePlugin import JpegImageFile
 
-from pipeline.base.errors import BadInput
+from pipeline.base.errors import BadInput, brief
 
 SUFFIXES = (".png", ".jpg", ".jpeg")  # files taken for pictures in a folder
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
@@ -76,7 +76,7 @@ def decode(
     except Image.UnidentifiedImageError:
         raise BadInput(f"{name}: is not a picture: give a whole {', '.join(FORMATS)} file") from None
     except Exception as error:  # of a damaged file Pillow's decoders raise whatever they stumble over
-        raise BadInput(f"{name}: is cut off or damaged ({' '.join(str(error).split())}): give a whole file") from None
+        raise BadInput(f"{name}: is cut off or damaged ({brief(error)}): give a whole file") from None
 
 
 def size(source: Path | BinaryIO) -> tuple[int, int]:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from pipeline.base import cluster, files, form, places
 from pipeline.base import params as params_file
-from pipeline.base.errors import BadInput
+from pipeline.base.errors import BadInput, brief
 from pipeline.base.params import TRAIN_IMAGES, Params, Recipe, Study, StudyName
 from pipeline.base.words import counted
 from pipeline.data import splits
@@ -65,7 +65,7 @@ def _read_file(file: Path) -> dict[str, Study]:
         reason = getattr(error, "strerror", None) or error
         raise BadInput(f"{file}: {reason}: give a YAML file of studies") from None
     except yaml.YAMLError as error:
-        raise BadInput(f"{file} is not YAML: {' '.join(str(error).split())}") from None
+        raise BadInput(f"{file} is not YAML: {brief(error)}") from None
     except ValidationError as error:
         raise BadInput("\n".join(params_file.explained(file, error))) from None
 

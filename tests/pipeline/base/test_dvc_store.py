@@ -21,6 +21,7 @@ from pipeline.data import splits
 from pipeline.data.splits import Split
 
 moto = pytest.importorskip("moto.server")
+pytestmark = pytest.mark.system  # a server, and DVC's own commands
 
 TRIES = 3  # of a request
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}

@@ -45,7 +45,7 @@ def shifted(table: pd.DataFrame, by: float) -> pd.DataFrame:
 
 @pytest.mark.parametrize(("rows", "few"), SIZES, ids=lambda size: f"{size}")
 def test_two_samples_of_one_population_raise_no_alarm_and_a_shift_does(population: pd.DataFrame, rows: int, few: int):
-    for seed in range(1 if few == 10_000 else 20):
+    for seed in range(1 if few == 10_000 else 8):
         reference, current = drawn(population, rows, 2 * seed), drawn(population, few, 2 * seed + 1)
         allowed = sampling_noise.by_chance(reference, current)
         assert not alarms(drifted(reference, current, allowed), len(allowed))
