@@ -21,12 +21,11 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-import pandas as pd
 
 from benchmarks.pipeline import DVC, clone, timed
 from benchmarks.table import show
 from flows.schedule import Box
-from pipeline.base import places, processes
+from pipeline.base import files, places, processes
 from pipeline.base.errors import BadInput, one_line
 
 REFUSED_SECONDS = 600.0  # after which the batch's model was refused
@@ -99,7 +98,7 @@ def answered(box: Box) -> tuple[float, float]:
             seconds = time.perf_counter() - began
         finally:
             service.terminate()
-    return seconds, float(pd.read_csv(place / places.HISTORY)["seconds"].sum())
+    return seconds, float(files.read_json(place / places.TIMING)["train_seconds"])
 
 
 def _version(port: int) -> str:

@@ -2,12 +2,15 @@
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
 from hypothesis import settings
+from sqlalchemy import Engine, event
 from workspace import Workspace
 
 # The same examples on every run, so that main is green or not by its code alone; no verdict on time.
@@ -18,6 +21,13 @@ settings.load_profile("here")
 # one that needs nothing of others; then the two longest.
 FIRST = ("test_following.py", "test_fitting.py", "test_schedule.py", "test_lineage.py")
 Once = Callable[[str, Callable[[Path], object]], Path]
+
+
+@event.listens_for(Engine, "connect")
+def _leave_writing_to_the_system(connection: Any, _record: object) -> None:
+    """A registry of a test need not outlive a power cut: half of the time of its tests was waiting for the disk."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous=OFF")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
