@@ -89,13 +89,12 @@ class Connections:
 
 
 class Cycle(RequestResponseCycle):
-    """A request and its answer, whose head goes out with the first part of its body: a packet instead of two."""
+    """A request and its answer, which waits for the rest of the request no longer than it may."""
 
     def __init__(self, **uvicorns: Any) -> None:
         super().__init__(**uvicorns)
         self.began = time.monotonic()
         self.is_late = False
-        self.head: list[bytes] = []
 
     def give_up(self) -> None:
         """Wait no longer for the rest of the request."""
@@ -111,44 +110,9 @@ class Cycle(RequestResponseCycle):
         return message
 
     async def send(self, message: Any) -> None:
-        if message["type"] == "http.response.start":
-            self._begin(message)
-            return
-        if self.flow.write_paused:
-            await self.flow.drain()
+        """As uvicorn does, but drop what is for a connection that is closing: uvloop refuses to write to it."""
         self.disconnected = self.disconnected or self.transport.is_closing()
-        if self.disconnected:  # perhaps meanwhile
-            return
-        body, more = message.get("body", b""), message.get("more_body", False)
-        if self.scope["method"] == "HEAD":
-            body = b""
-        elif self.chunked_encoding:
-            body = b"".join([b"%x\r\n" % len(body), body, b"\r\n"] if body else []) + (b"" if more else b"0\r\n\r\n")
-        self.transport.write(b"".join([*self.head, body]))
-        self.head = []
-        if not more:
-            self.response_complete = True
-            self.message_event.set()
-            if not self.keep_alive:
-                self.transport.close()
-            self.on_response()
-
-    def _begin(self, message: Any) -> None:
-        self.response_started, self.waiting_for_100_continue = True, False
-        status, headers = message["status"], [*self.default_headers, *message["headers"]]
-        self.chunked_encoding = status not in (204, 304) and self.scope["method"] != "HEAD"
-        for name, value in headers:
-            if name == b"content-length":
-                self.chunked_encoding = False
-            elif name == b"connection":
-                self.keep_alive = self.keep_alive and value != b"close"
-        if self.chunked_encoding:
-            headers.append((b"transfer-encoding", b"chunked"))
-        if not self.keep_alive:
-            headers = [*(one for one in headers if one[0] != b"connection"), (b"connection", b"close")]
-        if any(b"\n" in value or b"\r" in value for _, value in headers):
-            raise ValueError("a header of two lines")
-        self.head = [STATUS_LINE[status], *(b"%s: %s\r\n" % header for header in headers), b"\r\n"]
+        await super().send(message)
 
 
 class Connection(HttpToolsProtocol):
