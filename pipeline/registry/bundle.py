@@ -3,9 +3,8 @@
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -96,16 +95,26 @@ def export(client: MlflowClient, version: ModelVersion, folder: Path) -> Bundle:
 
 @contextmanager
 def _beside(folder: Path) -> Iterator[Path]:
-    """Give an empty folder beside ``folder``, which takes its name at the end; :class:`BadInput` where none can be."""
-    with ExitStack() as stack:
+    """Give an empty folder beside ``folder``, which takes its name at the end; on an error it is removed, and with it
+    the folders above that were made for it. :class:`BadInput` where none can be made. For one process at a time.
+
+    Its name is the same each time, by which the next export finds what a killed one left; and short, as the disk may
+    take no longer one than ``folder``'s.
+    """
+    part = folder.with_name(f".export.{files.sha256_text(folder.name)[:8]}")
+    missing = [above for above in folder.parents if not above.exists()]
+    try:
         with _refused(folder):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            made = stack.enter_context(tempfile.TemporaryDirectory(prefix=".export.", dir=folder.parent))
-        part = Path(made) / "whole"
-        part.mkdir()
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
         yield part
         with _refused(folder):
             part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        for above in missing:
+            with suppress(OSError):  # it holds the folder
+                above.rmdir()
 
 
 @contextmanager

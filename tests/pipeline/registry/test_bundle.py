@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -169,8 +170,18 @@ def test_no_folder_appears_when_litert_answers_otherwise(
     monkeypatch.setattr(litert, "convert", lambda keras_file, path: path.write_bytes(b""))
     monkeypatch.setattr(litert, "answers", another)
     with pytest.raises(BadInput, match="its LiteRT model's answers differ from its ONNX model's by"):
-        bundle.export(client, versions.champion(client, NAME), tmp_path / "champion")
-    assert list(tmp_path.iterdir()) == []
+        bundle.export(client, versions.champion(client, NAME), tmp_path / "new" / "below" / "champion")
+    assert list(tmp_path.iterdir()) == []  # nor those above it
+
+
+def test_what_a_killed_export_left_is_dropped_by_the_next(client: MlflowClient, tmp_path: Path):
+    export = "from pathlib import Path; from pipeline.registry import bundle, versions; import os, signal;"
+    export += "bundle._write = lambda *_: os.kill(os.getpid(), signal.SIGKILL); client = versions.connect();"
+    export += f"bundle.export(client, versions.champion(client, {NAME!r}), Path({str(tmp_path / 'champion')!r}))"
+    killed = subprocess.run([sys.executable, "-c", export], check=False)
+    assert killed.returncode == -signal.SIGKILL and len(list(tmp_path.iterdir())) == 1
+    bundle.export(client, versions.champion(client, NAME), tmp_path / "champion")
+    assert list(tmp_path.iterdir()) == [tmp_path / "champion"]
 
 
 def test_a_version_whose_files_are_not_those_registered_is_not_handed_out(
