@@ -204,7 +204,7 @@ def _alone(wrong: _Recorded, right: _Recorded) -> tuple[Misread, ...]:
 def told(found: SideBySide) -> list[str]:
     """It all as lines for a terminal."""
     rows = [(measures.words(row.name), row.name, row) for row in (*found.metrics, found.size_mb, found.latency_ms)]
-    rows += [(f"recall of {row.name}", "min_recall", row) for row in found.recall]
+    rows += [(f"recall of {row.name}", "recall", row) for row in found.recall]
     lines = [
         f"{found.model}: version {found.first.version} beside version {found.second.version}",
         *(

@@ -5,6 +5,7 @@ _MEASURES = {
     "accuracy": ("test accuracy", _PERCENT),
     "accuracy_low": ("its 95% interval, from", _PERCENT),
     "accuracy_high": ("its 95% interval, to", _PERCENT),
+    "recall": ("recall", _PERCENT),
     "min_recall": ("recall of the weakest class", _PERCENT),
     "errors": ("errors", _COUNT),
     "n_test": ("test images", _COUNT),
