@@ -141,7 +141,7 @@ def _is_of(run: Run, recipe: params.Recipe | None) -> bool:
 
 def measured(run: Run) -> dict[str, float]:
     """What a run says that is compared here; runs of an earlier release, and the peer's, have it all under these
-    names."""
+    names. One whose model came out of DVC's cache was not timed."""
     metrics, tags = dict(run.data.metrics), run.data.tags
     if "test_accuracy" not in metrics:
         return metrics
@@ -154,7 +154,7 @@ def run_missing(client: MlflowClient, recipes: list[str]) -> None:
         for recipe in recipes:
             there = runs(client)
             first = there.get((recipe, SEEDS[0]))
-            long = first is not None and measured(first)["train_seconds"] > LONG
+            long = first is not None and measured(first).get("train_seconds", 0.0) > LONG
             if (recipe, seed) in there or long:
                 continue
             print(f"\n=== {recipe}, seed {seed}", flush=True)
@@ -183,7 +183,8 @@ def summary(client: MlflowClient) -> pd.DataFrame:
     rows: list[dict] = []
     for recipe, found in by_recipe.items():
         metrics = pd.DataFrame(map(measured, found))
-        means = {**metrics[["weights", "epochs"]].mean(), "train_seconds": metrics["train_seconds"].min()}
+        seconds = metrics.get("train_seconds", pd.Series(dtype=float)).min()
+        means = {**metrics[["weights", "epochs"]].mean(), "train_seconds": seconds}
         overfits = metrics.get("overfits_from", pd.Series(dtype=float)).dropna()
         rows.append(
             {"recipe": recipe, "accuracies": metrics["accuracy"].tolist(), **means}
@@ -206,7 +207,7 @@ def cells(row: pd.Series) -> list[str]:
         str(len(accuracies)),
         f"{row['epochs']:.0f}",
         f"{row['weights']:,.0f}",
-        f"{row['train_seconds']:,.0f}",
+        "–" if pd.isna(row["train_seconds"]) else f"{row['train_seconds']:,.0f}",
         "–" if pd.isna(row["ms"]) else f"{row['ms']:.2f}",
         f"{row['overfits_from']:.0f}" if row["overfits_from"] == row["overfits_from"] and row["overfits_from"] else "–",
     ]
@@ -246,10 +247,10 @@ def markdown(rows: list[list[str]]) -> str:
 def accuracy_by_seconds(table: pd.DataFrame) -> Figure:
     """Errors against training time, both on log scales: a dot a seed, a labelled one at a recipe's mean.
 
-    ``table`` has the columns recipe, accuracies (a list of shares) and train_seconds.
+    ``table`` is :func:`summary`; recipes that were not timed are left out.
     """
     figure, (axes,) = figures.canvas(9, 5.6)
-    for row in table.to_dict("records"):
+    for row in table.dropna(subset=["train_seconds"]).to_dict("records"):
         errors = 100 * (1 - np.array(row["accuracies"]))
         axes.plot(np.full(len(errors), row["train_seconds"]), errors, "o", color=figures.BLUE, alpha=0.35, markersize=5)
         axes.plot(row["train_seconds"], errors.mean(), "o", color=figures.ORANGE, markersize=9)
