@@ -165,18 +165,13 @@ def confusion_images(images: Images, labels: np.ndarray, probabilities: np.ndarr
     counts = np.bincount(outcome, minlength=classes**2)
     ranked = np.argsort(-confidence[there], kind="stable")
     cells, first = np.unique(outcome[ranked], return_index=True)
-    paper = np.full((classes**2, 3), 255.0)
-    wrong = cells // classes != cells % classes
-    strength = np.sqrt(counts[cells] / max(1, counts[cells[wrong]].max(initial=0)))[:, None]
-    paper[cells] = np.where(wrong[:, None], 255 - (255 - ORANGE_PAPER) * (0.25 + 0.75 * strength), GREEN_PAPER)
     shown = np.zeros((classes**2, *images.shape[1:]), np.uint8)
     shown[cells] = images[there[ranked[first]]]
 
     side = 9 if classes <= ROOMY else 10
     figure, (axes,) = canvas(side, side)
-    drawn = np.zeros(classes**2, bool)
-    drawn[cells] = True
-    axes.imshow(_mosaic(shown, paper, classes, drawn=drawn, inked=form.inked), interpolation="bilinear")
+    paper = _paper_of_outcomes(counts.reshape(classes, classes))
+    axes.imshow(_mosaic(shown, paper, classes, drawn=counts > 0, inked=form.inked), interpolation="bilinear")
     height, width = _cell(images)
     for cell in cells if classes <= ROOMY else ():
         row, column = divmod(int(cell), classes)
@@ -189,6 +184,17 @@ def confusion_images(images: Images, labels: np.ndarray, probabilities: np.ndarr
     hidden = f"; the {classes} hardest of {len(form.classes)} classes" if classes < len(form.classes) else ""
     axes.set_title(title + hidden, loc="left", pad=12)
     return figure
+
+
+def _paper_of_outcomes(counts: np.ndarray) -> np.ndarray:
+    """The RGB colour (classes², 3) of each cell of a confusion matrix: green where right, orange where wrong, the
+    stronger the more there are, white where there are none."""
+    wrong = counts * (1 - np.eye(len(counts), dtype=int))
+    strength = np.sqrt(wrong / max(1, wrong.max()))[..., None]
+    paper = np.where(wrong[..., None], 255 - (255 - ORANGE_PAPER) * (0.25 + 0.75 * strength), 255.0)
+    right = np.diag(counts.diagonal() > 0)
+    paper[right] = GREEN_PAPER
+    return paper.reshape(-1, 3)
 
 
 def mistakes(images: Images, table: pd.DataFrame, count: int, inked: bool = True) -> Figure:
@@ -210,8 +216,6 @@ def confused_pairs(images: Images, table: pd.DataFrame, inked: bool = True) -> F
     ``table`` is that of the evaluation. A bar's dark part is the first class taken for the second, its light part the
     other way round.
     """
-    from matplotlib.ticker import MaxNLocator
-
     ordered = [sorted(pair) for pair in zip(table["true"], table["predicted"], strict=True)]
     pairs = table.assign(low=[low for low, _ in ordered], high=[high for _, high in ordered])
     ranked = [(pair, rows) for pair, rows in pairs.groupby(["low", "high"])]
@@ -219,28 +223,43 @@ def confused_pairs(images: Images, table: pd.DataFrame, inked: bool = True) -> F
     if not ranked:
         return _gallery(images[:0], [], "", "No mistakes")
     figure, (bars, gallery) = canvas(10, 0.62 * len(ranked) + 1.1, columns=2)
-    places = np.arange(len(ranked))
-    forth = np.array([(rows["true"] == low).sum() for (low, _), rows in ranked])
-    total = np.array([len(rows) for _, rows in ranked])
-    bars.barh(places, forth, color=BLUE, height=0.62)
-    bars.barh(places, total - forth, left=forth, color="#a9c4f7", height=0.62)
-    bars.set_yticks(places, [f"{_short(str(low))} and {_short(str(high))}" for (low, high), _ in ranked])
-    bars.xaxis.set_major_locator(MaxNLocator(integer=True))
-    bars.invert_yaxis()
-    bars.set_title("Mistakes; dark: the first taken for the second", loc="left", fontsize=12)
-    shown = np.zeros((len(ranked), PAIR_IMAGES, *images.shape[1:]), np.uint8)
-    drawn = np.zeros((len(ranked), PAIR_IMAGES), bool)
-    for row, (_, rows) in enumerate(ranked):
+    _pair_bars(bars, ranked)
+    _pair_images(gallery, ranked, images, inked)
+    return figure
+
+
+Pairs = list[tuple[Any, "pd.DataFrame"]]  # two classes, and the mistakes between them
+
+
+def _pair_bars(axes: Axes, pairs: Pairs) -> None:
+    """How many mistakes a pair has, and which way they go."""
+    from matplotlib.ticker import MaxNLocator
+
+    places = np.arange(len(pairs))
+    forth = np.array([(rows["true"] == low).sum() for (low, _), rows in pairs])
+    total = np.array([len(rows) for _, rows in pairs])
+    axes.barh(places, forth, color=BLUE, height=0.62)
+    axes.barh(places, total - forth, left=forth, color="#a9c4f7", height=0.62)
+    axes.set_yticks(places, [f"{_short(str(low))} and {_short(str(high))}" for (low, high), _ in pairs])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.invert_yaxis()
+    axes.set_title("Mistakes; dark: the first taken for the second", loc="left", fontsize=12)
+
+
+def _pair_images(axes: Axes, pairs: Pairs, images: Images, inked: bool) -> None:
+    """A row of the most confident mistakes beside each pair's bar."""
+    shown = np.zeros((len(pairs), PAIR_IMAGES, *images.shape[1:]), np.uint8)
+    drawn = np.zeros((len(pairs), PAIR_IMAGES), bool)
+    for row, (_, rows) in enumerate(pairs):
         chosen = images[rows["index"].to_numpy()[:PAIR_IMAGES]]
         shown[row, : len(chosen)] = chosen
         drawn[row, : len(chosen)] = True
     paper = np.where(drawn.reshape(-1, 1), PAPER, 255.0)
     flat = shown.reshape(-1, *images.shape[1:])
     mosaic = _mosaic(flat, paper, PAIR_IMAGES, drawn=drawn.ravel(), inked=inked)
-    gallery.imshow(mosaic, interpolation="bilinear", aspect="auto")
-    gallery.set_axis_off()
-    gallery.set_title("The most confident of them", loc="left", fontsize=12)
-    return figure
+    axes.imshow(mosaic, interpolation="bilinear", aspect="auto")
+    axes.set_axis_off()
+    axes.set_title("The most confident of them", loc="left", fontsize=12)
 
 
 def suspected_labels(images: Images, table: pd.DataFrame, count: int, inked: bool = True) -> Figure:
