@@ -5,7 +5,7 @@ that is allowed, the image. Corrections by people stand in a table of their own 
 has a limit of which corrections may take half, so that neither table is emptied for the other's sake: the oldest rows
 of what was seen go, and corrections that went into a batch; those that wait for one stay, and more are refused. SQLite
 rather than Parquet because rows come a few at a time, are looked up by their id and are read by another process at the
-same moment; see benchmarks/serving.py for what it costs.
+same moment; `python -m benchmarks.serving` measures what it costs.
 """
 
 from __future__ import annotations
