@@ -48,7 +48,8 @@ lock: $(VENV)/bin/uv ## compile the lock files anew from pyproject.toml
 	uv pip compile $(LOCK) --group docs -c requirements.lock -o requirements-docs.lock
 
 clean: ## forget every run: data, models, reports, registry (the environment stays)
-	rm -rf data/raw data/features data/processed data/live.db* models reports mlflow.db* mlartifacts .cache dvc.lock dvc_plots .dvc/cache .dvc/tmp
+	rm -rf $(foreach made,raw features processed,data/$(made) data/$(made).old data/.$(made).*.part)
+	rm -rf data/live.db* models reports mlflow.db* mlartifacts mlruns .cache dvc.lock dvc_plots .dvc/cache .dvc/tmp
 
 # A file's tests stay together: they share a workspace, a server or a browser. The order is ours: xdist's is by the number
 # of tests, which leaves the long files for the end. (Its groups, --dist loadgroup, do not work under pytest 9.2.)
