@@ -89,7 +89,7 @@ def _page(filed: Any) -> Path | None:
     if not filed.doubts or not (place / quarantine.SUSPECTS).is_dir():
         return None
     images = splits.load(place / quarantine.SUSPECTS).images
-    suspects.write(place / places.SUSPECTS_PAGE, place.name, filed.doubts, images, _form())
+    suspects.write(place / places.SUSPECTS_PAGE, place.name, filed.doubts, images, filed.form or _form())
     return place / places.SUSPECTS_PAGE
 
 
