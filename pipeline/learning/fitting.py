@@ -110,6 +110,8 @@ def fit(
         print(f"train: goes on after epoch {finished} of an interrupted run")
     if stopping.restored and stopping.restored[0]["stopped_epoch"]:
         finished = recipe.epochs  # it was cut off between stopping early and writing its files
+    agreeing = [] if together.place().alone else [together.Agreed()]
+    telling = [keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: told(pd.DataFrame(history.rows)))] if told else []
     with batches.own_faults():
         model.fit(
             batches.ahead(),
@@ -121,26 +123,26 @@ def fit(
             shuffle=False,  # the batches are shuffled themselves; Keras would draw their order from a global generator
             callbacks=[
                 keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.start(epoch)),
-                *([] if together.place().alone else [together.Agreed()]),
+                *agreeing,
                 stopping,
                 history,
                 *saving,
-                *(
-                    [keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: told(pd.DataFrame(history.rows)))]
-                    if told
-                    else []
-                ),
+                *telling,
                 callbacks.Progress(recipe.epochs, finished, len(batches)),
             ],
         )
-    weights = model.get_weights()  # float32, whatever the arithmetic was
+    rows = pd.DataFrame(history.rows)
+    kept = stopping.best_epoch + 1 if stopping.stopped_early else len(rows)
+    return _to_answer(model, recipe, val, form), rows.assign(kept=rows["epoch"] == kept)
+
+
+def _to_answer(fitted: keras.Model, recipe: Recipe, val: Split, form: Form) -> keras.Model:
+    """The fitted network as it is to answer: of stock layers that compute in float32, as sure as it is right."""
     model = networks.build(recipe.network, form)
-    model.set_weights(weights)
+    model.set_weights(fitted.get_weights())  # float32, whatever the arithmetic was
     if recipe.label_smoothing:
         cool(model, val)
-    model = networks.answering(model)
-    rows = pd.DataFrame(history.rows)
-    return model, rows.assign(kept=rows["epoch"] == (stopping.best_epoch + 1 if stopping.stopped_early else len(rows)))
+    return networks.answering(model)
 
 
 def on_one_thread() -> None:
