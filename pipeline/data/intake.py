@@ -115,15 +115,20 @@ def add(
         earlier = [batches.relabelled(one, form) for one in batches.of_dataset(params.named)[0]]
         findings += _of_labels(whole, compared_with, numbers["doubts"], earlier, by, params.batches)
         if not findings:
-            batch = batches.separate(facts["batch"], whole, params.batches.held_out)
-            counts = {"train": len(batch.train.labels), "recent": len(batch.recent.labels)}
-            filed = Filed(event="accepted", counts=counts, kept=tuple(sorted(decided.kept)), **facts)
-            if not dry_run:
-                batches.accept(batch, filed)
-            return filed
+            return _accept(whole, facts, decided.kept, params.batches, dry_run)
     index = [doubt.index for doubt in numbers["doubts"]]
     doubted = Split(whole.images[index], whole.labels[index])
     return refuse(path, Filed(event="quarantined", findings=findings, **facts), params.batches, doubted)
+
+
+def _accept(whole: Split, facts: dict[str, Any], kept: frozenset[str], rules: Batches, dry_run: bool) -> Filed:
+    """File the batch, a part of it held out for the gate."""
+    batch = batches.separate(facts["batch"], whole, rules.held_out)
+    counts = {"train": len(batch.train.labels), "recent": len(batch.recent.labels)}
+    filed = Filed(event="accepted", counts=counts, kept=tuple(sorted(kept)), **facts)
+    if not dry_run:
+        batches.accept(batch, filed)
+    return filed
 
 
 def _only_told(_path: Path | None, filed: Filed, _limits: Batches, _doubted: Split | None = None) -> Filed:
