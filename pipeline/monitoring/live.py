@@ -279,6 +279,16 @@ def waiting(model: str, version: str, after: int, most: int, path: Path | None =
         return int(found.fetchone()[0])
 
 
+def answered_last() -> str | None:
+    """The registered model whose answer is the last that is remembered; None if nothing is."""
+    path = places.home() / places.SEEN
+    if not path.is_file():
+        return None
+    with store(path) as connection:
+        row = connection.execute("SELECT model FROM seen ORDER BY number DESC LIMIT 1").fetchone()
+    return row[0] if row else None
+
+
 def disagreements(connection: sqlite3.Connection, model: str, version: str, challenger: str) -> dict[str, Any]:
     """How often the challenger, answering in shadow, said something else than the champion."""
     compared, differ = connection.execute(

@@ -13,6 +13,7 @@ from prefect.logging import disable_run_logger
 
 from flows import events
 from flows import monitor as flow
+from pipeline.base import params as params_file
 from pipeline.base import places
 from pipeline.base.errors import BadInput
 from pipeline.digits import features
@@ -60,6 +61,14 @@ def test_a_window_of_too_few_images_says_nothing(checkout: Checkout):
     assert windows.of("digits-cnn") == []
     checkout.ask(images()[:1])
     assert look()["images"] == 100
+
+
+def test_the_model_in_use_is_watched_whatever_data_set_params_are_put_on_meanwhile(checkout: Checkout):
+    number = checkout.crown()
+    checkout.ask(images())
+    params_file.choose(checkout.folder / places.PARAMS, dataset="letters", recipe="colour")
+    found = look()
+    assert (found["model"], found["version"], found["images"]) == ("digits-cnn", number, 400)
 
 
 def test_a_window_like_the_reference_is_good_and_one_of_other_images_is_bad(
