@@ -38,7 +38,7 @@ def told(
     if wanted.kind == "digits" and (of_numbers or found <= set(TEN)):
         return TEN  # a number that is no digit is a mistake, and no further class
     numbers = all(name.isdecimal() for name in found)
-    return _checked(sorted(found, key=int) if numbers else sorted(found), where)
+    return _checked(sorted(sorted(found), key=int) if numbers else sorted(found), where)  # 01 and 1 in one order, too
 
 
 def _checked(names: Sequence[str], where: str) -> tuple[str, ...]:
@@ -49,6 +49,9 @@ def _checked(names: Sequence[str], where: str) -> tuple[str, ...]:
     for name in names:
         if not name.strip() or len(name) > LONGEST or not name.isprintable():
             raise BadInput(f"{where}: {name!r} is no name for a class: give 1 to {LONGEST} characters to be printed")
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise BadInput(f"{where}: {name!r} is named {count} times: name each class once")
     composed = {name: unicodedata.normalize("NFC", name.strip()) for name in names}  # macOS decomposes file names
     for folded, count in Counter(composed[name].casefold() for name in names).items():
         alike = [name for name in names if composed[name].casefold() == folded]
