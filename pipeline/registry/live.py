@@ -63,7 +63,7 @@ class _Training:
         try:
             while not over.wait(LOOK_SECONDS):
                 written = self._written()
-                if written != self.read and (self.place / places.CHECKPOINTS).is_dir():
+                if written not in (0, self.read) and (self.place / places.CHECKPOINTS).is_dir():
                     self.read = written
                     self._show(pd.read_csv(self.place / places.HISTORY))
         except Exception as error:

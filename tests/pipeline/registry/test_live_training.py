@@ -92,6 +92,21 @@ def test_of_a_model_that_was_known_no_second_run_stays(client: MlflowClient):
     assert runs(client, ViewType.ACTIVE_ONLY) == []
 
 
+def test_a_training_after_one_that_was_killed_is_shown_though_its_stage_takes_the_old_curves_away(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+):
+    looks: list[None] = []
+    written = live._Training._written
+    monkeypatch.setattr(live._Training, "_written", lambda self: looks.append(None) or written(self))
+    trained([0.9])  # its checkpoints stay too
+    with live.shown(PARAMS):
+        places.HISTORY.unlink()  # DVC, before the stage runs
+        before = len(looks)
+        waiting.until(lambda: len(looks) > before + 3, "it has looked")
+        trained([0.8])
+        waiting.until(lambda: losses(client) == [(1, 0.8)], "the first epoch is shown")
+
+
 def test_what_was_trained_before_or_came_from_a_cache_is_not_shown(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ):

@@ -181,7 +181,7 @@ def test_letters_may_be_framed_as_digits_are(tmp_path: Path):
         ("a 65\n", "is not a label and the code of a character a line"),
         ("1 65\n2 66\n3 99999999999\n", "is not a label and the code of a character a line"),
         ("1 65\n2 66\n3 10\n", r"'\n' is no name for a class"),
-        ("1 65\n2 66\n3 66\n", "'B' and 'B'"),
+        ("1 65\n2 66\n3 66\n", "'B' is named 2 times"),
         ("", "label 1 has no line in"),
     ],
 )
