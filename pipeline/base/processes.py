@@ -3,7 +3,8 @@
 A stage is a grandchild of who runs it: `dvc repro` starts a shell, the shell starts Python. When the starter is killed,
 nothing tells them. So a small supervisor stands between, at the head of a process group of its own, and holds the end
 of a pipe: the kernel closes the pipe when the starter dies, however it dies, and the supervisor then kills the group.
-What asks the supervisor to stop (SIGINT, SIGTERM) it hands on to the command alone.
+What asks the supervisor to stop (SIGINT, SIGTERM) it hands on to the command alone. Where the command ends, what it
+started and left is ended.
 """
 
 import os
@@ -116,6 +117,8 @@ def _supervise(command: Sequence[str]) -> int:
     for number in list(asked):  # while it was being started
         process.send_signal(number)
     code = process.wait()
+    running.clear()
+    os.killpg(os.getpgid(0), signal.SIGTERM)  # what it started goes on if it was killed itself, and would still write
     return 128 - code if code < 0 else code
 
 

@@ -43,6 +43,16 @@ def test_a_signal_is_128_and_its_number():
     assert process.returncode == 128 + 9
 
 
+def test_what_a_command_that_was_killed_had_started_ends_too(tmp_path: Path):
+    pid = tmp_path / "pid"
+    with processes.started(["sh", "-c", f"sh -c 'echo $$ > {pid}; exec sleep 100' & wait"]) as process:
+        until(lambda: pid.is_file() and bool(pid.read_text()))
+        listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(listed[0]), signal.SIGKILL)  # as a machine out of memory kills DVC, and not its stage
+    assert process.returncode == 128 + 9
+    until(lambda: not alive(int(pid.read_text())))
+
+
 def test_an_error_in_the_block_ends_the_whole_group(tmp_path: Path):
     pid = tmp_path / "pid"
     with pytest.raises(ZeroDivisionError), processes.started(["sh", "-c", GRANDCHILD.format(pid)]):
