@@ -188,9 +188,12 @@ def served(events: list[Event]) -> list[str]:
 
 
 def verdict(version: ModelVersion) -> Verdict | None:
-    """The gate's latest word on the version; None if it was never judged."""
+    """The gate's latest word on the version; None if it was never judged, :class:`BadInput` if the tag is spoilt."""
     written = version.tags.get(_VERDICT)
-    return Verdict.model_validate_json(written) if written else None
+    try:
+        return Verdict.model_validate_json(written) if written else None
+    except ValidationError:
+        raise versions.spoilt(version, _VERDICT) from None
 
 
 def describe(

@@ -202,14 +202,32 @@ def identical(client: MlflowClient, name: str, identity: Mapping[str, str]) -> M
 
 def metrics(version: ModelVersion) -> dict[str, Any]:
     """What the version measured when it was registered."""
-    measured: dict[str, Any] = json.loads(version.tags["metrics"])
-    return measured
+    return _written(version, "metrics")
 
 
 def digests(version: ModelVersion) -> dict[str, str]:
     """The SHA-256 of each of its files that was registered, by its name among them."""
-    others: dict[str, str] = json.loads(version.tags.get("files_sha256", "{}"))
+    others = _written(version, "files_sha256") if "files_sha256" in version.tags else {}
     return {places.VERSION_ONNX: version.tags["onnx_sha256"], **others}
+
+
+def _written(version: ModelVersion, tag: str) -> dict[str, Any]:
+    """What stands in a tag as JSON."""
+    try:
+        written = json.loads(version.tags[tag])
+    except (ValueError, RecursionError):
+        written = None
+    if not isinstance(written, dict):
+        raise spoilt(version, tag)
+    return written
+
+
+def spoilt(version: ModelVersion, tag: str) -> BadInput:
+    """What to say of a version whose tag somebody changed."""
+    return BadInput(
+        f"{version.name} version {version.version}: its tag {tag} is not what was written there: restore it from a "
+        "backup of the registry, or name another version"
+    )
 
 
 def is_ours(version: ModelVersion) -> bool:

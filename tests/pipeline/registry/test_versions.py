@@ -682,6 +682,22 @@ def test_a_version_of_other_means_is_one_line(client: MlflowClient):
         promotion.promote(client, NAME, PARAMS, "2")
 
 
+@pytest.mark.parametrize("spoilt", ["no JSON", "[" * 4000, "[]"])
+@pytest.mark.parametrize("tag", ["metrics", "files_sha256", "gate"])
+def test_a_version_whose_record_was_spoilt_is_one_line_and_no_other_version_s_fault(
+    client: MlflowClient, tag: str, spoilt: str
+):
+    challenge(client)
+    promotion.promote(client, NAME, PARAMS)
+    sound = versions.champion(client, NAME)
+    client.create_model_version(NAME, sound.source, sound.run_id, tags={**sound.tags, tag: spoilt})
+    with pytest.raises(BadInput, match=f"digits-cnn version 2: its tag {tag} is not what was written there: ") as said:
+        history.describe(client, versions.version(client, NAME, "2"))
+        artifacts.check(client, versions.version(client, NAME, "2"))
+    assert "\n" not in str(said.value)
+    assert snapshot.champion(NAME).version == "1"
+
+
 def test_what_is_not_there_is_one_line(client: MlflowClient):
     with pytest.raises(BadInput, match="digits-cnn has no version to judge: run `dvc repro`"):
         promotion.promote(client, NAME, PARAMS)
