@@ -24,7 +24,6 @@ from fastapi import APIRouter, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
-from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
@@ -44,7 +43,7 @@ from serving.origins import LOOPBACK, Origins
 from serving.predictions import Asked, Straight
 from serving.predictor import Batches, Predictor, Served
 from serving.problems import Problem
-from serving.protection import Reports
+from serving.protection import Files, Reports
 from serving.readers import Readers
 
 PAGE = Path(__file__).parent / "page"
@@ -216,7 +215,7 @@ def application(name: str, params: Params, key: str | None, origins: Origins, re
     app.include_router(router)
     app.include_router(pages.router)
     app.openapi = partial(_described, app, app.openapi)  # type: ignore[method-assign]
-    app.mount("/page", StaticFiles(directory=PAGE))
+    app.mount("/page", Files(directory=PAGE))
     reports = places.home() / places.REPORTS
     reports.mkdir(exist_ok=True)
     app.mount("/reports", Reports(directory=reports, html=True))
