@@ -17,6 +17,7 @@ import multiprocessing
 import os
 import re
 import runpy
+import signal
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -136,6 +137,8 @@ def main() -> int:
         if not found:
             as_command(executable, command, **how)
         elif code := stages.run(found[2], how["cwd"], how["env"]):
+            if code == -signal.SIGKILL:  # who is killed says nothing
+                print(f"{found[2]} was killed: if nobody did, the memory ran out; free some", file=sys.stderr)
             raise StageCmdFailedError(command, code)
 
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a stage's lines come after its name

@@ -85,6 +85,7 @@ def test_a_stage_that_fails_ends_the_run(place: Path, ending: str):
     done = repro(place)
     assert done.returncode and "failed to run: python -m pipeline.one" in done.stderr
     assert not (place / "two").exists()
+    assert ("one was killed: if nobody did, the memory ran out" in done.stderr) == ("kill" in ending)
 
 
 def test_what_cannot_be_imported_ahead_is_told_and_ends_the_run(place: Path):
