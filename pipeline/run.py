@@ -1,6 +1,7 @@
 """The main job in one call: `dvc repro`, then the gate for a new challenger."""
 
 import json
+import os
 import sys
 import time
 from importlib import import_module
@@ -135,6 +136,8 @@ def repro(*options: str, ahead: bool = False) -> None:
         with processes.started(processes.dvc_repro(*options), env=environment, to=sys.stderr) as process:
             if ahead:
                 import_module("mlflow")  # which the gate needs: there is a core to spare while DVC starts
+        if process.returncode == os.EX_TEMPFAIL:
+            raise TemporaryFault("another DVC works in this workspace: run the same command again when it has ended")
         if process.returncode:
             kind, _ = errors.told(fault)
             hint = "run the same command again later" if kind is TemporaryFault else "mend that and run it again"

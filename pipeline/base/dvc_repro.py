@@ -122,6 +122,7 @@ def call_process(name: str) -> None:
 
 def main() -> int:
     from dvc.cli import main as dvc
+    from dvc.lock import LockError
     from dvc.stage import run
     from dvc.stage.exceptions import StageCmdFailedError
     from dvc.ui import ui
@@ -144,12 +145,21 @@ def main() -> int:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a stage's lines come after its name
     ui.write = without_advice  # type: ignore[method-assign]
     logging.getLogger("dvc.repo.scm_context").setLevel(logging.WARNING)  # `git add dvc.lock` and autostage
+    told: list[logging.LogRecord] = []
+
+    def noted(record: logging.LogRecord) -> bool:
+        told.append(record)
+        return True
+
+    logging.getLogger("dvc.cli").addFilter(noted)  # who ends there on an exception logs it, and returns no more of it
     stages = Stages()
     several = len([target for target in sys.argv[1:] if not target.startswith("-")]) != 1
     if several and sys.platform == "linux":  # elsewhere libraries do not stand being forked
         run._run = forked
     try:
-        return int(dvc(["repro", *sys.argv[1:]]))
+        code = int(dvc(["repro", *sys.argv[1:]]))
+        is_busy = any(record.exc_info and isinstance(record.exc_info[1], LockError) for record in told)
+        return os.EX_TEMPFAIL if is_busy else code
     finally:
         stages.close()
 

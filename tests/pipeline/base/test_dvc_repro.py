@@ -8,6 +8,7 @@ from pathlib import Path
 import dvc_project
 import pytest
 import yaml
+from dvc.repo import Repo
 from workspace import ROOT
 
 from pipeline.base import dvc_repro, processes
@@ -86,6 +87,12 @@ def test_a_stage_that_fails_ends_the_run(place: Path, ending: str):
     assert done.returncode and "failed to run: python -m pipeline.one" in done.stderr
     assert not (place / "two").exists()
     assert ("one was killed: if nobody did, the memory ran out" in done.stderr) == ("kill" in ending)
+
+
+def test_a_workspace_that_another_dvc_holds_may_be_free_later(place: Path):
+    with Repo(str(place)).lock:
+        assert repro(place).returncode == os.EX_TEMPFAIL
+    assert repro(place).returncode == 0
 
 
 def test_what_cannot_be_imported_ahead_is_told_and_ends_the_run(place: Path):
