@@ -127,10 +127,12 @@ def run_pipeline(
         os.environ["DASK_SCHEDULER_ADDRESS"] = scheduler  # for the stages
     from pipeline.base import params as params_file
 
-    params_file.choose(dataset=dataset, recipe=recipe)  # before the slow import: wrong use is said at once
+    moved = params_file.choose(dataset=dataset, recipe=recipe)  # before the slow import: wrong use is said at once
     from pipeline import run
 
     params = params_file.load()
+    if moved:
+        print(f"params.yaml is on {params.dataset} now, recipe {params.train.recipe}", file=sys.stderr, flush=True)
     if recipe is None:
         print(run.announcement(params), file=sys.stderr, flush=True)
     outcome = run.run(params).as_json()

@@ -9,6 +9,7 @@ from pipeline.base import places
 from pipeline.base.errors import BadInput
 from pipeline.registry import versions
 
+LOCAL = "127.0.0.1:5000,localhost:5000"  # names of a server of MLflow's on this machine
 SERVED = "DIGITS_SERVE"  # the address that people have of `digits serve`
 
 
@@ -39,5 +40,5 @@ def _run(model: str, version: str) -> list[str]:
             return [f"**MLflow**: [run {run[:8]}]({page})"]
         # A database's address has its password: it is named for a file alone.
         shown = tracking if tracking.startswith("sqlite:") else "…"
-        return [f"**MLflow**: run `{run}`, after `mlflow ui --backend-store-uri {shown}`"]
+        return [f"**MLflow**: run `{run}`, after `mlflow server --backend-store-uri {shown} --allowed-hosts {LOCAL}`"]
     return []

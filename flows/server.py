@@ -34,7 +34,8 @@ SCRIPT = base64.b64encode(hashlib.sha256(REMEMBER.encode()).digest()).decode()
 # The password lies in the browser's store of this origin, so no other site's script may run on it, as Prefect's page of
 # its API would have it. Prefect's pages put styles into elements.
 POLICY = (
-    f"default-src 'self'; script-src 'self' 'sha256-{SCRIPT}'; worker-src 'self' blob:; "
+    # Prefect draws a run's timeline by pixi.js, which compiles code: without 'unsafe-eval' it is an empty box.
+    f"default-src 'self'; script-src 'self' 'unsafe-eval' 'sha256-{SCRIPT}'; worker-src 'self' blob:; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; "
     "object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 )

@@ -395,8 +395,9 @@ def _line(path: Path | str, error: ErrorDetails, nearest: Place | None) -> str:
     return f"{path}: {key} is {error['input']!r}: {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
-def choose(path: Path | str = places.PARAMS, *, dataset: str | None = None, recipe: str | None = None) -> None:
-    """Put the workspace on another data set or recipe: rewrite that one line, leave every other byte.
+def choose(path: Path | str = places.PARAMS, *, dataset: str | None = None, recipe: str | None = None) -> bool:
+    """Put the workspace on another data set or recipe, and say whether it was on others: rewrite that one line, leave
+    every other byte.
 
     A no-op where it is there already; :class:`BadInput`, nothing written, where there is no such data set or recipe.
     The writer has ruamel's own settings, as DVC's has: neither lays out anew what the other wrote.
@@ -408,7 +409,7 @@ def choose(path: Path | str = places.PARAMS, *, dataset: str | None = None, reci
     if recipe is not None and recipe not in now.recipes:
         raise BadInput(f"there is no recipe {recipe!r} in {path}: choose one of {', '.join(now.recipes)}")
     if dataset in (None, now.dataset) and recipe in (None, now.train.recipe):
-        return
+        return False
     document = _read(path.read_text(encoding="utf-8"), path, "rt")
     if dataset is not None:
         document["dataset"] = dataset
@@ -418,3 +419,4 @@ def choose(path: Path | str = places.PARAMS, *, dataset: str | None = None, reci
     YAML().dump(document, written)
     parse(written.getvalue(), path)
     files.write_text(path, written.getvalue())
+    return True

@@ -157,7 +157,7 @@ rescaling is inside the model
 - **Data** `{manifest["dataset"]}` ({manifest["source"]}): {counts["train"]:,} train, {counts["test"]:,} test images
 - **Test accuracy** {metrics["accuracy"]:.2%} (95 % interval {metrics["accuracy_low"]:.2%} to \
 {metrics["accuracy_high"]:.2%}), lowest recall of a class {metrics["min_recall"]:.2%}
-- **Calibration error** {metrics["ece"]:.4f}; accuracy on train is {metrics["gap"]:.2%} higher than on test
+- **Calibration error** {metrics["ece"]:.4f}; on train accuracy is {100 * metrics["gap"]:+.2f} points from that on test
 - {_refuses(metrics, of)}
 - **Limits** one {"digit" if of.of_digits else "thing"} an image. Not for decisions about people.
 """

@@ -93,8 +93,8 @@ def _words_on_noise(name: str, study: Study, each: pd.DataFrame, val_images: int
     found, margin = each["val_accuracy"], seed_noise.margin(each["val_accuracy"].std())
     return (
         f"# {name}: {study.question}\n\nThe seed alone moves validation accuracy by {found.std():.3%} (standard "
-        f"deviation of {len(each)} fits, {found.min():.2%} to {found.max():.2%}, mean {found.mean():.2%}). Two fits of "
-        f"this recipe differ by more than {margin:.3%} once in twenty times: less than that the seed alone does.\n\n"
+        f"deviation of {len(each)} fits, {found.min():.2%} to {found.max():.2%}, mean {found.mean():.2%}). Once in "
+        f"twenty times two fits of this recipe differ by more than {margin:.3%}: less may be the seed's doing.\n\n"
         f"{len(each)} trials: {_of_what(study, each)}, {val_images:,} validation images.\n"
     )
 

@@ -60,7 +60,7 @@ def test_links_lead_to_the_version_that_was_decided_on_and_show_no_password(
     number = checkout.register(reads_all=False)
     monkeypatch.delenv("DIGITS_SERVE", raising=False)
     report, run, command = links.of(NAME, number, Path("place"))
-    assert "`place/reports/index.html`" in report and "mlflow ui --backend-store-uri sqlite:" in run
+    assert "`place/reports/index.html`" in report and "mlflow server --backend-store-uri sqlite:" in run
     assert command == f"**In full**: `digits why {number}`"
     monkeypatch.setenv("DIGITS_SERVE", "https://ann:secret@digits.example/")
     report, _, page, _ = links.of(NAME, number, Path("place"))

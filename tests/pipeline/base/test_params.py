@@ -99,13 +99,13 @@ def test_a_choice_changes_its_line_alone(path: Path, exp_run: list[str], key: st
     if exp_run:
         apply_overrides(path, exp_run)
     before = path.read_text()
-    params.choose(path, **{key: value})
+    assert params.choose(path, **{key: value})
     ((_, line),) = changed_lines(before, path.read_text())
     assert line.strip().startswith(f"{key}: {value} ") and "# " in line
     loaded = params.load(path)
     assert value in (loaded.dataset, loaded.train.recipe)
     unchanged_at = path.stat().st_mtime_ns
-    params.choose(path, **{key: value})
+    assert not params.choose(path, **{key: value})
     assert path.stat().st_mtime_ns == unchanged_at
 
 
