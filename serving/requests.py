@@ -85,7 +85,7 @@ async def _form(request: Request, settings: Serving) -> list[Picture]:
     except Problem:
         raise
     except HTTPException as error:
-        raise Problem(413 if "Too many" in error.detail else 400, f"the form: {error.detail}") from None
+        raise Problem(413 if "Too many files" in error.detail else 400, f"the form: {error.detail}") from None
 
 
 def _named(file_name: str | None) -> str:

@@ -100,6 +100,9 @@ def test_no_digit_and_more_than_one_are_said(service: Service):
     assert service.predict(np.zeros((1, 28, 28), int))["answers"][0]["digit"] is None
 
 
+FIELDS = b"".join(b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n' for _ in range(11)) + b"--x--\r\n"
+
+
 @pytest.mark.parametrize(
     ("body", "kind", "status", "words"),
     [
@@ -128,6 +131,7 @@ def test_no_digit_and_more_than_one_are_said(service: Service):
         (b"1", "multipart/form-data", 400, "boundary"),
         (form(1), "multipart/form-data; boundary=x; charset=undefined", 415, "charset"),
         (form(1002), "multipart/form-data; boundary=x", 413, "Too many files"),
+        (FIELDS, "multipart/form-data; boundary=x", 400, "Too many fields"),
     ],
 )
 def test_what_cannot_be_read_is_a_problem_of_one_line(
