@@ -271,7 +271,7 @@ def waiting(model: str, version: str, after: int, most: int, path: Path | None =
     path = path or places.home() / places.SEEN
     if not path.is_file():
         return 0
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", timeout=0, uri=True)) as connection:
+    with closing(_read_only(path, wait=0.0)) as connection:
         newest = connection.execute("SELECT max(number) FROM seen").fetchone()[0] or 0
         after = after if after <= newest else 0  # as for a window
         query = "SELECT 1 FROM seen WHERE model = ? AND version = ? AND number > ? ORDER BY number DESC LIMIT ?"
@@ -284,9 +284,14 @@ def answered_last() -> str | None:
     path = places.home() / places.SEEN
     if not path.is_file():
         return None
-    with store(path) as connection:
+    with closing(_read_only(path, WAIT_SECONDS)) as connection:
         row = connection.execute("SELECT model FROM seen ORDER BY number DESC LIMIT 1").fetchone()
     return row[0] if row else None
+
+
+def _read_only(path: Path, wait: float) -> sqlite3.Connection:
+    """The store as it is: nothing is made or brought up to date."""
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", timeout=wait, uri=True)
 
 
 def disagreements(connection: sqlite3.Connection, model: str, version: str, challenger: str) -> dict[str, Any]:
