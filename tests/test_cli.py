@@ -378,7 +378,8 @@ def test_run_says_which_recipe_it_takes_before_it_starts_unless_it_was_named(
         "gate: version 2 refused: less accurate\n"
         "champion: digits-cnn version 1, test accuracy 99.72%, report reports/index.html\n"
     )
-    assert digits("run", "--dataset", dataset, "--recipe", recipe) == (0, ended, "> dvc repro\n")
+    moved = f"params.yaml is on {dataset} now, recipe {recipe}\n" if dataset != "digits" else ""
+    assert digits("run", "--dataset", dataset, "--recipe", recipe) == (0, ended, f"{moved}> dvc repro\n")
     assert digits("run", "--dataset", dataset) == (0, ended, f"{line}\n> dvc repro\n")
     assert (params.load().dataset, params.load().train.recipe) == (dataset, recipe)
 

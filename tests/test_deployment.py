@@ -60,7 +60,7 @@ def test_mlflow_as_the_docs_start_it_answers_to_its_own_names_alone():
         for page in (ROOT / "docs").glob("*.md")
         for found in re.findall(r"`(mlflow server .*?)`", page.read_text())
     ]
-    assert len(started) == 2
+    assert len(started) == 3
     for command in started:
         named = re.search(r"--allowed-hosts (\S+)", command)
         allowed = named[1].split(",") if named else get_default_allowed_hosts()
