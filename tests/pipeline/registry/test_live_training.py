@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Sequence
 
 import mlflow
+import mlflow.store.db.utils
 import pandas as pd
 import pytest
 import waiting
@@ -144,6 +145,7 @@ def test_a_registry_that_is_away_stops_no_training(
 ):
     files.write_text("no_database", "text")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///no_database")
+    monkeypatch.setattr(mlflow.store.db.utils, "MAX_RETRY_COUNT", 1)  # of 10, which take a hundred seconds
     said: list[str] = []
     with live.shown(PARAMS):
         trained([0.9])
