@@ -8,14 +8,14 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-DATASET ?= digits
-
+demo: DATASET ?= digits
 demo: install ## install, then run everything with no download: on digits, or with DATASET=letters on letters in colour
 	@digits run --dataset $(DATASET) --recipe $(if $(filter letters,$(DATASET)),colour,fast)
 	@echo 'to go on: `. $(VENV)/bin/activate`, then `digits --help`'
 
-run: install ## install, then run everything on MNIST (from MNIST_DIR if set, else downloaded)
-	@digits run --dataset mnist --recipe default
+run: DATASET ?= mnist
+run: install ## install, then run everything on MNIST (from MNIST_DIR if set, else downloaded), or on another DATASET
+	@digits run --dataset $(DATASET) --recipe default
 
 schedule: .cache/prefect/running ## retrain by schedule on this machine: Prefect's server, a worker and prefect.yaml, until Ctrl-C
 

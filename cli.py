@@ -41,6 +41,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+
+def _tell_release(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"digits {version('digits')}")
+        raise typer.Exit
+
+
+Release = Annotated[bool, typer.Option("--version", help="Say which release this is.", callback=_tell_release)]
+
+
+@app.callback()
+def digits(_release: Release = False) -> None:
+    """What the whole command takes beside its commands."""
+
+
 # The panels of the help, in the order of their first commands.
 TRAIN, USE, DATA, LOOK_BACK, HOUSE = "Train and judge", "Use", "Data", "Look back", "House-keeping"
 

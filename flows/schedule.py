@@ -29,6 +29,7 @@ POOL = "digits"
 READY_SECONDS = 120.0
 PORT_SECONDS = 10.0  # until the server of one that was killed has let its port go
 PATIENCE = 30.0  # seconds for a process to end by itself before it is killed
+LOOK_SECONDS = 1  # from the worker's look for a run that is due to the next; of Prefect's own 10 a new batch waits for 5
 
 
 def environment(top: Path, port: int) -> dict[str, str]:
@@ -41,6 +42,7 @@ def environment(top: Path, port: int) -> dict[str, str]:
         "PREFECT_API_AUTH_STRING": auth,  # not an argument, which every user of the machine could read
         server.AUTH: auth,
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_WORKER_QUERY_SECONDS": str(LOOK_SECONDS),
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         # In memory, the default, a restart of the server would leave the place of a run taken for ever.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",

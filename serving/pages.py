@@ -108,7 +108,7 @@ def staircase(reigns: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @router.get("/compare")
-async def compare(request: Request, a: Named, b: Named) -> Response:
+async def compare(request: Request, a: Named = versions.CHAMPION, b: Named = versions.CHALLENGER) -> Response:
     return await _told(request, "/compare", "Side by side", _compared, "compared", a, b)
 
 

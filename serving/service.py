@@ -9,6 +9,7 @@ import gc
 import logging
 import os
 import resource
+import signal
 import socket
 import sqlite3
 import sys
@@ -305,5 +306,6 @@ def _serve(name: str, params: Params, host: str, port: int, key: str | None, rea
         server_header=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn, when it has ended, raises what it was sent
     with bound, suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
         Server(config, connections).run([bound])

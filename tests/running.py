@@ -97,9 +97,9 @@ class Service:
                 total += process.memory_full_info().pss if "serve" in process.cmdline() else 0
         return total / 1e6
 
-    def stop(self) -> int:
+    def stop(self, by: signal.Signals = signal.SIGINT) -> int:
         self.client.close()
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(by)
         return self.process.wait(WAIT)
 
 

@@ -384,6 +384,11 @@ def test_run_says_which_recipe_it_takes_before_it_starts_unless_it_was_named(
     assert (params.load().dataset, params.load().train.recipe) == (dataset, recipe)
 
 
+def test_the_command_says_which_release_it_is(digits: Digits):
+    ended, out, _ = digits("--version")
+    assert ended == 0 and re.fullmatch(r"digits \d+\.\d+\.\d+\n", out)
+
+
 def test_run_hands_the_scheduler_to_the_stages(digits: Digits, monkeypatch: pytest.MonkeyPatch):
     from pipeline import run
     from pipeline.base import cluster

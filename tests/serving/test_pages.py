@@ -87,8 +87,8 @@ def service(workspace: Workspace) -> Iterator[Service]:
     running = Service(workspace)
     running.ready()
     yield running
-    assert running.stop() == 0
-    assert "Traceback" not in running.log
+    assert running.stop(signal.SIGTERM) == 0  # as a supervisor ends it
+    assert "Traceback" not in running.log and "leaked" not in running.log
 
 
 def told(service: Service, path: str) -> httpx.Response:
@@ -110,6 +110,17 @@ def test_every_page_has_the_same_way_to_all_others_and_runs_no_script_of_data(se
     assert found.text.count('aria-current="page"') == (1 if path in ways else 0)
     assert '<a class="skip" href="#main">' in found.text and found.text.count('<main id="main"') == 1
     assert "<script>" not in found.text and " style=" not in found.text and "<style" not in found.text
+
+
+@pytest.mark.parametrize("path", ["/", "/models", "/health", "/page/style.css"])
+def test_head_is_answered_as_get_is_without_the_body(service: Service, path: str):
+    length = told(service, path).headers["content-length"]
+    found = service.client.head(path)
+    assert found.status_code == 200 and not found.content and found.headers["content-length"] == length
+
+
+def test_side_by_side_are_champion_and_challenger_unless_others_are_named(service: Service):
+    assert "digits-cnn has no version challenger" in told(service, "/compare").text
 
 
 def test_what_the_page_to_draw_on_says_holds_for_images_of_any_classes(service: Service):
