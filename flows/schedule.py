@@ -29,7 +29,7 @@ POOL = "digits"
 READY_SECONDS = 120.0
 PORT_SECONDS = 10.0  # until the server of one that was killed has let its port go
 PATIENCE = 30.0  # seconds for a process to end by itself before it is killed
-LOOK_SECONDS = 1  # from the worker's look for a run that is due to the next; of Prefect's own 10 a new batch waits for 5
+LOOK_SECONDS = 1  # between two looks of the worker for a run that is due; Prefect's own is 10
 
 
 def environment(top: Path, port: int) -> dict[str, str]:
