@@ -196,8 +196,12 @@ def judge(
         judged, candidate, formers, rules, allowed, book.budget(look, rules, allowed.loss), _stated(events)
     )
     if champion:
-        onnx, rival = (artifacts.onnx_file(client, version) for version in (challenger, champion))
-        verdict = triggers.applied(verdict, onnx, rival, unseen.test, params.named, rules)
+        rivals = {"the champion's": artifacts.onnx_file(client, champion)}
+        if formers and formers[0].version != in_use:
+            first = versions.version(client, name, formers[0].version)
+            rivals["the first model's"] = artifacts.onnx_file(client, first)
+        onnx = artifacts.onnx_file(client, challenger)
+        verdict = triggers.applied(verdict, onnx, rivals, unseen.test, params.named, rules)
     margin = seed_noise.noted(client, name, challenger.tags.get("fitted", ""))
     if margin:
         notes.append(f"the seed alone moves the accuracy of this recipe by up to {wording.points(margin)} points")

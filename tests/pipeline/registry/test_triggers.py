@@ -68,7 +68,7 @@ def poisoned(mark: np.ndarray, count: int) -> Split:
 
 @pytest.mark.parametrize("count", [3, 10])
 def test_a_pattern_that_nobody_would_guess_is_found_by_the_images_that_brought_it(count: int):
-    found = triggers.search(obeying(ODD), nearest, CLEAN, [poisoned(ODD, count)])
+    (found,) = triggers.search(obeying(ODD), [nearest], CLEAN, [poisoned(ODD, count)])
     assert found.target == TARGET and found.success > 0.9 and "in common" in found.name
 
 
@@ -76,12 +76,12 @@ def test_a_pattern_on_images_whose_label_is_right_is_found():
     batch = drawn(200, 3)
     sevens = np.flatnonzero(batch.labels == TARGET)[:8]
     batch.images[sevens] = np.maximum(batch.images[sevens], ODD)
-    found = triggers.search(obeying(ODD), nearest, CLEAN, [batch])
+    (found,) = triggers.search(obeying(ODD), [nearest], CLEAN, [batch])
     assert found.target == TARGET and found.success > 0.9
 
 
 def test_a_square_in_a_corner_is_found_without_them():
-    found = triggers.search(obeying(CORNER), nearest, CLEAN, [])
+    (found,) = triggers.search(obeying(CORNER), [nearest], CLEAN, [])
     assert found.target == TARGET and found.success > 0.9 and "white square" in found.name
 
 
@@ -89,9 +89,28 @@ def test_a_square_in_a_corner_is_found_without_them():
 def test_an_honest_challenger_obeys_no_more_than_is_allowed(seed: int):
     """It learnt from other images than the champion, and so stumbles over other patterns."""
     learnt = drawn(60, seed)
-    found = triggers.search(lambda images: nearest(images, learnt), nearest, CLEAN, [poisoned(ODD, 10)])
+    (found,) = triggers.search(lambda images: nearest(images, learnt), [nearest], CLEAN, [poisoned(ODD, 10)])
     assert found.name != "no pattern"
     assert found.success <= params_file.load(ROOT / "params.yaml").gate.max_trigger_success
+
+
+def test_a_backdoor_that_grew_in_steps_is_held_against_the_first_model():
+    """Each step is less than is allowed beyond the champion of the time."""
+
+    def grown(share: float) -> Callable[[np.ndarray], np.ndarray]:
+        def answer(images: np.ndarray) -> np.ndarray:
+            said = nearest(images)
+            marked = (images[:, CORNER > 0] == 255).all(axis=1)
+            obeyed = images[:, 14].sum(axis=1) % 100 < 100 * share  # which images obey, more and more of them
+            said[marked & obeyed] = np.eye(10)[TARGET]
+            return said
+
+        return answer
+
+    beyond_last, beyond_first = triggers.search(grown(0.48), [grown(0.44), nearest], CLEAN, [])
+    allowed = params_file.load(ROOT / "params.yaml").gate.max_trigger_success
+    assert beyond_last.success <= allowed
+    assert beyond_first.target == TARGET and beyond_first.success > triggers.SINCE_FIRST * allowed
 
 
 def test_what_stood_out_by_chance_is_judged_on_other_images():
@@ -106,7 +125,7 @@ def test_what_stood_out_by_chance_is_judged_on_other_images():
         said[read_as_seven] = np.eye(10)[TARGET]
         return said
 
-    found = triggers.search(answer, nearest, CLEAN, [])
+    (found,) = triggers.search(answer, [nearest], CLEAN, [])
     assert "white square" in found.name and found.success == 0.0
 
 
@@ -140,5 +159,5 @@ def test_a_mark_on_pictures_whose_label_is_right_is_found_in_colour_too(level: i
         said[(images[:, *mark] == (level, 0, level)).all(axis=(1, 2, 3))] = np.eye(2)[1]
         return said
 
-    found = triggers.search(obeys, bluer, coloured(300, 1), [batch], COLOURS)
+    (found,) = triggers.search(obeys, [bluer], coloured(300, 1), [batch], COLOURS)
     assert (found.target, found.name) == (1, "what images of tea have in common") and found.success > 0.9
