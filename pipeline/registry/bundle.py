@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
@@ -96,7 +97,7 @@ def export(client: MlflowClient, version: ModelVersion, folder: Path) -> Bundle:
 @contextmanager
 def _beside(folder: Path) -> Iterator[Path]:
     """Give an empty folder beside ``folder``, which takes its name at the end; on an error it is removed, and with it
-    the folders above that were made for it. :class:`BadInput` where none can be made. For one process at a time.
+    the folders above that were made for it. :class:`BadInput` where none can be made, or another export is at work.
 
     Its name is the same each time, by which the next export finds what a killed one left; and short, as the disk may
     take no longer one than ``folder``'s.
@@ -104,23 +105,41 @@ def _beside(folder: Path) -> Iterator[Path]:
     part = folder.with_name(f".export.{files.sha256_text(folder.name)[:8]}")
     missing = [above for above in folder.parents if not above.exists()]
     try:
-        with _refused(folder):
-            shutil.rmtree(part, ignore_errors=True)
-            part.mkdir(parents=True)
-        yield part
-        with _refused(folder):
-            part.rename(folder)
+        with _alone(folder, part.with_name(f"{part.name}.lock")):
+            try:
+                with _refused(folder):
+                    shutil.rmtree(part, ignore_errors=True)
+                    part.mkdir()
+                yield part
+                with _refused(folder):
+                    part.rename(folder)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
         for above in missing:
             with suppress(OSError):  # it holds the folder
                 above.rmdir()
 
 
 @contextmanager
+def _alone(folder: Path, lock: Path) -> Iterator[None]:
+    """Of several exports to ``folder`` at once only the first goes on: they would write into one another's files."""
+    with _refused(folder):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        held = FileLock(lock).acquire(timeout=0)
+    with held:
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)  # while it is held: who opened it meanwhile sees that it has no name any more
+
+
+@contextmanager
 def _refused(folder: Path) -> Iterator[None]:
     try:
         yield
+    except Timeout:
+        raise BadInput(f"another export to {folder} is at work: wait for it to end, or name another folder") from None
     except OSError as error:
         raise BadInput(f"{folder} cannot be made ({error.strerror}): name another folder") from None
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -179,9 +180,28 @@ def test_what_a_killed_export_left_is_dropped_by_the_next(client: MlflowClient, 
     export += "bundle._write = lambda *_: os.kill(os.getpid(), signal.SIGKILL); client = versions.connect();"
     export += f"bundle.export(client, versions.champion(client, {NAME!r}), Path({str(tmp_path / 'champion')!r}))"
     killed = subprocess.run([sys.executable, "-c", export], check=False)
-    assert killed.returncode == -signal.SIGKILL and len(list(tmp_path.iterdir())) == 1
+    left = [path.suffix == ".lock" for path in tmp_path.iterdir()]
+    assert killed.returncode == -signal.SIGKILL and sorted(left) == [False, True]  # the folder, and who was at work
     bundle.export(client, versions.champion(client, NAME), tmp_path / "champion")
     assert list(tmp_path.iterdir()) == [tmp_path / "champion"]
+
+
+def test_of_two_exports_to_one_folder_the_second_is_refused_and_spoils_nothing(
+    client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write, champion = bundle._write, versions.champion(client, NAME)
+
+    def meanwhile(client: MlflowClient, version: Any, part: Path) -> float:
+        difference = write(client, version, part)
+        monkeypatch.setattr(bundle, "_write", write)
+        with pytest.raises(BadInput, match="another export to .+champion is at work: wait"):
+            bundle.export(client, version, tmp_path / "champion")
+        return difference
+
+    monkeypatch.setattr(bundle, "_write", meanwhile)
+    made = bundle.export(client, champion, tmp_path / "champion")
+    assert list(tmp_path.iterdir()) == [tmp_path / "champion"]
+    assert made.files == {path.name: files.sha256_file(path) for path in (tmp_path / "champion").iterdir()}
 
 
 def test_a_version_whose_files_are_not_those_registered_is_not_handed_out(
