@@ -174,10 +174,9 @@ def decide_suspects(
     from pipeline.registry import history
 
     if name == CORRECTIONS:
-        doubts, _ = _doubted_corrections(model)
-        kept, dropped = (_numbers(text, len(doubts)) for text in (keep, drop))
-        corrections.decide(doubts, kept, dropped, params_file.load())
-        left = len(doubts) - len(kept | dropped)
+        shown = corrections.shown()
+        kept, dropped = (_numbers(text, len(shown)) for text in (keep, drop))
+        left = corrections.decide(shown, kept, dropped, params_file.load())
         told = counted(left, "doubted correction is", "doubted corrections are")
         show(as_json, {"left": left}, f"{told} left; `digits add-batch --corrections`")
         return

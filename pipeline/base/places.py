@@ -29,6 +29,7 @@ SUSPECTS_PAGE = "suspects.html"  # in it too
 DECISIONS = "decisions.json"
 CORRECTIONS = Path("data/corrections")
 CORRECTIONS_KEPT = CORRECTIONS / "kept.json"  # the images whose doubted label a person upheld
+CORRECTIONS_SHOWN = CORRECTIONS / "shown.json"  # the doubted ones in the order of the page, which a person goes by
 LABELLING = Path("data/labelling")  # in home(): a folder a time that people were asked for labels
 DOWNLOAD = Path("data/download")
 SEEN = Path("data/live.db")  # in home()

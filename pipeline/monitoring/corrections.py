@@ -39,6 +39,16 @@ class Waiting(NamedTuple):
     """of the images, and what their labels are indexes of"""
 
 
+class Shown(NamedTuple):
+    """A doubted correction on the page that a person decides by."""
+
+    id: str
+    name: str
+    """of the class that it is corrected to"""
+    image: str
+    """hexadecimal hash of its content"""
+
+
 class Sifted(NamedTuple):
     """Which of the waiting corrections may be learnt from: indices."""
 
@@ -134,7 +144,7 @@ def _upheld(
 ) -> set[int]:
     """The doubted ones to be believed: those that one of the house kept, and those on which several people agree, no
     more of a label than chance would bring among so many."""
-    kept = set(files.read_json(places.CORRECTIONS_KEPT)) if places.CORRECTIONS_KEPT.is_file() else set()
+    kept = _kept()
     backers = defaultdict(set)
     for name, person in zip(names, people, strict=True):
         backers[name].add(person)
@@ -163,23 +173,37 @@ def _within_share(good: Sequence[int], people: Sequence[str], train: int, rules:
 
 
 def suspects(params: Params, answer: Answer | None) -> tuple[list[Doubt], Split]:
-    """The doubted corrections and their images, for a person to look at."""
+    """The doubted corrections and their images, for a person to look at; which they are is kept for :func:`decide`."""
     waiting = read(params)
     doubts = sift(waiting, params, answer).doubted
-    index = [doubt.index for doubt in doubts]
+    index, classes = [doubt.index for doubt in doubts], waiting.form.classes
+    found = [Shown(waiting.ids[doubt.index], classes[doubt.label], doubt.image)._asdict() for doubt in doubts]
+    files.write_json(places.CORRECTIONS_SHOWN, found)
     return doubts, Split(*(array[index] for array in waiting.corrected))
 
 
-def decide(doubts: Sequence[Doubt], keep: set[int], drop: set[int], params: Params) -> None:
-    """What one of the house says of doubted corrections, by their numbers on the page (from 1)."""
-    quarantine.check_numbers(keep, drop, len(doubts))
-    kept = set(files.read_json(places.CORRECTIONS_KEPT)) if places.CORRECTIONS_KEPT.is_file() else set()
-    files.write_json(places.CORRECTIONS_KEPT, sorted(kept | {doubts[number - 1].image for number in keep}))
-    waiting = read(params)
-    dropped = [doubts[number - 1] for number in drop]
-    names = [waiting.form.classes[doubt.label] for doubt in dropped]
+def shown() -> list[Shown]:
+    """The doubted corrections as a person was shown them last; :class:`BadInput` if that never was."""
+    if not places.CORRECTIONS_SHOWN.is_file():
+        raise BadInput("nobody was shown the doubted corrections yet: `digits batches suspects corrections` first")
+    return [Shown(**one) for one in files.read_json(places.CORRECTIONS_SHOWN)]
+
+
+def decide(doubted: Sequence[Shown], keep: set[int], drop: set[int], params: Params) -> int:
+    """What one of the house says of doubted corrections, by their numbers on the page (from 1), whatever has come in
+    or was decided since; how many of those on the page are left."""
+    quarantine.check_numbers(keep, drop, len(doubted))
+    kept = _kept() | {doubted[number - 1].image for number in keep}
+    files.write_json(places.CORRECTIONS_KEPT, sorted(kept))
+    dropped = [doubted[number - 1] for number in drop]
     with live.store() as store:
-        live.file_under(store, [waiting.ids[doubt.index] for doubt in dropped], names, DROPPED)
+        live.file_under(store, [one.id for one in dropped], [one.name for one in dropped], DROPPED)
+    waiting = set(read(params).ids)
+    return sum(one.id in waiting and one.image not in kept for one in doubted)
+
+
+def _kept() -> set[str]:
+    return set(files.read_json(places.CORRECTIONS_KEPT)) if places.CORRECTIONS_KEPT.is_file() else set()
 
 
 def _all_to_train(params: Params) -> Params:

@@ -112,12 +112,24 @@ def test_a_person_of_the_house_keeps_or_drops_them_one_by_one(digits: Split):
     doubts, images = corrections.suspects(PARAMS, champion(digits))
     assert len(doubts) == len(images.labels) == 5
     with pytest.raises(BadInput, match="image 2 is to be kept and dropped"):
-        corrections.decide(doubts, {1, 2}, {2, 3}, PARAMS)
+        corrections.decide(corrections.shown(), {1, 2}, {2, 3}, PARAMS)
     with pytest.raises(BadInput, match="there is no image 9 among the 5"):
-        corrections.decide(doubts, {9}, set(), PARAMS)
-    corrections.decide(doubts, {1}, {2, 3, 4}, PARAMS)
+        corrections.decide(corrections.shown(), {9}, set(), PARAMS)
+    assert corrections.decide(corrections.shown(), {1}, {2, 3, 4}, PARAMS) == 1
     sifted = sift(digits)
     assert len(sifted.good) == 1 and len(sifted.doubted) == 1
+
+
+def test_the_numbers_are_those_of_the_page_whatever_was_decided_or_came_in_since(digits: Split):
+    with pytest.raises(BadInput, match="`digits batches suspects corrections` first"):
+        corrections.shown()
+    hostile(digits, 5, "eve")
+    doubts, _ = corrections.suspects(PARAMS, champion(digits))
+    assert corrections.decide(corrections.shown(), set(), {2}, PARAMS) == 4
+    correct(digits.images[1300:1301], (digits.labels[1300:1301] + 1) % 10, "mallory")
+    assert corrections.decide(corrections.shown(), {4}, {3}, PARAMS) == 2
+    left = {doubt.image for doubt in sift(digits).doubted}
+    assert left & {doubt.image for doubt in doubts} == {doubts[0].image, doubts[4].image}
 
 
 def test_corrections_go_to_train_alone(digits: Split):
