@@ -7,7 +7,12 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from pipeline.digits import features
+from pipeline.monitoring import live
+from pipeline.monitoring.live import Seen
 
 ROOT = Path(__file__).parent.parent
 LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-docs.lock")
@@ -87,6 +92,19 @@ def test_what_suits_is_what_the_package_asks_for(bare: Path):
     assert asked == ">=3.11,<3.14"
     for path in ("Makefile", ".ci/run"):
         assert "(3, 11) <= sys.version_info < (3, 14)" in (ROOT / path).read_text(), path
+
+
+def test_make_clean_keeps_what_people_corrected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    seen = Seen(["r0-0"], "2026", "digits-cnn", "1", np.zeros((1, 28, 28), np.uint8), np.zeros(1, int), np.ones(1))
+    with live.store() as store:
+        live.write(store, [seen], np.zeros((1, len(features.FEATURES))), keep_images=True)
+        live.correct(store, seen, 3, "ann", 1_000_000)
+    for _ in range(2):
+        subprocess.run(["make", "clean"], check=True, capture_output=True)
+        with live.store() as store:
+            assert live.corrections(store)[0] == ["r0-0"] and live.find(store, "r0-0") is None
 
 
 @pytest.mark.parametrize("lock", LOCKS)
