@@ -16,7 +16,7 @@ from pipeline.data.splits import Split
 from pipeline.digits.non_digits import NonDigits
 from pipeline.learning import evaluation, inference
 from pipeline.learning.inference import Answers
-from pipeline.reporting import figures
+from pipeline.reporting import figures, mosaics
 
 SHOWN = 10  # images in a row of examples
 # Bytes of images: of train, for the gap between what was learnt and what is read, and of test, to draw non-digits from:
@@ -34,14 +34,14 @@ def draw(
     examples = dict(evaluation.corrupted(test.spread(SHOWN).images, of.kind))
     pictures = {
         "confusion_matrix": figures.confusion_matrix(matrix, of),
-        "confusion_images": figures.confusion_images(test.images, test.labels, probabilities, of),
-        "mistakes": figures.mistakes(test.images, found["mistakes"], gallery, inked),
-        "confused_pairs": figures.confused_pairs(test.images, found["mistakes"], inked),
-        "suspected_labels": figures.suspected_labels(test.images, found["suspected_labels"], gallery, inked),
+        "confusion_images": mosaics.confusion_images(test.images, test.labels, probabilities, of),
+        "mistakes": mosaics.mistakes(test.images, found["mistakes"], gallery, inked),
+        "confused_pairs": mosaics.confused_pairs(test.images, found["mistakes"], inked),
+        "suspected_labels": mosaics.suspected_labels(test.images, found["suspected_labels"], gallery, inked),
         "per_class": figures.per_class(found["per_class"]),
         "reliability": figures.reliability(found["calibration"], evaluation.calibration_error(found["calibration"])),
         "slices": figures.slices(found["slices"], matrix.trace() / matrix.sum()),
-        "robustness": figures.robustness(examples, found["robustness"], inked),
+        "robustness": mosaics.robustness(examples, found["robustness"], inked),
     }
     for name, picture in pictures.items():
         figures.save(picture, places.EVALUATION / f"{name}.png")
@@ -52,7 +52,7 @@ def refuse(test: Split, model: Callable[[np.ndarray], Answers]) -> tuple[pd.Data
     digits = test.spread(images_in(ASKED, test.images.shape[1:])).images
     drawn = NonDigits(np.asarray(digits), np.random.default_rng(evaluation.SEED), DRAWN)
     table = evaluation.refusal(drawn, model(drawn.images))
-    figures.save(figures.refusal(drawn.by_kind(SHOWN), table), places.EVALUATION / "refusal.png")
+    figures.save(mosaics.refusal(drawn.by_kind(SHOWN), table), places.EVALUATION / "refusal.png")
     return table, {"non_digits_refused": round(float((table["refused"] * table["n"]).sum() / table["n"].sum()), 6)}
 
 

@@ -194,7 +194,7 @@ def test_of_two_exports_to_one_folder_the_second_is_refused_and_spoils_nothing(
     def meanwhile(client: MlflowClient, version: Any, part: Path) -> float:
         difference = write(client, version, part)
         monkeypatch.setattr(bundle, "_write", write)
-        with pytest.raises(BadInput, match="another export to .+champion is at work: wait"):
+        with pytest.raises(BadInput, match=r"another export to .+champion is at work: wait"):
             bundle.export(client, version, tmp_path / "champion")
         return difference
 

@@ -14,9 +14,7 @@ from pipeline.data.splits import Split
 from pipeline.digits import features
 from pipeline.learning import evaluation
 from pipeline.plain import features as plain_features
-from pipeline.reporting import figures
-
-N = 600
+from pipeline.reporting import figures, mosaics
 
 
 def history(epochs: int = 5) -> pd.DataFrame:
@@ -36,18 +34,6 @@ def history(epochs: int = 5) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def answers() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images uint8 (N, 28, 28), labels (N,) and probabilities (N, 10) of a mediocre model."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 10, N).astype(np.uint8)
-    logits = rng.normal(size=(N, 10)) + 3 * np.eye(10)[labels]
-    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    images = np.zeros((N, 28, 28), np.uint8)
-    images[:, 6:22, 6:22] = rng.integers(0, 256, (N, 16, 16))
-    return images, labels, probabilities.astype(np.float32)
-
-
-@pytest.fixture(scope="module")
 def draw(answers) -> dict[str, Callable[[], Figure]]:
     images, labels, probabilities = answers
     predicted = probabilities.argmax(axis=1)
@@ -56,10 +42,10 @@ def draw(answers) -> dict[str, Callable[[], Figure]]:
     return {
         "curves": lambda: figures.curves(history()),
         "confusion_matrix": lambda: figures.confusion_matrix(evaluation.confusion(labels, predicted)),
-        "confusion_images": lambda: figures.confusion_images(images, labels, probabilities),
-        "mistakes": lambda: figures.mistakes(images, evaluation.mistakes(labels, probabilities), 12),
-        "confused_pairs": lambda: figures.confused_pairs(images, evaluation.mistakes(labels, probabilities)),
-        "suspected_labels": lambda: figures.suspected_labels(images, suspected_labels.find(labels, probabilities), 12),
+        "confusion_images": lambda: mosaics.confusion_images(images, labels, probabilities),
+        "mistakes": lambda: mosaics.mistakes(images, evaluation.mistakes(labels, probabilities), 12),
+        "confused_pairs": lambda: mosaics.confused_pairs(images, evaluation.mistakes(labels, probabilities)),
+        "suspected_labels": lambda: mosaics.suspected_labels(images, suspected_labels.find(labels, probabilities), 12),
         "per_class": lambda: figures.per_class(evaluation.per_class(labels, predicted)),
         "reliability": lambda: figures.reliability(table, evaluation.calibration_error(table)),
         "slices": lambda: figures.slices(slices, (predicted == labels).mean()),
@@ -112,57 +98,15 @@ def test_overfitting_is_in_the_legend_and_an_ensemble_has_one_legend():
     assert len(both.legends[0].get_texts()) == 3 and len(both.axes[0].lines) == 6
 
 
-def test_pairs_of_digits_are_ranked_by_their_mistakes_in_both_directions(answers):
-    images, _, _ = answers
-    table = pd.DataFrame({"index": range(6), "true": [4, 9, 4, 1, 7, 1], "predicted": [9, 4, 9, 7, 1, 2]})
-    axes = figures.confused_pairs(images, table).axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["4 and 9", "1 and 7", "1 and 2"]
-    assert [bar.get_width() for bar in axes.patches] == [2, 1, 1, 1, 1, 0]
-
-
-def test_a_cell_shows_the_most_confident_image_of_its_outcome():
-    """Each image is a flat grey of its own, so that the picture tells which one was chosen."""
-    greys = np.array([40, 80, 120, 160, 200], np.uint8)
-    images = np.broadcast_to(greys[:, None, None], (5, 28, 28))
-    labels = np.array([3, 3, 4, 4, 4], np.uint8)
-    probabilities = np.full((5, 10), 0.01)
-    for row, (digit, confidence) in enumerate([(3, 0.8), (3, 0.9), (9, 0.6), (9, 0.7), (4, 0.5)]):
-        probabilities[row, digit] = confidence
-    axes = figures.confusion_images(images, labels, probabilities).axes[0]
-    mosaic = np.asarray(axes.get_images()[0].get_array())
-
-    def ink(row: int, column: int) -> float:
-        """What share of full ink the middle of a cell has, read off the darkest colour."""
-        middle = (np.array([row, column]) + 0.5) * (28 + 2 * figures.RIM)
-        return mosaic[int(middle[0]), int(middle[1])].min()
-
-    order = [ink(3, 3), ink(4, 9), ink(4, 4)]  # 80, 160 and 200 of 255: the more ink, the darker
-    assert order == sorted(order, reverse=True) and len(set(order)) == 3
-    assert ink(3, 3) == pytest.approx((1 - 80 / 255) * 223 / 255 + 0.1 * 80 / 255)
-    assert (mosaic[: (28 + 2 * figures.RIM)] == 1).all()  # nothing was a 0: the row is blank
-    texts = [(text.get_text(), *np.floor_divide(text.get_position(), (28 + 2 * figures.RIM))) for text in axes.texts]
-    assert texts == [("2", 3, 3), ("1", 4, 4), ("2", 9, 4)]
-
-
-def test_a_gallery_has_a_caption_an_image_and_stops_at_its_count(answers):
-    images, labels, probabilities = answers
-    table = evaluation.mistakes(labels, probabilities)
-    axes = figures.mistakes(images, table, 7).axes[0]
-    first = table.iloc[0]
-    assert len(axes.texts) == 7
-    assert axes.texts[0].get_text().startswith(f"{first['true']:.0f} → {first['predicted']:.0f}\n")
-    assert axes.get_title(loc="left").startswith(f"The 7 most confident of {len(table)} mistakes")
-
-
 def test_a_perfect_model_has_pictures_too(tmp_path: Path):
     labels = np.tile(np.arange(10, dtype=np.uint8), 20)
     images, probabilities = np.full((200, 28, 28), 100, np.uint8), np.eye(10, dtype=np.float32)[labels]
     table = evaluation.calibration(labels, probabilities, 15)
     found = [
         figures.confusion_matrix(evaluation.confusion(labels, labels)),
-        figures.confusion_images(images, labels, probabilities),
-        figures.mistakes(images, evaluation.mistakes(labels, probabilities), 30),
-        figures.suspected_labels(images, suspected_labels.find(labels, probabilities), 30),
+        mosaics.confusion_images(images, labels, probabilities),
+        mosaics.mistakes(images, evaluation.mistakes(labels, probabilities), 30),
+        mosaics.suspected_labels(images, suspected_labels.find(labels, probabilities), 30),
         figures.per_class(evaluation.per_class(labels, labels)),
         figures.reliability(table, evaluation.calibration_error(table)),
         figures.slices(evaluation.slices(features.describe(images), np.ones(200, bool)), 1.0),
@@ -196,14 +140,6 @@ def test_the_only_epoch_is_named_as_one():
     assert list(axes.get_xticks()) == [1]
 
 
-@pytest.mark.parametrize(("shown", "found", "title"), [(5, 1, "The only mistake:"), (5, 2, "All 2 mistakes, "),
-                                                       (2, 5, "The 2 most confident of 5 mistakes:")])  # fmt: skip
-def test_a_gallery_counts_as_people_do(answers, shown: int, found: int, title: str):
-    images, labels, probabilities = answers
-    table = evaluation.mistakes(labels, probabilities)[:found]
-    assert figures.mistakes(images, table, shown).axes[0].get_title(loc="left").startswith(title)
-
-
 @pytest.mark.parametrize("classes", [26, 62])
 def test_a_matrix_of_many_classes_is_large_enough_to_be_read(classes: int):
     form, rng = Form("plain", (16, 16), tuple(f"{number:02}" for number in range(classes))), np.random.default_rng(0)
@@ -218,15 +154,6 @@ def test_a_matrix_of_many_classes_is_large_enough_to_be_read(classes: int):
     assert all(box.width < cell for box in boxes) and np.median([box.height for box in boxes]) * across > 6
     names = axes.get_yticklabels()
     assert all(label.get_window_extent().height * across > 9 for label in names)
-
-
-def test_the_columns_of_a_sheet_begin_at_the_same_height():
-    names = ["a", "b", "c", "d", "e"]
-    examples = {name: np.full((3, 28, 28), 200, np.uint8) for name in names}
-    figure = figures.robustness(examples, pd.DataFrame({"corruption": names, "accuracy": 0.5}))
-    left, right = (axes.get_images()[0].get_array() for axes in figure.axes)
-    assert left.shape == right.shape == (3 * 28, 3 * 28)
-    assert (right[2 * 28 :] == 255).all() and (right[: 2 * 28] == 55).all()
 
 
 STRANGE = ("$^{", "$_", "$$$$$$$$$$$$$$$$$$$$", r"\\", "<b>bold</b>", "NA", "100%", "w" * 30, "a/b", "Straße", "名")
@@ -255,32 +182,16 @@ def test_classes_of_any_names_and_pictures_of_any_shape_are_drawn(
     matrix = evaluation.confusion(labels, probabilities.argmax(axis=1), len(names))
     drawn = [
         figures.confusion_matrix(matrix, form),
-        figures.confusion_images(images, labels, probabilities, form),
-        figures.mistakes(images, found["mistakes"], 12, inked=False),
-        figures.confused_pairs(images, found["mistakes"], inked=False),
-        figures.suspected_labels(images, found["suspected_labels"], 12, inked=False),
+        mosaics.confusion_images(images, labels, probabilities, form),
+        mosaics.mistakes(images, found["mistakes"], 12, inked=False),
+        mosaics.confused_pairs(images, found["mistakes"], inked=False),
+        mosaics.suspected_labels(images, found["suspected_labels"], 12, inked=False),
         figures.per_class(found["per_class"]),
     ]
     for number, figure in enumerate(drawn):
         shown = pixels(figure, tmp_path / f"{number}.png")
         assert (shown < 200).any() and max(shown.shape) < 6000
         assert (shown[[0, -1]] == 255).all() and (shown[:, [0, -1]] == 255).all(), f"{number} is cut off"
-
-
-def test_pictures_in_colour_are_shown_in_their_colours(tmp_path: Path):
-    red = np.zeros((10, 16, 16, 3), np.uint8)
-    red[..., 0] = 255
-    labels, probabilities = np.arange(10) % 2, np.tile(np.float32([0.9, 0.1]), (10, 1))
-    form = Form("plain", (16, 16, 3), ("a", "b"))
-    table = evaluation.mistakes(labels, probabilities)
-    both = pd.DataFrame({"corruption": ["noise", "blur"], "accuracy": [0.5, 0.6]})
-    for figure in (
-        figures.confusion_images(red, labels, probabilities, form),
-        figures.mistakes(red, table, 5, inked=False),
-        figures.robustness({"noise": red[:3], "blur": red[:3]}, both, inked=False),
-    ):
-        shown = pixels(figure, tmp_path / "red.png").astype(int)
-        assert ((shown[..., 0] > 220) & (shown[..., 1:].max(axis=2) < 40)).mean() > 0.02
 
 
 def test_the_trials_of_a_study_are_told_apart_however_wide_an_interval_is():

@@ -19,7 +19,7 @@ from pipeline.digits import features
 from pipeline.digits.non_digits import NonDigits
 from pipeline.learning import evaluation
 from pipeline.learning.inference import Answers
-from pipeline.reporting import figures
+from pipeline.reporting import figures, mosaics
 from pipeline.reporting import page as page_room
 
 PARAMS = ROOT / "params.yaml"
@@ -86,7 +86,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         drawn = NonDigits(images, np.random.default_rng(0), count=300)
         found["refusal"] = evaluation.refusal(drawn, Answers(probabilities, rng.uniform(size=300)))
         files.write_text(places.EVALUATION / "refusal.csv", found["refusal"].to_csv(index=False))
-        figures.save(figures.refusal(drawn.by_kind(10), found["refusal"]), places.EVALUATION / "refusal.png")
+        figures.save(mosaics.refusal(drawn.by_kind(10), found["refusal"]), places.EVALUATION / "refusal.png")
         every = dict.fromkeys((*page_room.PARTS, "recent"), probabilities)
         truth = dict.fromkeys((*page_room.PARTS, "recent"), labels)
         numbers = evaluation.measure(every, truth, ask)
