@@ -10,14 +10,14 @@ from pathlib import Path
 from pipeline.base import files, form, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput, one_line
-from pipeline.data import checks, descriptions, splits
+from pipeline.data import checks, descriptions, expectations, splits
 
 
 def main() -> None:
     params, of = params_file.load().validate_, form.load(places.RAW)
     places.REPORTS.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=places.REPORTS) as folder:
-        train, test = (descriptions.load(name, columns=checks.columns(params, of)) for name in ("train", "test"))
+        train, test = (descriptions.load(name, columns=expectations.columns(params, of)) for name in ("train", "test"))
         validated = checks.validate(train, test, params, Path(folder) / "docs", of, splits.shard_size(of.shape))
         shutil.rmtree(places.DATA_DOCS, ignore_errors=True)
         (Path(folder) / "docs").replace(places.DATA_DOCS)

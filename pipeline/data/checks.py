@@ -1,6 +1,7 @@
 """May this data in? Great Expectations on one row of summary numbers an image, and one row a class.
 
-The tables are those of :mod:`pipeline.data.descriptions`; the bands are params.yaml's section `validate`.
+The tables are those of :mod:`pipeline.data.descriptions`; what is expected of them is in
+:mod:`pipeline.data.expectations`.
 """
 
 import re
@@ -18,12 +19,11 @@ from pipeline.base import repeatable
 from pipeline.base.form import DIGITS, TEN, Form
 from pipeline.base.params import Validate
 from pipeline.base.rules import Rule
-from pipeline.data import data_docs, descriptions, kinds, splits
+from pipeline.data import data_docs, expectations, splits
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # stands for "no date", which Data Docs cannot do without
 _MOMENT = re.compile(r"\b2\d{3}[01]\d[0-3]\dT[0-2]\d[0-5]\d[0-5]\d\.\d{6}Z")  # as Great Expectations writes it
 _SHOWN = re.compile(r"(?<='run_time': ')[^']*|\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\b")  # a run's time, for people
-ARGUMENTS = ("column", "column_A", "column_B")  # of an expectation
 NAMED = 5  # classes that a line names
 
 
@@ -74,113 +74,11 @@ def _with(columns: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(columns, copy=False)
 
 
-def columns(params: Validate, form: Form) -> list[str]:
-    """Those of a described split that are looked at here."""
-    asked = {
-        rule.expectation.configuration.kwargs.get(name)
-        for rule in image_rules("test", params, form)
-        for name in ARGUMENTS
-    }
-    return [name for name in descriptions.columns(form.kind) if name in {"hash", "label"} | asked]
-
-
 def class_rows(train: pd.DataFrame, test: pd.DataFrame, classes: Sequence[str] = TEN) -> pd.DataFrame:
     """One row a class: its name, its share of train and of test, and the difference."""
     shares = [splits.class_shares(table["label"].to_numpy(), len(classes)) for table in (train, test)]
     rows = pd.DataFrame({"class": list(classes), "train_share": shares[0], "test_share": shares[1]})
     return rows.assign(difference=(rows["train_share"] - rows["test_share"]).abs())
-
-
-def image_rules(split: str, params: Validate, form: Form = DIGITS) -> list[Rule]:
-    """What is expected of a split's images. ``split`` is "train" or "test"."""
-    from great_expectations import expectations as gxe
-    from great_expectations.expectations.metadata_types import FailureSeverity
-
-    warning, labels = FailureSeverity.WARNING, list(range(len(form.classes)))
-    rules = [
-        Rule(
-            "enough_images",
-            "enough images",
-            gxe.ExpectTableRowCountToBeBetween(min_value=getattr(params, f"min_{split}")),
-            "add images, or lower validate.min_" + split,
-        ),
-        Rule(
-            "labels_in_range",
-            "labels are 0 to 9" if form.classes == TEN else "labels are of the classes",
-            gxe.ExpectColumnValuesToBeInSet(column="label", value_set=labels),
-            "correct or remove these labels",
-        ),
-        Rule(
-            "every_class",
-            "every class is present",
-            gxe.ExpectColumnDistinctValuesToContainSet(column="label", value_set=labels),
-            f"add images of the missing {'digits' if form.classes == TEN else 'classes'}",
-        ),
-        *kinds.expectations(form.kind).rules(params),
-        Rule(
-            "few_duplicates",
-            "few exact duplicates",
-            gxe.ExpectColumnMeanToBeBetween(column="duplicate", max_value=params.max_duplicate_share, severity=warning),
-            "remove the copies: they count twice in training",
-        ),
-        Rule(
-            "no_contradiction",
-            "equal images have equal labels",
-            gxe.ExpectColumnMaxToBeBetween(column="contradicting", max_value=0, severity=warning),
-            "correct their labels",
-        ),
-    ]
-    return rules + (leak_rules(params) if split == "test" else [])
-
-
-def leak_rules(params: Validate) -> list[Rule]:
-    """What is expected of test images that stand in train too."""
-    from great_expectations import expectations as gxe
-    from great_expectations.expectations.metadata_types import FailureSeverity
-
-    return [
-        Rule(
-            "no_leakage",
-            "no leakage from test to train",
-            gxe.ExpectColumnMeanToBeBetween(column="in_other_split", max_value=params.max_leaked_share),
-            "test images stand in train: take them out of one of the two",
-        ),
-        Rule(
-            "no_test_image_in_train",
-            "no test image in train",
-            gxe.ExpectColumnMaxToBeBetween(column="in_other_split", max_value=0, severity=FailureSeverity.WARNING),
-            "preprocess drops these images from train",
-        ),
-    ]
-
-
-def class_rules(params: Validate, counts: dict[str, int], classes: int = 10) -> list[Rule]:
-    """What is expected of the classes' shares in train and test, which have so many images: of few images chance alone
-    brings more than the bands, and then that is allowed."""
-    from great_expectations import expectations as gxe
-
-    even = 1 / classes
-    low, high = (times * even for times in params.class_balance)
-    chance = {split: splits.by_chance(classes, count) for split, count in counts.items()}
-    balance = [
-        Rule(
-            f"class_balance_{split}",
-            f"class balance of {split}",
-            gxe.ExpectColumnValuesToBeBetween(
-                column=f"{split}_share",
-                min_value=round(max(min(low, even - chance[split]), 0.0), 6),
-                max_value=round(min(max(high, even + chance[split]), 1.0), 6),
-            ),
-            "add images of the rare classes, or widen validate.class_balance and let the recipe be balanced",
-        )
-        for split in ("train", "test")
-    ]
-    most = round(max(params.max_share_difference, chance["test"]), 6)
-    alike = gxe.ExpectColumnValuesToBeBetween(column="difference", max_value=most)
-    return [
-        *balance,
-        Rule("balanced_alike", "train and test are balanced alike", alike, "draw the two splits from the same source"),
-    ]
 
 
 class Validated(NamedTuple):
@@ -203,14 +101,14 @@ def validate(
     """Run every expectation on two described splits; leaves the Data Docs in ``docs``. ``shard`` is how many images one
     holds, of splits that lie in shards."""
     count = len(form.classes)
-    asked = columns(params, form)
+    asked = expectations.columns(params, form)
     train, test = (_with({name: table[name] for name in asked}) for table in (train, test))
     tables = {
-        "train": (image_rows(train, test), image_rules("train", params, form)),
-        "test": (image_rows(test, train), image_rules("test", params, form)),
+        "train": (image_rows(train, test), expectations.image_rules("train", params, form)),
+        "test": (image_rows(test, train), expectations.image_rules("test", params, form)),
         "classes": (
             class_rows(train, test, form.classes),
-            class_rules(params, {"train": len(train), "test": len(test)}, count),
+            expectations.class_rules(params, {"train": len(train), "test": len(test)}, count),
         ),
     }
     checks = _run(tables, docs, form, shard)
@@ -317,8 +215,8 @@ def _observed(rows: pd.DataFrame, result: Any, form: Form, shard: int | None) ->
         return "none against it"
     if "class" in rows:
         shares = rows[result.expectation_config.kwargs["column"]]
-        told = ", ".join(f"{shares[label]:.3f} for {rows['class'][label]}" for label in first[:NAMED])
-        return told + (f" and {count - NAMED} more" if count > NAMED else "")
+        named = ", ".join(f"{shares[label]:.3f} for {rows['class'][label]}" for label in first[:NAMED])
+        return named + (f" and {count - NAMED} more" if count > NAMED else "")
     return f"{count:,} of {len(rows):,} images, the first at {_at(first[:3], len(rows), shard)}"
 
 

@@ -183,17 +183,9 @@ def test_the_data_docs_are_the_same_bytes_twice(clean: tuple[Split, Split], tmp_
     assert pages("first") == pages("second")
 
 
-def test_every_rule_has_a_key_of_its_own():
-    for rules in (
-        checks.image_rules("test", PARAMS.validate_),
-        checks.class_rules(PARAMS.validate_, {"train": 1000, "test": 1000}),
-    ):
-        assert len({rule.key for rule in rules}) == len(rules)
-
-
-@pytest.mark.parametrize(("shard", "told"), [(None, "index 1003"), (2000, "index 1003"), (500, "index 3 of shard 2")])
+@pytest.mark.parametrize(("shard", "where"), [(None, "index 1003"), (2000, "index 1003"), (500, "index 3 of shard 2")])
 def test_a_finding_names_the_shard_only_where_there_are_shards(
-    copies: tuple[Split, Split], tmp_path: Path, shard: int | None, told: str
+    copies: tuple[Split, Split], tmp_path: Path, shard: int | None, where: str
 ):
     """A batch that is handed in lies in none, however large it is."""
     train, test = copies
@@ -201,4 +193,4 @@ def test_a_finding_names_the_shard_only_where_there_are_shards(
     tables = [descriptions.describe(split) for split in (train, test)]
     found = checks.validate(*tables, PARAMS.validate_, tmp_path / "docs", shard=shard).checks
     (label,) = [check for check in found if check.key == "labels_in_range" and check.split == "train"]
-    assert label.observed == f"1 of 1,440 images, the first at {told}"
+    assert label.observed == f"1 of 1,440 images, the first at {where}"
