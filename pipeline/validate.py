@@ -3,10 +3,6 @@
 It then stops the pipeline with a line for each critical finding; warnings are printed and go on.
 """
 
-import shutil
-import tempfile
-from pathlib import Path
-
 from pipeline.base import files, form, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput, one_line
@@ -15,12 +11,9 @@ from pipeline.data import checks, descriptions, expectations, splits
 
 def main() -> None:
     params, of = params_file.load().validate_, form.load(places.RAW)
-    places.REPORTS.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=places.REPORTS) as folder:
-        train, test = (descriptions.load(name, columns=expectations.columns(params, of)) for name in ("train", "test"))
-        validated = checks.validate(train, test, params, Path(folder) / "docs", of, splits.shard_size(of.shape))
-        shutil.rmtree(places.DATA_DOCS, ignore_errors=True)
-        (Path(folder) / "docs").replace(places.DATA_DOCS)
+    train, test = (descriptions.load(name, columns=expectations.columns(params, of)) for name in ("train", "test"))
+    with files.swapped(places.DATA_DOCS) as docs:
+        validated = checks.validate(train, test, params, docs, of, splits.shard_size(of.shape))
     files.write_json(places.VALIDATION, validated.as_json())
     failed = [check for check in validated.checks if not check.passed]
     for check in failed:
