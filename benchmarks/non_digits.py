@@ -20,6 +20,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.table import show
 from pipeline.base import places
+from pipeline.base.errors import one_line
 from pipeline.data import splits
 from pipeline.digits import framing
 from pipeline.learning import inference
@@ -86,4 +87,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line():
+        main()

@@ -36,6 +36,7 @@ from benchmarks.recipes import keras_example
 from benchmarks.table import show
 from pipeline.base import files, places
 from pipeline.base import params as params_file
+from pipeline.base.errors import one_line
 from pipeline.base.form import Form
 from pipeline.data.datasets import catalogue, letters
 
@@ -214,4 +215,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line():
+        main()

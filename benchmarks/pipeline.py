@@ -29,6 +29,7 @@ import yaml
 
 from benchmarks.table import show
 from pipeline.base import places, processes
+from pipeline.base.errors import one_line
 
 ROOT = Path(__file__).resolve().parents[1]
 DVC = [sys.executable, "-m", "dvc"]
@@ -149,4 +150,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line():
+        main()

@@ -36,6 +36,7 @@ from benchmarks.own_images import Cost, cost, workspace
 from benchmarks.table import show
 from pipeline.base import files, places
 from pipeline.base import params as params_file
+from pipeline.base.errors import one_line
 from pipeline.base.params import Augment
 from pipeline.data import splits
 from pipeline.data.datasets import catalogue, decoders
@@ -273,4 +274,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line():
+        main()

@@ -22,6 +22,7 @@ import psutil
 from benchmarks import scale
 from benchmarks.own_images import workspace
 from pipeline.base import files, places, processes
+from pipeline.base.errors import one_line
 from pipeline.data import splits
 
 STAGES = ("ingest", "describe", "validate", "preprocess", "train")
@@ -115,4 +116,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line():
+        main()

@@ -21,6 +21,7 @@ from benchmarks.own_images import Cost
 from benchmarks.scale import BY_SHARDS, in_test
 from benchmarks.table import show
 from pipeline.base import cluster, files
+from pipeline.base.errors import BadInput, one_line
 from pipeline.data.splits import SHARD_IMAGES
 
 IMAGE_BYTES, ROW_BYTES = 784, 190  # of a 28×28 image; of its columns that validate has in memory
@@ -54,10 +55,14 @@ def scheduled(shards: int, seconds: float, workers: int, cores: int, folder_seco
 
 
 def read(path: Path) -> tuple[int, dict[str, Cost]]:
-    """The largest run that was measured: of how many images, and what each stage cost."""
-    found = files.read_json(path)
-    largest = max(found, key=int)
-    return int(largest), {stage: Cost(**one) for stage, one in found[largest].items()}
+    """The largest run that was measured: of how many images, and what each stage cost; :class:`BadInput` if the file
+    is not what `benchmarks.scale --json` prints."""
+    try:
+        found = files.read_json(path)
+        largest = max(found, key=int)
+        return int(largest), {stage: Cost(**one) for stage, one in found[largest].items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        raise BadInput(f"{path} is not what `python -m benchmarks.scale --json` prints: run that first") from None
 
 
 def rows(
@@ -116,4 +121,5 @@ def _checked(of: int, spent: dict[str, Cost]) -> Iterator[tuple[str, str, str]]:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line():
+        main()

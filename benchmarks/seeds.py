@@ -10,7 +10,6 @@ what it comes from, and is not measured again.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import tempfile
@@ -22,7 +21,7 @@ import numpy as np
 from benchmarks import recipes
 from benchmarks.pipeline import DVC, clone
 from benchmarks.table import show
-from pipeline.base import params, places, processes
+from pipeline.base import files, params, places, processes
 from pipeline.base.errors import one_line
 from pipeline.data import splits
 from pipeline.data.datasets import catalogue
@@ -91,9 +90,7 @@ def rows_of(name: str, seeds: int, int8: bool, peers: int) -> list[dict]:
     loaded = catalogue.load(params.load())
     key = identity.digest(params.load().recipes[name], identity.data_digest(parts["train"], parts["val"]))
     path = FOUND / f"{name}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kept = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    rows = [row for row in kept if row["from"] == key]
+    rows = [row for row in files.read_json_lines(path) if row["from"] == key]
     for seed in range(FIRST, FIRST + seeds):
         if any(row["seed"] == seed for row in rows):
             continue
@@ -107,8 +104,7 @@ def rows_of(name: str, seeds: int, int8: bool, peers: int) -> list[dict]:
             }
         row = {"from": key, "seed": seed, **found}
         rows.append(row)
-        with path.open("a") as lines:
-            lines.write(json.dumps(row) + "\n")
+        files.append_json_line(path, row)
     return rows
 
 
@@ -140,10 +136,13 @@ def main() -> None:
             [
                 name,
                 str(len(found)),
-                *(f"{value:.4g}" for value in (np.mean(found), np.std(found, ddof=1), min(found), max(found))),
+                f"{np.mean(found):.4g}",
+                f"{np.std(found, ddof=1):.4g}" if len(found) > 1 else "–",
+                f"{min(found):.4g}",
+                f"{max(found):.4g}",
             ]
             for name, found in figures.items()
-            if len(found) > 1
+            if found
         ),
     )
 
