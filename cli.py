@@ -272,7 +272,7 @@ def compare_versions(first: Version, second: Version, as_json: AsJson = False, m
 
     client, name = _registry(model)
     found = compare.side_by_side(client, name, first, second)
-    show(as_json, found.as_json(), "\n".join(compare.told(found)))
+    show(as_json, found.as_json(), "\n".join(compare.lines(found)))
 
 
 @app.command("promote", rich_help_panel=TRAIN)

@@ -42,7 +42,7 @@ def measured(name: str, seed: int, parts: dict[str, Split], int8: bool) -> dict[
     wall, processor = time.perf_counter(), time.process_time()
     ends = [processor]
     model, history = fitting.fit_all(
-        parts["train"], parts["val"], recipe, seed, told=lambda _: ends.append(time.process_time())
+        parts["train"], parts["val"], recipe, seed, after_epoch=lambda _: ends.append(time.process_time())
     )
     row = {
         "seconds": time.perf_counter() - wall,

@@ -58,5 +58,5 @@ def _said(place: Path, options: Sequence[str]) -> Generator[str]:
         with processes.started(command, cwd=place, env=environment) as process:
             yield from process.stdout or ()
         if process.returncode:
-            kind, message = errors.told(fault)
+            kind, message = errors.left_in(fault)
             raise kind(message)

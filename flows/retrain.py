@@ -75,7 +75,7 @@ def stage(repro: Repro, name: str, force: bool = False, progress: Progress | Non
 def judge(place: Path) -> run.Outcome:
     """The gate for a challenger that was never judged; what `digits run` ends with. :class:`TemporaryFault` for a
     registry that does not answer, or that another one holds."""
-    with contextlib.chdir(place), faults.told():
+    with contextlib.chdir(place), faults.explained():
         return run.settle(params.load())
 
 

@@ -8,7 +8,7 @@ from pipeline.registry import faults, registration, versions
 
 
 def main() -> None:
-    with faults.told():
+    with faults.explained():
         version = registration.register(versions.connect_first(), params_file.load())
     facts = registration.identity()
     files.write_json(places.REGISTRATION, {"model": version.name, **facts, "card": version.description})

@@ -139,6 +139,6 @@ def repro(*options: str, ahead: bool = False) -> None:
         if process.returncode == os.EX_TEMPFAIL:
             raise TemporaryFault("another DVC works in this workspace: run the same command again when it has ended")
         if process.returncode:
-            kind, _ = errors.told(fault)
+            kind, _ = errors.left_in(fault)
             hint = "run the same command again later" if kind is TemporaryFault else "mend that and run it again"
             raise kind(f"the pipeline stopped at the stage named above: {hint}")

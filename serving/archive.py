@@ -90,10 +90,10 @@ class Archive:
             self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), lookups.begin)
         future = asyncio.wrap_future(self._pool.submit(lookups.answer, *key))
         self._asked[key] = future
-        future.add_done_callback(lambda done: self._told(key, done))
+        future.add_done_callback(lambda done: self._keep(key, done))
         return future
 
-    def _told(self, key: tuple, done: asyncio.Future) -> None:
+    def _keep(self, key: tuple, done: asyncio.Future) -> None:
         del self._asked[key]
         with suppress(asyncio.CancelledError):
             if error := done.exception():

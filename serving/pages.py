@@ -59,7 +59,7 @@ def draw() -> HTMLResponse:
 async def models(
     request: Request, before: Annotated[int | None, Query(ge=1, lt=10**9, description="older than that")] = None
 ) -> Response:
-    return await _told(request, "/models", "Models", _models, "models", before)
+    return await _of_registry(request, "/models", "Models", _models, "models", before)
 
 
 def _models(request: Request, answer: Answer) -> str:
@@ -109,7 +109,7 @@ def staircase(reigns: list[dict[str, Any]]) -> dict[str, Any]:
 
 @router.get("/compare")
 async def compare(request: Request, a: Named = versions.CHAMPION, b: Named = versions.CHALLENGER) -> Response:
-    return await _told(request, "/compare", "Side by side", _compared, "compared", a, b)
+    return await _of_registry(request, "/compare", "Side by side", _compared, "compared", a, b)
 
 
 def _compared(_request: Request, answer: Answer) -> str:
@@ -164,7 +164,7 @@ async def report(request: Request, version: str) -> Response:
         version = predictor.champion.number
     elif predictor.champion and version == predictor.champion.number:
         here = CHAMPION_REPORT
-    answer = await _told(request, here, "Report", _report, "report", version)
+    answer = await _of_registry(request, here, "Report", _report, "report", version)
     if answer.status_code == 200:
         answer.headers["content-security-policy"] = protection.RECORDED_POLICY
     return answer
@@ -200,7 +200,7 @@ async def report_table(request: Request, version: str, file: str) -> Response:
     here = f"/reports/{version}/"
     if not TABLE.fullmatch(file):
         return _line(404, here, "Report", "there is no such table")
-    answer = await _told(request, here, "Report", _table, "table", version, file)
+    answer = await _of_registry(request, here, "Report", _table, "table", version, file)
     if answer.status_code == 200:
         answer.headers["content-type"] = "text/csv; charset=utf-8"
     return answer
@@ -216,7 +216,7 @@ def report_rest(version: str, rest: str) -> HTMLResponse:
     return _line(404, f"/reports/{version}/", "Report", words)
 
 
-async def _told(
+async def _of_registry(
     request: Request, here: str, title: str, draw: Callable[[Request, Answer], str], question: str, *arguments: Any
 ) -> Response:
     """The page that ``draw`` makes of what the registry says; a line where it says nothing."""

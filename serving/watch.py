@@ -37,7 +37,7 @@ def facts(client: MlflowClient, version: ModelVersion) -> dict[str, Any]:
     return {**history.describe(client, version).as_json(), "onnx": onnx, "onnx_sha256": version.tags["onnx_sha256"]}
 
 
-def told(client: MlflowClient, name: str, aliases: dict[str, str]) -> dict[str, Any]:
+def line_of(client: MlflowClient, name: str, aliases: dict[str, str]) -> dict[str, Any]:
     """The line for these aliases."""
     line: dict[str, Any] = {"fault": None}
     for alias in (versions.CHAMPION, versions.CHALLENGER):
@@ -63,7 +63,7 @@ def watch(name: str) -> None:
             next(changed)
             aliases = versions.aliases(client, name)
             if aliases != known or (line["fault"] and time.monotonic() > retry_at):
-                found = told(client, name, aliases)
+                found = line_of(client, name, aliases)
                 known, retry_at = aliases, time.monotonic() + RETRY_SECONDS
             else:
                 found = line

@@ -98,7 +98,7 @@ class Ours:
             both = np.bitwise_count(theirs & bits[rows, : theirs.shape[1]]).sum(axis=1)
             lost, gained = ours[rows] - both, np.bitwise_count(theirs).sum(axis=1) - both
             for row, lose, gain in zip(rows.tolist(), lost.tolist(), gained.tolist(), strict=True):
-                passed[row] = gate.told(lose, gain, images, self.max_loss, risk) == "no worse"
+                passed[row] = gate.outcome(lose, gain, images, self.max_loss, risk) == "no worse"
         return passed
 
     def _crown(self, wrong: np.ndarray, promoted: np.ndarray) -> None:

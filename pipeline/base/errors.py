@@ -89,7 +89,7 @@ def heard() -> Iterator[Path]:
         yield Path(folder) / "fault.json"
 
 
-def told(fault: Path) -> tuple[type[BadInput], str]:
+def left_in(fault: Path) -> tuple[type[BadInput], str]:
     """Which kind of error the process ended on that was given ``fault``, and what it said of it, if anything."""
     said: dict[str, Any] = {}
     with suppress(OSError, ValueError):

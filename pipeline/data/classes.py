@@ -14,7 +14,7 @@ MOST = 1000  # classes
 LONGEST = 100  # characters of a name
 
 
-def told(
+def of_labels(
     labels: Sequence[np.ndarray],
     wanted: Images,
     known: Sequence[str] | None,
@@ -71,12 +71,12 @@ def whole(labels: np.ndarray, where: str) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-def numbered(wanted: Images, known: Sequence[str] | None, told: Sequence[str]) -> tuple[str, ...]:
+def numbered(wanted: Images, known: Sequence[str] | None, named: Sequence[str]) -> tuple[str, ...]:
     """The names that labels which are numbers stand for, by their place: those of ``images.classes``, else all those
-    ``told``. None where some of a data set's classes were left out, as nobody knows then what was counted."""
+    ``named``. None where some of a data set's classes were left out, as nobody knows then what was counted."""
     if wanted.classes:
         return tuple(wanted.classes)
-    return () if known is not None and wanted.leave_out_small else tuple(told)
+    return () if known is not None and wanted.leave_out_small else tuple(named)
 
 
 def indexes(

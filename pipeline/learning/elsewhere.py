@@ -153,7 +153,7 @@ def _fit_there(task: Task) -> Ended:
             reader.start()
             _until_ended(process, worker)
             reader.join()
-        return Ended(process.returncode, *errors.told(fault))
+        return Ended(process.returncode, *errors.left_in(fault))
 
 
 def _tell(process: "subprocess.Popen[str]", task: Task, worker: "Worker") -> None:

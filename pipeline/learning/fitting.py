@@ -74,7 +74,7 @@ def _learning_rate(recipe: Recipe, steps_per_epoch: int) -> float | keras.optimi
     )
 
 
-Told = Callable[[pd.DataFrame], None]  # is given the rows so far after each epoch
+AfterEpoch = Callable[[pd.DataFrame], None]  # is given the rows so far after each epoch
 
 
 def fit(
@@ -85,7 +85,7 @@ def fit(
     checkpoint_at: Path | None = None,
     form: Form = DIGITS,
     data: str = "",
-    told: Told | None = None,
+    after_epoch: AfterEpoch | None = None,
 ) -> tuple[keras.Model, pd.DataFrame]:
     """One network of the recipe, and a row an epoch with the one whose weights it has marked as kept.
 
@@ -111,7 +111,11 @@ def fit(
     if stopping.restored and stopping.restored[0]["stopped_epoch"]:
         finished = recipe.epochs  # it was cut off between stopping early and writing its files
     agreeing = [] if together.place().alone else [together.Agreed()]
-    telling = [keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: told(pd.DataFrame(history.rows)))] if told else []
+    telling = (
+        [keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: after_epoch(pd.DataFrame(history.rows)))]
+        if after_epoch
+        else []
+    )
     with batches.own_faults():
         model.fit(
             batches.ahead(),
@@ -180,7 +184,7 @@ def fit_all(
     checkpoints: Path | None = None,
     form: Form = DIGITS,
     data: str = "",
-    told: Told | None = None,
+    after_epoch: AfterEpoch | None = None,
 ) -> tuple[keras.Model, pd.DataFrame]:
     """The recipe's model whole: its members fitted one after another, each with a seed of its own, and averaged.
 
@@ -194,9 +198,9 @@ def fit_all(
     histories: list[pd.DataFrame] = []
 
     def so_far(rows: pd.DataFrame) -> None:
-        if told:
+        if after_epoch:
             done = [one.drop(columns="kept") for one in histories]
-            told(pd.concat([*done, rows.assign(member=len(done) + 1)], ignore_index=True))
+            after_epoch(pd.concat([*done, rows.assign(member=len(done) + 1)], ignore_index=True))
 
     for number in range(1, recipe.members + 1):
         if recipe.members > 1:

@@ -69,6 +69,6 @@ def _without_address(error: requests.RequestException) -> str:
     return f"it answered {error.response.status_code}" if error.response is not None else type(error).__name__
 
 
-def told() -> list[dict[str, str]]:
+def raised() -> list[dict[str, str]]:
     """Every alert so far, oldest first."""
     return files.read_json_lines(places.home() / places.ALERTS)

@@ -58,7 +58,7 @@ class Sifted(NamedTuple):
     over_share: int
 
     @property
-    def told(self) -> str:
+    def left_out(self) -> str:
         """What is left out and why, for people; empty if nothing is."""
         reasons = [
             (len(self.doubted), "doubted, see `digits batches suspects corrections`"),
@@ -78,8 +78,8 @@ def add(params: Params, answer: Answer | None, by: str, dry_run: bool = False) -
     sifted = sift(waiting, params, answer)
     if len(sifted.good) < params.batches.min_images:
         waits = counted(len(sifted.good), "correction waits", "corrections wait")
-        told = f"{waits}, a batch needs {params.batches.min_images}: correct more first"
-        raise BadInput(f"{told} ({sifted.told})" if sifted.told else told)
+        too_few = f"{waits}, a batch needs {params.batches.min_images}: correct more first"
+        raise BadInput(f"{too_few} ({sifted.left_out})" if sifted.left_out else too_few)
     ids = [waiting.ids[index] for index in sifted.good]
     corrected = Split(*(array[sifted.good] for array in waiting.corrected))
     path = places.CORRECTIONS / f"corrections-{datetime.now(UTC):%Y%m%d%H%M%S}.npz"

@@ -201,7 +201,7 @@ def _alone(wrong: _Recorded, right: _Recorded) -> tuple[Misread, ...]:
     )
 
 
-def told(found: SideBySide) -> list[str]:
+def lines(found: SideBySide) -> list[str]:
     """It all as lines for a terminal."""
     rows = [(measures.words(row.name), row.name, row) for row in (*found.metrics, found.size_mb, found.latency_ms)]
     rows += [(f"recall of {row.name}", "recall", row) for row in found.recall]

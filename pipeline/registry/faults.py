@@ -17,7 +17,7 @@ _BUSY = {"SQLITE_BUSY", "SQLITE_LOCKED"}
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Has what the registry raises in the block end the process with one line."""
     try:
         yield

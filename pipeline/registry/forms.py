@@ -26,7 +26,7 @@ def check_workspace(client: MlflowClient, name: str) -> None:
     """:class:`BadInput` if the workspace's images are others than the champion's, if there is one."""
     if champion := versions.aliased(client, name, versions.CHAMPION):
         held = form.load()
-        _check(f"data/ holds {_told(held)}", held, f"the champion of {name}", of(client, champion))
+        _check(f"data/ holds {_in_words(held)}", held, f"the champion of {name}", of(client, champion))
 
 
 def check(client: MlflowClient, challenger: ModelVersion, champion: ModelVersion | None) -> Form:
@@ -35,20 +35,20 @@ def check(client: MlflowClient, challenger: ModelVersion, champion: ModelVersion
     ours, held = of(client, challenger), form.load()
     who = f"{challenger.name} version {challenger.version}"
     if ours != held:
-        raise BadInput(f"data/ holds {_told(held)}; {who} knows {_told(ours)}")
+        raise BadInput(f"data/ holds {_in_words(held)}; {who} knows {_in_words(ours)}")
     if champion:
-        _check(f"{who} knows {_told(ours)}", ours, "the champion", of(client, champion))
+        _check(f"{who} knows {_in_words(ours)}", ours, "the champion", of(client, champion))
     return ours
 
 
 def _check(said: str, ours: Form, whose: str, theirs: Form) -> None:
     if ours != theirs:
         raise BadInput(
-            f"{said}, and {whose} {_told(theirs)}: they cannot stand against each other; give the new data set a name "
-            "of its own (ingest.name)"
+            f"{said}, and {whose} {_in_words(theirs)}: they cannot stand against each other; give the new data "
+            "set a name of its own (ingest.name)"
         )
 
 
-def _told(of: Form) -> str:
+def _in_words(of: Form) -> str:
     named = ", ".join(of.classes[:NAMED]) + (" …" if len(of.classes) > NAMED else "")
     return f"{of.pixels} of {len(of.classes)} classes ({named})"

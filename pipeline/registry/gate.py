@@ -59,7 +59,7 @@ class Former(NamedTuple):
     """integer (N,)"""
 
 
-def told(lost: int, gained: int, images: int, max_loss: float, risk: float) -> Told:
+def outcome(lost: int, gained: int, images: int, max_loss: float, risk: float) -> Told:
     """What the disagreements of a challenger (it alone wrong: ``lost``) with one that served come to.
 
     Each of the two answers that are none of ignorance is wrong with a probability of ``risk`` at most.
@@ -88,7 +88,7 @@ def decide(
     concluded = judged.recent if judged.recent >= rules.min_recent_images else 0
     overall = [beside(judged.labels, challenger, one, allowed.loss) for one in formers]
     lately = [beside(judged.labels[-concluded:], challenger, one, allowed.recent) for one in formers if concluded]
-    outcomes = {one.told(budget.risk) for one in (*overall, *lately)}
+    outcomes = {one.outcome(budget.risk) for one in (*overall, *lately)}
     kept = not failed and "cannot be told" in outcomes and "worse" not in outcomes
     hardest, hardest_lately = (_hardest(pairs, budget.risk) for pairs in (overall, lately))
     more = images_that_tell([one for one in (hardest, hardest_lately) if one], budget, rules) if kept else None
@@ -163,8 +163,8 @@ class Pair(NamedTuple):
     gained: int
     max_loss: float
 
-    def told(self, risk: float) -> Told:
-        return told(self.lost, self.gained, self.images, self.max_loss, risk)
+    def outcome(self, risk: float) -> Told:
+        return outcome(self.lost, self.gained, self.images, self.max_loss, risk)
 
     @property
     def p_value(self) -> float:
@@ -183,7 +183,7 @@ def _hardest(pairs: Sequence[Pair], risk: float) -> Comparison | None:
     latest: with its limits, which take longer than the question whether they are kept."""
     if not pairs:
         return None
-    pair = max(reversed(pairs), key=lambda one: (one.told(risk) == "worse", one.p_value, one.lost - one.gained))
+    pair = max(reversed(pairs), key=lambda one: (one.outcome(risk) == "worse", one.p_value, one.lost - one.gained))
     counts = (pair.lost, pair.gained, pair.images)
     return Comparison(
         champion=pair.version,
@@ -197,7 +197,7 @@ def _hardest(pairs: Sequence[Pair], risk: float) -> Comparison | None:
         risk=risk,
         least_loss=paired.least_lost(*counts, risk),
         most_loss=paired.most_lost(*counts, risk),
-        outcome=pair.told(risk),
+        outcome=pair.outcome(risk),
     )
 
 

@@ -200,17 +200,17 @@ def describe(
     client: MlflowClient,
     version: ModelVersion,
     pointing: Mapping[str, str] | None = None,
-    told: Iterable[Event] | None = None,
+    known: Iterable[Event] | None = None,
 ) -> Facts:
     """The version's facts; :class:`BadInput` if it was not registered by this pipeline.
 
-    ``pointing`` are the model's aliases and ``told`` its events, where they are known already.
+    ``pointing`` are the model's aliases and ``known`` its events, where they are at hand already.
     """
     versions.check_ours(version)
     run, number = client.get_run(str(version.run_id)), str(version.version)
     pointing = versions.aliases(client, version.name) if pointing is None else pointing
-    told = events(client, version.name) if told is None else told
-    promotions = [event for event in told if event.event == "promoted" and event.version == number]
+    known = events(client, version.name) if known is None else known
+    promotions = [event for event in known if event.event == "promoted" and event.version == number]
     return Facts(
         model=version.name,
         version=number,

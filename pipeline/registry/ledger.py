@@ -36,7 +36,7 @@ def look(
     Returns the ledger after it, the look, and which of the images were fresh: bool (N,). ``model`` is the digest of
     what answers. ``events`` are the model's history, of which the ledger is made again if it is lost or was changed.
     """
-    (entries, whole), told = journal.read(client, versions.find(client, name), KIND), _told(events)
+    (entries, whole), told = journal.read(client, versions.find(client, name), KIND), _looks_in(events)
     if not whole or not _holds(entries, told):
         entries = _rebuild(client, name, held_out, told)
     ledger, known = _read(entries)
@@ -87,7 +87,7 @@ def _write(client: MlflowClient, name: str, ledger: Ledger, fresh: np.ndarray) -
     return replace(ledger, looks=(*ledger.looks[:-1], last))
 
 
-def _told(events: Iterable[Event]) -> list[Look]:
+def _looks_in(events: Iterable[Event]) -> list[Look]:
     """The looks that the history tells of."""
     verdicts = [event.verdict for event in events if event.verdict]
     return [

@@ -45,11 +45,11 @@ def promote(
     """
     while (event := _decided(client, name, params, number, reason)) is None:
         pass  # somebody else's change came in between
-    _told(client, name)
+    _refresh(client, name)
     return event
 
 
-def _told(client: MlflowClient, name: str) -> None:
+def _refresh(client: MlflowClient, name: str) -> None:
     """What follows every decision: MLflow's page of the model says so, and `digits champion` need not ask."""
     model_page.refresh(client, name)
     snapshot.refresh(client, name)
@@ -147,7 +147,7 @@ def approve(client: MlflowClient, name: str, number: str, reason: str) -> Event:
                 f"{champion.version} now: `digits promote {version.version}` judges it again"
             )
         event = history.crown(client, version, last.verdict, reason)
-    _told(client, name)
+    _refresh(client, name)
     return event
 
 
@@ -230,7 +230,7 @@ def rollback(client: MlflowClient, name: str, reason: str = "") -> Event:
     """
     while (event := _undone(client, name, reason)) is None:
         pass  # somebody else's change came in between
-    _told(client, name)
+    _refresh(client, name)
     return event
 
 

@@ -140,7 +140,7 @@ def run(name: str, study: Study, params: Params, scheduler: str | None = None) -
         done = _finished(client, parent)
         keys = [_key(trial, data) for trial in wanted]
         missing = {key: trial for key, trial in zip(keys, wanted, strict=True) if key not in done}
-        for key, trial, result in _told(name, len(wanted), len(missing), _results(dask, missing, train, val)):
+        for key, trial, result in _with_progress(name, len(wanted), len(missing), _results(dask, missing, train, val)):
             _record(client, parent, key, trial, result)
             done[key] = result
     client.set_terminated(parent)
@@ -156,7 +156,7 @@ def run(name: str, study: Study, params: Params, scheduler: str | None = None) -
 Result = tuple[str, Trial, dict[str, Any]]
 
 
-def _told(name: str, count: int, missing: int, results: Iterator[Result]) -> Iterator[Result]:
+def _with_progress(name: str, count: int, missing: int, results: Iterator[Result]) -> Iterator[Result]:
     """The results, of so many trials of which some are missing, with a bar that knows the time left on a terminal, and
     a line a trial either way, on stderr."""
     finished = count - missing

@@ -28,7 +28,7 @@ def test_it_can_be_told_when_there_is_no_checkout_to_speak_of(tmp_path: Path, mo
     monkeypatch.setenv("DIGITS_HOME", str(tmp_path))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     alert.fn("missed", "no retraining was completed for 26 hours")
-    assert [told["kind"] for told in alerts.told()] == ["missed"]
+    assert [told["kind"] for told in alerts.raised()] == ["missed"]
 
 
 def test_every_deployment_that_fails_is_told_and_no_alert_tells_of_itself():

@@ -83,7 +83,7 @@ def test_a_window_like_the_reference_is_good_and_one_of_other_images_is_bad(
     assert (bad["bad"], bad["alarm"], bad["images"]) == (True, False, 400)  # one odd window is not drift
     assert [window.bad for window in windows.of("digits-cnn", number)] == [False, True]
     assert "<html" in (checkout.folder / bad["page"]).read_text()
-    assert told == [] and alerts.told() == []
+    assert told == [] and alerts.raised() == []
     assert [text.splitlines()[0] for text in artifacts] == ["# No drift", "# A bad window, no alarm yet"]
 
 
@@ -107,7 +107,7 @@ def come_in(checkout: Checkout, told: list[Any], monkeypatch: pytest.MonkeyPatch
             seen = window(verdict, at=at, version=checkout.champion(), last_row=None, columns=columns)
             monkeypatch.setattr(room, "look", lambda *_, seen=seen: (seen, Snapshot()))
             found.append((look()["alarm"], len(told)))
-            assert len(alerts.told()) == len(told)  # people hear of what Prefect hears of
+            assert len(alerts.raised()) == len(told)  # people hear of what Prefect hears of
         return found
 
     return through
@@ -115,7 +115,7 @@ def come_in(checkout: Checkout, told: list[Any], monkeypatch: pytest.MonkeyPatch
 
 def test_an_alarm_is_told_once_as_it_begins_and_not_again_while_it_goes_on(come_in: Windows, told: list[Any]):
     assert come_in(BAD, BAD, BAD, BAD) == [(False, 0), (True, 1), (True, 1), (True, 1)]
-    (drifted,), (alert,) = told, alerts.told()
+    (drifted,), (alert,) = told, alerts.raised()
     assert drifted.model == "digits-cnn" and drifted.drifted_share == 0.5
     assert alert["kind"] == "drift" and alert["message"].startswith(
         "2 of the last 3 windows are bad: 300 images, against"
@@ -128,7 +128,7 @@ def test_an_alarm_that_prefect_does_not_hear_says_that_no_retraining_begins(
 ):
     monkeypatch.setattr(events, "drift", told.append)
     come_in(BAD, BAD)
-    assert "Prefect does not answer: have it retrain" in alerts.told()[-1]["message"]
+    assert "Prefect does not answer: have it retrain" in alerts.raised()[-1]["message"]
 
 
 def test_drift_without_new_labels_asks_for_labels_and_starts_no_retraining(
@@ -142,7 +142,7 @@ def test_drift_without_new_labels_asks_for_labels_and_starts_no_retraining(
             seen = window(BAD, at=f"2026-01-01T00:{of}:0{second}+00:00", version=checkout.champion(), last_row=None)
             monkeypatch.setattr(room, "look", lambda *_, seen=seen: (seen, Snapshot()))
             look()
-        return alerts.told()[-1]["message"]
+        return alerts.raised()[-1]["message"]
 
     asked = two_bad_windows("01")
     assert "no labelled data came in since the last training" in asked and "serving.keep_images" in asked

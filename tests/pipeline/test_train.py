@@ -48,6 +48,6 @@ def test_the_history_is_on_the_disk_after_each_epoch_and_holds_no_times(
         train.save(rows)
         seen.append(pd.read_csv(places.HISTORY))
 
-    _, history = train.fitting.fit_all(split, split, recipe, 3, told=looked_at)
+    _, history = train.fitting.fit_all(split, split, recipe, 3, after_epoch=looked_at)
     assert [len(rows) for rows in seen] == [1, 2, 3, 4]
     pd.testing.assert_frame_equal(seen[-1], history.drop(columns=["kept", "seconds"]))

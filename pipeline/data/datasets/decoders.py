@@ -77,7 +77,7 @@ def formed(parts: Sequence[Arrays], source: Source, names: Sequence[str] | None 
         _check_shapes(part, source.images)
     wanted = source.images
     parts = [part._replace(labels=classes.whole(part.labels, part.where)) for part in parts]
-    named = classes.told([part.labels for part in parts], wanted, source.known, parts[0].where, names)
+    named = classes.of_labels([part.labels for part in parts], wanted, source.known, parts[0].where, names)
     of_numbers = classes.numbered(wanted, source.known, named)
     done = [
         Split(

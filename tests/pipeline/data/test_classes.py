@@ -23,26 +23,26 @@ def names(*labels: str) -> np.ndarray:
 
 
 def test_numbers_are_the_ten_digits_of_kind_digits_and_what_there_is_of_kind_plain():
-    assert classes.told([numbers(1, 2)], DIGITS, None, "x") == TEN
-    assert classes.told([names("1", "2")], DIGITS, None, "x") == TEN
-    assert classes.told([numbers(10, 9)], PLAIN, None, "x") == ("9", "10")
-    assert classes.told([names("a", "1")], DIGITS, None, "x") == ("1", "a")
+    assert classes.of_labels([numbers(1, 2)], DIGITS, None, "x") == TEN
+    assert classes.of_labels([names("1", "2")], DIGITS, None, "x") == TEN
+    assert classes.of_labels([numbers(10, 9)], PLAIN, None, "x") == ("9", "10")
+    assert classes.of_labels([names("a", "1")], DIGITS, None, "x") == ("1", "a")
 
 
 def test_the_classes_of_train_and_test_are_one_list():
-    assert classes.told([names("b", "a"), names("c")], PLAIN, None, "x") == ("a", "b", "c")
+    assert classes.of_labels([names("b", "a"), names("c")], PLAIN, None, "x") == ("a", "b", "c")
 
 
 def test_names_of_the_same_number_have_an_order_that_no_hash_of_text_decides():
     padded = ["1", "01", "001", "0001", "00001", "000001"]
-    assert classes.told([names("2", *padded)], PLAIN, None, "x") == (*sorted(padded), "2")
+    assert classes.of_labels([names("2", *padded)], PLAIN, None, "x") == (*sorted(padded), "2")
 
 
 def test_whose_word_counts():
     wanted = PLAIN.model_copy(update={"classes": ("no", "yes")})
-    assert classes.told([numbers(0, 1)], wanted, None, "x", ["c", "d"]) == ("no", "yes")
-    assert classes.told([numbers(0, 1)], wanted, ("e", "f"), "x", ["c", "d"]) == ("e", "f")
-    assert classes.told([numbers(0, 1)], PLAIN, None, "x", ["d", "c"]) == ("d", "c")
+    assert classes.of_labels([numbers(0, 1)], wanted, None, "x", ["c", "d"]) == ("no", "yes")
+    assert classes.of_labels([numbers(0, 1)], wanted, ("e", "f"), "x", ["c", "d"]) == ("e", "f")
+    assert classes.of_labels([numbers(0, 1)], PLAIN, None, "x", ["d", "c"]) == ("d", "c")
 
 
 @pytest.mark.parametrize(
@@ -63,11 +63,11 @@ def test_whose_word_counts():
 )
 def test_names_that_cannot_be_are_one_line_wherever_they_come_from(given_: list[str], line: str):
     with pytest.raises(BadInput, match=r"^x: ") as caught:
-        classes.told([names("a", "b")], PLAIN, None, "x", given_)
+        classes.of_labels([names("a", "b")], PLAIN, None, "x", given_)
     assert line in str(caught.value) and "\n" not in str(caught.value)
     if given_:
         with pytest.raises(BadInput, match=r"^params.yaml: images.classes: "):
-            classes.told([numbers(0, 1)], PLAIN.model_copy(update={"classes": tuple(given_)}), None, "x")
+            classes.of_labels([numbers(0, 1)], PLAIN.model_copy(update={"classes": tuple(given_)}), None, "x")
 
 
 def test_numbers_in_half_precision_are_whole_without_a_word(recwarn: pytest.WarningsRecorder):
@@ -126,7 +126,7 @@ def test_numbers_with_a_point_are_whole_or_refused():
 def test_any_names_are_classes_or_bad_input(found: list[str]):
     labels = np.array(found, str)
     try:
-        told = classes.told([labels], PLAIN, None, "x")
+        told = classes.of_labels([labels], PLAIN, None, "x")
     except BadInput as error:
         assert str(error).startswith("x: ") and str(error).isprintable()
     else:

@@ -47,7 +47,7 @@ def test_an_alert_goes_to_the_log_and_the_file(caplog: pytest.LogCaptureFixture)
     with caplog.at_level(logging.WARNING):
         alerts.raise_("refused", "version 3: it is worse")
         alerts.raise_("drift", "ink – 300 images")
-    assert [(alert["kind"], alert["message"]) for alert in alerts.told()] == [
+    assert [(alert["kind"], alert["message"]) for alert in alerts.raised()] == [
         ("refused", "version 3: it is worse"),
         ("drift", "ink – 300 images"),
     ]
@@ -77,7 +77,7 @@ def test_a_webhook_that_fails_is_a_warning(
         monkeypatch.setenv("DIGITS_WEBHOOK_URL", "http://127.0.0.1:9/")
     with caplog.at_level(logging.WARNING):
         alerts.raise_("failed", "x")
-    assert "the webhook did not take the alert" in caplog.text and len(alerts.told()) == 1
+    assert "the webhook did not take the alert" in caplog.text and len(alerts.raised()) == 1
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/T000/secret", "secret", "http://secret:x@[", "{hook}T/secret"])
@@ -129,4 +129,4 @@ def test_a_name_with_a_newline_breaks_no_line_of_the_log(caplog: pytest.LogCaptu
     with caplog.at_level(logging.WARNING):
         alerts.raise_("quarantined", name)
     assert caplog.messages == ["quarantined: new.npz\\nfailed: forged\\x1b[31m"]
-    assert alerts.told()[0]["message"] == name  # JSON has no need of that
+    assert alerts.raised()[0]["message"] == name  # JSON has no need of that

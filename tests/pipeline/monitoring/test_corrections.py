@@ -65,7 +65,7 @@ def sift(digits: Split) -> corrections.Sifted:
 def test_corrections_that_are_right_are_taken(digits: Split):
     correct(digits.images[1000:1100], digits.labels[1000:1100], "ann", "ben", "cem")
     sifted = sift(digits)
-    assert sifted.good == list(range(100)) and sifted.told == ""
+    assert sifted.good == list(range(100)) and sifted.left_out == ""
     filed = corrections.add(PARAMS, champion(digits), "a nightly job")
     assert filed.event == "accepted" and filed.source == "corrections"
     with pytest.raises(BadInput, match="0 corrections wait"):
@@ -76,7 +76,7 @@ def test_one_person_contributes_no_more_than_a_share_of_train_in_all_batches(dig
     correct(digits.images[1000:1080], digits.labels[1000:1080], "eve")
     assert len(sift(digits).good) == 50 and sift(digits).over_share == 30  # 5 % of 1,000
     corrections.add(PARAMS, champion(digits), "a nightly job")
-    assert sift(digits).good == [] and "beyond one person's share" in sift(digits).told
+    assert sift(digits).good == [] and "beyond one person's share" in sift(digits).left_out
 
 
 def test_of_people_who_contradict_each_other_nobody_is_believed(digits: Split):
@@ -98,7 +98,7 @@ def test_what_champion_and_known_images_contradict_waits_for_a_second_word(digit
     hostile(digits, 40, *people)
     sifted = sift(digits)
     assert len(sifted.good) >= 58 and len(sifted.doubted) >= 38
-    assert "doubted, see `digits batches suspects corrections`" in sifted.told
+    assert "doubted, see `digits batches suspects corrections`" in sifted.left_out
 
 
 def test_agreement_outvotes_the_champion_no_more_often_than_chance(digits: Split):

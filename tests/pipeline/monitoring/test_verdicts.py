@@ -66,7 +66,7 @@ def test_the_page_tells_the_verdict_and_draws_it():
     page = places.VERDICT_PAGE.read_text()
     assert "Version 2: promoted" in page and "less accurate than version 1 &lt;b&gt;" in page
     assert "data:image/png;base64," in page and "99.00%" in page and "20.0%" in page
-    assert alerts.told() == []
+    assert alerts.raised() == []
 
 
 def test_a_first_model_has_a_page_without_a_picture_of_one_dot():
@@ -85,13 +85,13 @@ def test_no_accuracy_above_a_hundred_percent_is_named():
 
 def test_a_set_that_never_could_tell_anything_is_not_called_worn_out():
     verdicts.tell(event(worn_out=True, too_few=True))
-    (alert,) = alerts.told()
+    (alert,) = alerts.raised()
     assert alert["kind"] == "too few images" and "900 more would be enough" in alert["message"]
 
 
 def test_worn_out_images_are_an_alert():
     verdicts.tell(event(worn_out=True))
-    (alert,) = alerts.told()
+    (alert,) = alerts.raised()
     assert alert["kind"] == "worn out" and "900 fresh ones refill them" in alert["message"]
 
 
@@ -105,10 +105,10 @@ def test_one_that_waits_for_a_person_is_an_alert_and_again_when_it_has_waited_to
     waits = event(worn_out=False).model_copy(update={"event": "waits", "at": clock.now()})
     verdicts.tell(waits)
     verdicts.remind([waits], hours=24)
-    (alert,) = alerts.told()
+    (alert,) = alerts.raised()
     assert alert["kind"] == "waits" and "`digits approve 2 --reason …`" in alert["message"]
     old = waits.model_copy(update={"at": "2026-01-01T00:00:00+00:00"})
     verdicts.remind([old, event(worn_out=False)], hours=24)  # decided since then
-    assert len(alerts.told()) == 1
+    assert len(alerts.raised()) == 1
     verdicts.remind([old], hours=24)
-    assert "has waited for a yes for" in alerts.told()[1]["message"]
+    assert "has waited for a yes for" in alerts.raised()[1]["message"]

@@ -35,7 +35,7 @@ def test_what_each_alone_reads_right_is_what_the_other_misread(client: MlflowCli
     assert {row.name: (row.first, row.second) for row in found.metrics}["accuracy"] == (0.925, 0.95)
     assert [(one.name, one.first, one.second) for one in found.params] == [("recipe.epochs", "12", "3")]
     assert found.size_mb.first == found.size_mb.second and (found.latency_ms.first or 0) > 0
-    lines = [line.split() for line in compare.told(found)]
+    lines = [line.split() for line in compare.lines(found)]
     assert ["test", "accuracy", "92.50%", "95.00%"] in lines and ["recall", "of", "3", "75.00%", "100.00%"] in lines
     assert ["size", "in", "MB", "0.03", "0.03"] in lines
 
@@ -55,7 +55,7 @@ def test_answers_to_images_that_are_not_known_to_be_the_same_are_not_compared(cl
     )
     found = compare.side_by_side(client, NAME, first, second)
     assert found.answers is None and found.recall
-    assert "were not measured on the same test images" in compare.told(found)[-1]
+    assert "were not measured on the same test images" in compare.lines(found)[-1]
     models = [digits.Model(NAME, number, Path("model.onnx")) for number in (first, second)]
     with pytest.raises(BadInput, match=r"were not measured on the same test images: .*: give images and labels"):
         digits.compare(*models)

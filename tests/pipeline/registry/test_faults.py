@@ -83,7 +83,7 @@ def test_what_is_refused_is_for_a_person_to_mend(empty_registry: Path, tmp_path:
 def test_a_full_disk_below_the_registry_is_the_disk_s(capsys: pytest.CaptureFixture[str]):
     full = sqlite3.OperationalError("database or disk is full")
     full.sqlite_errorname = "SQLITE_FULL"
-    with pytest.raises(SystemExit) as end, errors.one_line(), faults.told():
+    with pytest.raises(SystemExit) as end, errors.one_line(), faults.explained():
         fail_with(full)()
     assert end.value.code == 2
     assert capsys.readouterr().err == "error: the disk is full: free some space and run the same command again\n"
@@ -91,7 +91,7 @@ def test_a_full_disk_below_the_registry_is_the_disk_s(capsys: pytest.CaptureFixt
 
 def test_another_error_is_left_alone():
     assert faults.of(ValueError("x")) is None
-    with pytest.raises(ZeroDivisionError), faults.told():
+    with pytest.raises(ZeroDivisionError), faults.explained():
         raise ZeroDivisionError
 
 

@@ -203,7 +203,7 @@ def test_357_images_are_enough_for_the_shipped_params_and_say_what_they_allow():
     shipped = params_file.load().gate
     allowed = shipped.allowed("digits")
     assert paired.flawless(357, shipped.risk * shipped.look_share) == pytest.approx(0.0166, abs=1e-4)
-    assert gate.told(1, 1, 357, allowed.loss, shipped.risk * shipped.look_share) == "no worse"
+    assert gate.outcome(1, 1, 357, allowed.loss, shipped.risk * shipped.look_share) == "no worse"
     assert shipped.allowed("mnist").loss == shipped.max_loss["other"] == 0.002
     own = shipped.model_copy(update={"max_loss": {**shipped.max_loss, "folder": 0.01}})
     assert own.allowed("animals", "folder").loss == 0.01, "of a data set with a name its files' form may be named"

@@ -351,7 +351,7 @@ def test_a_file_may_have_its_studies_below_the_word_as_params_yaml_has(tmp_path:
 def test_each_trial_has_its_line_as_it_ends(capsys: pytest.CaptureFixture[str]):
     one = study.trials("depth", PARAMS.studies["depth"], PARAMS)[0]
     results = iter([("a", one, {"kept_val_accuracy": 0.95, "seconds": 46.2})])
-    assert [key for key, *_ in study._told("depth", 3, 1, results)] == ["a"]
+    assert [key for key, *_ in study._with_progress("depth", 3, 1, results)] == ["a"]
     said = capsys.readouterr().err.splitlines()
     assert said == [
         "study depth: 3 trials, 2 of which are there from before",
