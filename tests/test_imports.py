@@ -1,6 +1,7 @@
 """Do a stage's `deps` in dvc.yaml name what it imports, and the key of a fit too? The import graph is the judge."""
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -49,10 +50,29 @@ def of_kinds(module: str) -> set[str]:
     return {f"pipeline.{kind}.{part}" for part in parts for kind in get_args(Kind)}
 
 
-def test_every_kind_of_image_has_every_module():
-    for kind in get_args(Kind):
-        for part in ("framing", "features", "corruptions", "training", "expectations"):
-            assert getattr(kinds, part)(kind)
+PARTS = (kinds.Framing, kinds.Features, kinds.Corruptions, kinds.Training, kinds.Expectations)
+
+
+def asked_of(part: type) -> set[str]:
+    """The names that every kind's module of that part must have."""
+    return {name for name in (*vars(part), *part.__annotations__) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_every_kind_of_image_has_every_module_with_all_that_is_asked_of_it(kind: str, part: type):
+    assert asked_of(part) and asked_of(part) <= set(vars(getattr(kinds, part.__name__.lower())(kind)))
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_docs_tell_of_all_that_a_kind_must_have_and_so_does_their_example(part: type):
+    page = (ROOT / "docs/your-own-kind.md").read_text()
+    row, name = next(line for line in page.splitlines() if f"| `{part.__name__.lower()}` |" in line), part.__name__
+    assert all(f"`{asked}" in row for asked in asked_of(part)), row
+    (code,) = re.findall(rf"```python\n# pipeline/middle/{name.lower()}.py\n(.*?)```", page, re.DOTALL)
+    nodes = ast.parse(code).body
+    there = {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert asked_of(part) <= there | {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
 
 
 def files_in(deps: list[str]) -> set[Path]:

@@ -6,8 +6,8 @@ user's git index. Run as a file, so that it works in a project that has no such 
 
 To DVC a stage is `python -m pipeline.NAME`, and by `dvc repro` it is just that. Here it is forked from a process that
 has imported what most stages need (multiprocessing's fork server), and what a few need alone is imported while the
-stages before them run. Only others' libraries are: this project's code is read when its stage begins, as DVC's digest
-of it is taken then.
+stages before them run. Others' libraries are kept: this project's code is forgotten again and read when its stage
+begins, as DVC's digest of it is taken then.
 """
 
 import atexit
