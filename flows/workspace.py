@@ -79,9 +79,10 @@ def _worktree(top: Path) -> tuple[Path, list[str]]:
     own = _read(place / places.DVC_LOCK)
     _git(place, "checkout", "--quiet", "--detach", "--force", commit)
     _share_cache(top, place)
-    for shared in (places.BATCHES, Path(params.load(place / places.PARAMS).ingest.local_dir)):
-        if not shared.is_absolute():
-            _mirror(top / shared, place / shared)
+    with FileLock(top / places.BATCHES_LOCK):  # a batch that is taken in or out meanwhile would be half there
+        for shared in (places.BATCHES, Path(params.load(place / places.PARAMS).ingest.local_dir)):
+            if not shared.is_absolute():
+                _mirror(top / shared, place / shared)
     return place, [own, _read(top / places.DVC_LOCK), _read(place / places.DVC_LOCK)]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock, Timeout
 from workspace import Workspace
 
 from flows import workspace
@@ -43,6 +44,21 @@ def test_it_is_at_the_last_commit_whatever_is_being_edited(checkout: Workspace):
         assert seed(place) == 99
         assert json.loads((place / ".dvc/tmp/rwlock").read_text()) in ({}, {"write": {}})  # whole: DVC's own again
     assert seed(checkout.folder) == 99
+
+
+def test_no_batch_is_taken_in_or_out_while_they_are_brought_in(checkout: Workspace, monkeypatch: pytest.MonkeyPatch):
+    mirror, refused = workspace._mirror, []
+
+    def looked_at(source: Path, target: Path) -> None:
+        with pytest.raises(Timeout) as held:
+            FileLock(checkout.folder / places.BATCHES_LOCK, timeout=0).acquire()
+        refused.append(held)
+        mirror(source, target)
+
+    monkeypatch.setattr(workspace, "_mirror", looked_at)
+    with workspace.held():
+        assert len(refused) == 2
+        FileLock(checkout.folder / places.BATCHES_LOCK, timeout=0).acquire().lock.release()
 
 
 def test_it_shares_the_cache_and_brings_in_what_git_does_not_hold(checkout: Workspace):
