@@ -42,8 +42,9 @@ IMPORTED = re.compile(r"import time: +(\d+) \| +\d+ \| +(\S+)")  # as `python -X
 
 def clone(folder: Path) -> None:
     """The checkout as git sees it, changes included, in a repository of its own."""
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
-    for name in filter(lambda name: (ROOT / name).is_file(), listed.stdout.splitlines()):
+    command = ["git", "ls-files", "-coz", "--exclude-standard"]  # z: names as they are, without quotes
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in filter(lambda name: (ROOT / name).is_file(), listed.stdout.split("\0")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes((ROOT / name).read_bytes())
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)

@@ -28,7 +28,7 @@ from benchmarks.pipeline import clone
 from benchmarks.poison_attacks import Attack
 from benchmarks.table import show
 from pipeline.base import clock, files, params, places, processes
-from pipeline.base.errors import one_line
+from pipeline.base.errors import BadInput, one_line
 from pipeline.data import intake, splits
 from pipeline.data.splits import Split
 from pipeline.learning import inference
@@ -81,6 +81,8 @@ def run(folder: Path, attack: Attack, number: int) -> dict[str, Any]:
     before = versions_in_use(folder)
     if code == 0:
         _, outcome = digits(folder, "run")
+        if "decision" not in outcome:
+            raise BadInput(f"`digits run` in {folder} failed ({outcome['error']}): mend that, and remove the folder")
         row["promoted"] = outcome["decision"]["event"] == "promoted"
         row["why"] = outcome["decision"].get("verdict", outcome["decision"])["reason"]
         row["challenger"] = harm(folder / places.ONNX, attack, test)
