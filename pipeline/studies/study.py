@@ -140,15 +140,20 @@ def run(name: str, study: Study, params: Params, scheduler: str | None = None) -
         done = _finished(client, parent)
         keys = [_key(trial, data) for trial in wanted]
         missing = {key: trial for key, trial in zip(keys, wanted, strict=True) if key not in done}
-        for key, trial, result in _with_progress(name, len(wanted), len(missing), _results(dask, missing, train, val)):
-            _record(client, parent, key, trial, result)
-            done[key] = result
+        results = _with_progress(name, len(wanted), len(missing), _results(dask, missing, train, val))
+        try:
+            for key, trial, result in results:
+                _record(client, parent, key, trial, result)
+                done[key] = result
+        except BaseException:
+            client.set_terminated(parent, "FAILED")  # MLflow's page would show it at work; the next call goes on
+            raise
     client.set_terminated(parent)
-    results = [(trial, done[key]) for trial, key in zip(wanted, keys, strict=True)]
-    found = _report(name, study, results, len(val.labels), client, parent)
+    every = [(trial, done[key]) for trial, key in zip(wanted, keys, strict=True)]
+    found = _report(name, study, every, len(val.labels), client, parent)
     if study.is_of_noise:
-        fitted = identity.digest(results[0][0].recipe, data, of)
-        accuracies = [result["kept_val_accuracy"] for _, result in results]
+        fitted = identity.digest(every[0][0].recipe, data, of)
+        accuracies = [result["kept_val_accuracy"] for _, result in every]
         found["noise"] = seed_noise.note(client, versions.model_name(params.named), fitted, accuracies)
     return found
 

@@ -167,6 +167,14 @@ def test_a_study_leaves_its_report_and_is_not_run_twice(registry: None, monkeypa
     assert nested_runs() == 4
 
 
+def status() -> str:
+    """How the study's own run stands in MLflow."""
+    client = versions.connect()
+    within = client.get_experiment_by_name("digits-cnn-studies").experiment_id
+    (parent,) = client.search_runs([within], "tags.study = 'tiny'")
+    return str(parent.info.status)
+
+
 @pytest.fixture
 def made_up(registry: None, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Trials come back at once with results of a kind: the tests that ask for this are about what is made of them.
@@ -202,9 +210,9 @@ def test_a_study_that_was_cut_off_goes_on_with_the_trials_that_are_missing(
         patch.setattr(study, "_record", cut_off_at_the_third)
         with pytest.raises(KeyboardInterrupt):
             study.run("tiny", TINY, PARAMS)
-    assert nested_runs() == 2
+    assert nested_runs() == 2 and status() == "FAILED"  # and not as if it were at work
     study.run("tiny", TINY, PARAMS)
-    assert nested_runs() == 4 and len(results()) == 4
+    assert nested_runs() == 4 and len(results()) == 4 and status() == "FINISHED"
     assert made_up == [4, 2]
 
 
