@@ -20,6 +20,7 @@ from pipeline.base.errors import BadInput, TemporaryFault
 from serving import layout, lookups
 
 WAIT_SECONDS = 0.9  # of a page, for an answer
+FIRST_SECONDS = 5.0  # while the process that answers is still starting: else whoever looks first would see a 503
 FRESH_SECONDS = 3.0  # that an answer is not asked for again,
 LASTING_SECONDS = {"compared": 60.0, "wake": 0.0}  # but for what takes longer to find out and hardly changes
 MOST_ASKED = 8  # questions at once; more are refused rather than kept
@@ -46,6 +47,7 @@ class Archive:
     def __init__(self, name: str) -> None:
         self.name = name
         self._pool: ProcessPoolExecutor | None = None
+        self._begun = False  # whether the process has answered anything
         self._asked: dict[tuple, asyncio.Future] = {}
         self._kept: OrderedDict[tuple, _Kept] = OrderedDict()
 
@@ -68,8 +70,9 @@ class Archive:
         kept = self._kept.get(key)
         if kept and time.monotonic() < kept.fresh_until:
             return Answer(kept.said)
+        seconds = WAIT_SECONDS if kept or self._begun else FIRST_SECONDS
         try:
-            return Answer(await asyncio.wait_for(asyncio.shield(self._ask(key)), WAIT_SECONDS))
+            return Answer(await asyncio.wait_for(asyncio.shield(self._ask(key)), seconds))
         except TimeoutError:
             fault = "the registry has not answered yet"
         except BrokenProcessPool:
@@ -87,6 +90,7 @@ class Archive:
         if len(self._asked) >= MOST_ASKED:
             raise TemporaryFault("too much is asked of the registry at once")
         if self._pool is None:
+            self._begun = False
             self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), lookups.begin)
         future = asyncio.wrap_future(self._pool.submit(lookups.answer, *key))
         self._asked[key] = future
@@ -95,6 +99,7 @@ class Archive:
 
     def _keep(self, key: tuple, done: asyncio.Future) -> None:
         del self._asked[key]
+        self._begun = True
         with suppress(asyncio.CancelledError):
             if error := done.exception():
                 if not isinstance(error, BadInput):

@@ -62,7 +62,7 @@ def _too_many(
         "suspected_of_label": (rules.max_suspected_of_label, Counter(f"label {names[doubt.label]}" for doubt in clear)),
         "suspected_of_pair": (
             rules.max_suspected_of_label / 2,
-            Counter(f"{names[doubt.suggested]}s labelled {names[doubt.label]}" for doubt in clear),
+            Counter(f"{names[doubt.suggested]} labelled {names[doubt.label]}" for doubt in clear),
         ),
     }
     for key, (share, counts) in limits.items():

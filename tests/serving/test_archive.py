@@ -32,6 +32,7 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Pool:
     pool = Pool()
     monkeypatch.setattr(archive, "ProcessPoolExecutor", lambda *_: pool)
     monkeypatch.setattr(archive, "WAIT_SECONDS", 0.02)
+    monkeypatch.setattr(archive, "FIRST_SECONDS", 0.02)
     return pool
 
 
@@ -66,6 +67,23 @@ def test_a_page_does_not_wait_and_then_shows_what_was_last_said(pool: Pool, monk
         pool.futures[2].set_exception(TemporaryFault("it is away"))
         answer = await late
         assert answer.said == "five" and "it is away" in (answer.fault or "")
+
+    asyncio.run(look())
+
+
+def test_who_looks_first_waits_for_the_process_to_start(pool: Pool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(archive, "FIRST_SECONDS", 60.0)
+
+    async def look() -> None:
+        kept = Archive("m")
+        kept.wake()
+        first = asyncio.create_task(kept.ask("models", None))
+        await asyncio.sleep(5 * archive.WAIT_SECONDS)
+        pool.futures[0].set_result(None)  # it is awake
+        pool.futures[1].set_result("five")
+        assert await first == Answer("five")
+        with pytest.raises(TemporaryFault, match="has not answered yet"):  # from now on no page waits for long
+            await kept.ask("report", "1")
 
     asyncio.run(look())
 

@@ -32,7 +32,11 @@ DATASETS: dict[str, Callable[[Source], Loaded]] = {
 def load(params: Params) -> Loaded:
     """Read, verify and decode the data set that ``params`` names; :class:`BadInput` if any of it is not whole."""
     loaded = DATASETS[params.dataset](Source(params.ingest, params.images))._replace(name=params.named)
-    return _without_small(loaded, params.images) if params.dataset in OWN else loaded
+    if params.dataset not in OWN:
+        return loaded
+    if not params.images.classes:
+        _tell_mixed(loaded)
+    return _without_small(loaded, params.images)
 
 
 def as_of(form: Form, wanted: Images) -> Images:
@@ -40,6 +44,23 @@ def as_of(form: Form, wanted: Images) -> Images:
     height, width, *colours = form.shape
     size = {"kind": form.kind, "height": height, "width": width, "channels": 3 if colours else 1}
     return wanted.model_copy(update=size)
+
+
+def _tell_mixed(loaded: Loaded) -> None:
+    """A warning where labels are numbers and names: one class may be there twice, as both. Where all names are single
+    characters, digits are some of these."""
+    names = loaded.form.classes
+    numbers, words = ([name for name in names if name.isdecimal() == wanted] for wanted in (True, False))
+    if numbers and any(len(word) > 1 for word in words):
+        told = " and ".join(
+            f"{kind} ({', '.join(some[:5])}{' …' if some[5:] else ''})"
+            for kind, some in (("numbers", numbers), ("names", words))
+        )
+        print(
+            f"warning: ingest: {loaded.name}: labels are {told}, each a class of its own: if a number means one of the "
+            "names, give the name (images.classes says that all are meant)",
+            file=sys.stderr,
+        )
 
 
 def _without_small(loaded: Loaded, wanted: Images) -> Loaded:

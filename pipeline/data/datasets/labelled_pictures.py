@@ -111,7 +111,7 @@ class Reading:
             if unlike and self.source.images.kind == "digits" and not self.names <= set(TEN):
                 hint.append("these are read as ink on paper: for pictures of anything else set images.kind: plain")
             raise BadInput("\n".join([*shortened(lines), *hint]))
-        for line in [*shortened(lines), f"{len(self.findings)} of {self.count} pictures are left out"]:
+        for line in [*shortened(lines), f"{len(self.findings):,} of {self.count:,} pictures are left out"]:
             print(f"warning: ingest: {line}", file=sys.stderr)
         return {name: sha.hexdigest() for name, sha in self.hashes.items()}
 
@@ -169,7 +169,20 @@ def load_folder(source: Source) -> Loaded:
         ]
         where = folder / names[0]
         parts.append(reading.arrays(found, len(found), str(where)))
+    if source.known is None and reading.names:  # a batch need not have all classes
+        _settle_empty(folder, TRAIN + TEST if has_splits else ("",), reading.names, source.images.leave_out_small)
     return _loaded("folder", reading, parts, reading.settle())
+
+
+def _settle_empty(folder: Path, parts: Sequence[str], filled: set[str], leave_out: bool) -> None:
+    """:class:`BadInput` if a class has a folder and no picture; a warning if small classes are to be left out."""
+    classes = {path.name for name in parts for path in _folders(folder / name)}
+    if empty := sorted(classes - filled):
+        told = printable(", ".join(empty[:10])) + (" …" if len(empty) > 10 else "")
+        said = f"{folder}: no picture lies in the folder of {told}"
+        if not leave_out:
+            raise BadInput(f"{said}: add some, remove the folder, or set images.leave_out_small")
+        print(f"warning: ingest: {said}: left out", file=sys.stderr)
 
 
 def _has_splits(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,31 @@ def test_what_lies_beside_train_is_not_left_out_in_silence(tmp_path: Path):
     write_folder(tmp_path / "own", {"tram": 9})
     said = refusal("folder", tmp_path / "own")
     assert said == f"{tmp_path}/own: holds tram beside train: put classes below train, and test if you have one"
+
+
+def test_a_class_without_a_picture_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    own = write_folder(tmp_path / "own", {**ANIMALS, "emu": 0})
+    line = f"{own}: no picture lies in the folder of emu"
+    assert refusal("folder", own) == f"{line}: add some, remove the folder, or set images.leave_out_small"
+    leaving = PLAIN.model_copy(update={"leave_out_small": True})
+    assert counts(load("folder", own, leaving)) == ANIMALS
+    assert capsys.readouterr().err.splitlines() == [f"warning: ingest: {line}: left out"]
+
+
+def test_a_class_may_lack_pictures_in_one_split_which_validation_judges(tmp_path: Path):
+    write_folder(tmp_path / "own/train", {"a": 3, "b": 3})
+    write_folder(tmp_path / "own/test", {"a": 3, "b": 0}, seed=1)
+    assert counts(load("folder", tmp_path / "own")) == {"a": 6, "b": 3}
+
+
+def test_that_labels_are_numbers_and_names_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    load("parquet", write_parquet(tmp_path / "own.parquet", ["0", "1", "robin", "wren"] * 5))
+    said = capsys.readouterr().err
+    assert said.startswith("warning: ingest: parquet: labels are numbers (0, 1) and names (robin, wren), each a class")
+    load("parquet", write_parquet(tmp_path / "own.parquet", ["0", "1", "A", "b"] * 5))
+    named = PLAIN.model_copy(update={"classes": ("0", "wren")})
+    load("parquet", write_parquet(tmp_path / "own.parquet", ["0", "wren"] * 5), named)
+    assert capsys.readouterr().err == "", "characters, and classes that params.yaml names, are meant so"
 
 
 def test_folders_that_are_numbers_are_in_the_order_of_numbers(tmp_path: Path):
@@ -123,7 +149,7 @@ def test_a_thousand_classes_are_the_most(tmp_path: Path):
         (tmp_path / "own" / f"class {number}").mkdir(parents=True)
         (tmp_path / "own" / f"class {number}" / "one.png").write_bytes(picture)
     assert "1,001 classes, allowed 1,000: give fewer" in refusal("folder", tmp_path / "own")
-    (tmp_path / "own/class 7/one.png").unlink()
+    shutil.rmtree(tmp_path / "own/class 7")
     loaded = load("folder", tmp_path / "own", test_share=0.0)
     assert len(loaded.form.classes) == 1000 and loaded.train.labels.dtype == np.uint16
 
