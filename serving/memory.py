@@ -66,8 +66,9 @@ class Memory:
             self.waiting.append(seen)
             self.bytes_waiting += _size(seen)
 
-    def correct(self, identity: str, label: int, by: str) -> None:
-        """Keep a person's word on an image; :class:`BadInput` if that image is not known (any more),
+    def correct(self, identity: str, label: int | None, by: str) -> None:
+        """Keep a person's word on an image, None if it shows none of the classes; :class:`BadInput` if that image is
+        not known (any more),
         :class:`pipeline.monitoring.live.InBatch` if it went into a batch with another label,
         :class:`pipeline.monitoring.live.Full` if there is no room."""
         seen = self._find(identity)

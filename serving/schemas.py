@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.base.form import DIGITS, TEN, Form
 from serving import problems, requests
 
-NAMED = "`digit`, `index` or `label`"
+NAMED = "`digit`, `index`, `label`, or `none`"
 
 
 class Class(BaseModel):
@@ -63,10 +63,16 @@ class Correction(BaseModel):
     digit: Annotated[int | None, Field(ge=0, le=9)] = None
     index: Annotated[int | None, Field(ge=0)] = None
     label: Annotated[str | None, Field(max_length=100)] = None
+    none: Annotated[bool, Field(description="it shows none of the classes: kept, and not trained on")] = False
+
+    @property
+    def of_none(self) -> bool:
+        """Whether it says that, and no class beside it."""
+        return self.none and all(one is None for one in (self.digit, self.index, self.label))
 
     def index_in(self, classes: Sequence[str]) -> int | None:
         """The class that is meant; None if that is none of them, or several are."""
-        if sum(one is not None for one in (self.digit, self.index, self.label)) != 1:
+        if self.none or sum(one is not None for one in (self.digit, self.index, self.label)) != 1:
             return None
         if self.label is not None:
             return classes.index(self.label) if self.label in classes else None

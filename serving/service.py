@@ -89,7 +89,7 @@ async def predict(
 def correct(request: Request, correction: schemas.Correction) -> dict[str, Any]:
     form = request.app.state.predictor.form
     label = correction.index_in(form.classes)
-    if label is None:
+    if label is None and not correction.of_none:
         raise Problem(422, f"the correction: give one class, as {schemas.NAMED} of {_range(form)}")
     try:
         request.app.state.memory.correct(correction.id, label, request.state.person)

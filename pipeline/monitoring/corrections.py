@@ -6,6 +6,7 @@ of another digit and the images it learnt from say the same, a second person has
 (`digits batches decide corrections`). Agreement outvotes the champion no more often than chance would.
 """
 
+import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -37,6 +38,8 @@ class Waiting(NamedTuple):
     corrected: Split
     form: Form
     """of the images, and what their labels are indexes of"""
+    none: np.ndarray
+    """images of which somebody says that they show none of the classes"""
 
 
 class Shown(NamedTuple):
@@ -99,7 +102,17 @@ def add(params: Params, answer: Answer | None, by: str, dry_run: bool = False) -
         if batch and not dry_run:
             with live.store() as store:
                 live.file_under(store, ids, names.tolist(), batch)
+                _file_none(store, waiting)
     return filed
+
+
+def _file_none(store: sqlite3.Connection, waiting: Waiting) -> None:
+    """Let no word that an image shows none of the classes take the room of those that wait, unless it contradicts one
+    of these."""
+    ids, images = live.none_of_them(store, waiting.form)
+    named = set(splits.names(waiting.corrected.images).tolist())
+    settled = [one for one, name in zip(ids, splits.names(images).tolist(), strict=True) if name not in named]
+    live.file_under(store, settled, [live.NONE] * len(settled), DROPPED)
 
 
 def read(params: Params) -> Waiting:
@@ -107,7 +120,7 @@ def read(params: Params) -> Waiting:
     model = None if form.of_digits else versions.model_name(params.named)  # digits are digits, whoever answered
     with live.store() as store:
         ids, corrected = live.corrections(store, model, form)
-        return Waiting(ids, live.people(store, ids), corrected, form)
+        return Waiting(ids, live.people(store, ids), corrected, form, live.none_of_them(store, form)[1])
 
 
 def sift(waiting: Waiting, params: Params, answer: Answer | None) -> Sifted:
@@ -115,7 +128,9 @@ def sift(waiting: Waiting, params: Params, answer: Answer | None) -> Sifted:
     reference = intake.reference(params.named)
     names = splits.names(waiting.corrected.images).tolist()
     labels, people = waiting.corrected.labels.tolist(), waiting.people
-    said = defaultdict(set)
+    said: dict[str, set[int | None]] = defaultdict(set)
+    for name in splits.names(waiting.none).tolist():
+        said[name].add(None)
     for name, label in zip(names, labels, strict=True):
         said[name].add(label)
     contradicted = {index for index, name in enumerate(names) if len(said[name]) > 1}

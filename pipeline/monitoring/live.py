@@ -33,6 +33,7 @@ WAIT_SECONDS = 10.0  # for another process's write
 SPARED = 0.1  # share of the rows that goes when the file is full
 CORRECTIONS = 0.5  # share of the file that they may take
 MOST_NAMED = 64  # characters of who corrected
+NONE = ""  # the class of what a person says shows none of them: it is kept, and never trained on
 _BEFORE, _AFTER = ("id", "at", "model", "version"), ("answer", "confidence", "challenger", "shadow", "image")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS seen (
@@ -171,19 +172,21 @@ def _used(connection: sqlite3.Connection) -> int:
 
 
 def correct(
-    connection: sqlite3.Connection, seen: Seen, label: int, by: str, max_bytes: int, form: Form = DIGITS
+    connection: sqlite3.Connection, seen: Seen, label: int | None, by: str, max_bytes: int, form: Form = DIGITS
 ) -> None:
-    """Keep a person's word on one image; a later word on the same image takes the place of the earlier one.
+    """Keep a person's word on one image, None if it shows none of the classes; a later word on the same image takes
+    the place of the earlier one.
 
     :class:`InBatch` if the image is in a batch with another label: there it can only be mended by a further batch.
     :class:`Full` if a file of ``max_bytes`` has no room for it.
     """
     identity = seen.ids[0]
-    name, image = form.classes[label], seen.images[0].tobytes()
+    name, image = NONE if label is None else form.classes[label], seen.images[0].tobytes()
     row = connection.execute("SELECT batch, class FROM corrections WHERE id = ? AND batch IS NOT NULL", (identity,))
     if filed := row.fetchone():
         if filed[1] != name:
-            raise InBatch(f"{identity} went into batch {filed[0]} as {filed[1]}: predict it again, then correct that")
+            was = filed[1] or "none of the classes"
+            raise InBatch(f"{identity} went into batch {filed[0]} as {was}: predict it again, then correct that")
         return
     others = "SELECT count(*), total(bytes) FROM corrections WHERE batch IS NULL AND id != ?"
     count, taken = connection.execute(others, (identity,)).fetchone()
@@ -225,6 +228,17 @@ def corrections(
     return [row[0] for row in rows], Split(images, np.array([label[row[1]] for row in rows], form.labels))
 
 
+def none_of_them(connection: sqlite3.Connection, form: Form = DIGITS) -> tuple[list[str], np.ndarray]:
+    """The ids and the images of that form of which people say, since the last batch, that they show none of the
+    classes: uint8 (N, *shape)."""
+    rows = connection.execute(
+        "SELECT id, image FROM corrections WHERE batch IS NULL AND class = ? AND kind = ? AND pixels = ?",
+        (NONE, form.kind, form.pixels),
+    ).fetchall()
+    images = [_image(image, form.shape) for _, image in rows]
+    return [row[0] for row in rows], np.stack(images) if images else np.empty((0, *form.shape), np.uint8)
+
+
 def people(connection: sqlite3.Connection, ids: Sequence[str]) -> list[str]:
     """Who made each of these corrections."""
     by = dict(connection.execute("SELECT id, by FROM corrections").fetchall())
@@ -233,7 +247,12 @@ def people(connection: sqlite3.Connection, ids: Sequence[str]) -> list[str]:
 
 def filed_by_person(connection: sqlite3.Connection) -> Counter[str]:
     """How many corrections of each person went into batches."""
-    return Counter(by or "" for (by,) in connection.execute("SELECT by FROM corrections WHERE batch IS NOT NULL"))
+    return Counter(
+        by or ""
+        for (by,) in connection.execute(
+            "SELECT by FROM corrections WHERE batch IS NOT NULL AND class IS NOT ?", (NONE,)
+        )
+    )
 
 
 def file_under(connection: sqlite3.Connection, ids: Sequence[str], classes: Iterable[str], batch: str) -> None:

@@ -151,7 +151,7 @@ def model_card(params: Params, metrics: dict, manifest: dict, of: Form) -> str:
 
 {_reads(of)}
 
-- **Classes** {", ".join(of.classes)}
+- **Classes** {"; ".join(of.classes) if any("," in name for name in of.classes) else ", ".join(of.classes)}
 - **Network** `{params.recipe.network.name}` by the recipe `{params.train.recipe}`, seed {params.train.seed}; \
 rescaling is inside the model
 - **Data** `{manifest["dataset"]}` ({manifest["source"]}): {counts["train"]:,} train, {counts["test"]:,} test images

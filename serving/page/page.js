@@ -145,6 +145,9 @@ function clamp(value) {
 async function take(file) {
   if (!file) return;
   clear();
+  if (file.type && !file.type.startsWith("image/")) {
+    return show(null, `${file.name} is no picture: choose a PNG, JPEG, GIF, WebP, BMP or TIFF.`, true);
+  }
   const question = asked;
   $("hint").hidden = true;
   try {
@@ -225,6 +228,9 @@ function show(content, words, wrong = false) {
     $("legend").querySelector(".challenger").textContent = `challenger, version ${content.challenger.version}`;
   }
   $("correct").hidden = !weighed;
+  $("ask").textContent = found ? "Wrong? Tap what it is. Right? Tap it too." : "Is it one of them? Tap which.";
+  $("doubted").hidden = !weighed || found;
+  $("bars").classList.toggle("doubted", weighed && !found);
   if (weighed && images.classes.length > MOST) likeliest(answer.probabilities);
   bars.forEach((bar) => bar.set(weighed ? answer.probabilities[bar.label] : null, rival?.[bar.label], bar.label === best));
 }
@@ -335,26 +341,39 @@ function fill(labels) {
   bars = labels.map(bar);
 }
 
-async function correct(label, button) {
-  if (!answered) return;
-  const { id } = answered;
-  const given = place_of(answered);
+// Keep a person's word on the image that was answered; whether it was.
+async function keep(word) {
   const response = await fetch("/corrections", {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify("digit" in answered ? { id, digit: label } : { id, index: label }),
+    body: JSON.stringify({ id: answered.id, ...word }),
   }).catch(() => null);
   if (!response?.ok) {
     const content = response ? await response.json() : { detail: "The service does not answer: is it still running?" };
-    return say(content.detail, true);
+    say(content.detail, true);
+    return false;
   }
   document.querySelectorAll("#bars .kept").forEach((other) => other.classList.remove("kept"));
+  return true;
+}
+
+async function correct(label, button) {
+  if (!answered) return;
+  const given = place_of(answered);
+  if (!(await keep("digit" in answered ? { digit: label } : { index: label }))) return;
   button?.classList.add("kept");
   $("digit").textContent = images.classes[label];
   $("digit").classList.remove("none");
   if (label === given) return say(`Thank you: kept as ${a(label)}.`);
   say(`Thank you: kept as ${a(label)}${given === null ? "" : `, not ${a(given)}`}. It can be trained on.`);
 }
+
+$("none").addEventListener("click", async () => {
+  if (!answered || !(await keep({ none: true }))) return;
+  $("digit").textContent = "?";
+  $("digit").classList.add("none");
+  say(`Thank you: kept as ${ofDigits() ? "no digit" : "none of them"}. It is not trained on.`);
+});
 
 // ---- who answers
 
@@ -398,6 +417,7 @@ function become(told) {
   images = told;
   $("hint").innerHTML = draws() ? "with mouse, finger or pen,<br>or drop or paste a photo" : "drop, paste or choose a photo";
   $("small").setAttribute("aria-label", `The ${images.shape[1]} by ${images.shape[0]} pixels that the network saw`);
+  $("none").textContent = ofDigits() ? "No digit" : "None of them";
   fill([...images.classes.keys()].slice(0, MOST));
   const choices = ["Another…", ...images.classes].map((name, at) => new Option(name, at - 1));
   $("others").replaceChildren(...choices);

@@ -103,6 +103,9 @@ def test_a_correction_is_kept_with_its_image_and_the_last_word_counts(home: Path
     asked = seen("r", 3)
     writer.put(asked)
     writer.correct("r-1", 7, "ann")
+    writer.correct("r-1", None, "ann")  # none of them
+    with live.store() as store:
+        assert live.corrections(store)[0] == [] and live.none_of_them(store)[0] == ["r-1"]
     writer.correct("r-1", 8, "bob")
     for unknown in ("r-3", "other-0", "nonsense"):
         with pytest.raises(BadInput, match=r"no answer .* is remembered"):

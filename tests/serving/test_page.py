@@ -118,6 +118,9 @@ def test_what_is_no_digit_is_said_and_can_be_corrected(page: Page):
         "[...document.querySelectorAll('#bars .bar:not(.challenger)')].map((bar) => bar.offsetWidth)"
     )
     assert widths[0] > widths[1] > 0 and not any(widths[2:])
+    expect(page.locator("#doubted")).to_have_text("None of these is believed:")
+    assert float(page.evaluate("getComputedStyle(document.querySelector('#bars .bar')).opacity")) < 0.5
+    expect(page.locator("#ask")).to_have_text("Is it one of them? Tap which.")
     page.get_by_role("button", name=re.compile("Say that it is a 1")).click()
     expect(page.locator("#words")).to_have_text("Thank you: kept as a 1. It can be trained on.")
     expect(page.locator("#digit")).to_have_text("1")
@@ -167,6 +170,10 @@ def test_what_is_no_picture_is_said(browser: Browser, service: Service, tmp_path
     path.write_text("dear all")
     page.locator("#file").set_input_files(path)
     expect(page.locator("#words")).to_contain_text("is not a picture")
+    path = tmp_path / "notes.txt"
+    path.write_text("dear all")
+    page.locator("#file").set_input_files(path)
+    expect(page.locator("#words")).to_contain_text("notes.txt is no picture: choose a PNG")
     page.close()
 
 
@@ -180,6 +187,21 @@ def test_a_correction_is_one_tap_and_is_kept(page: Page, service: Service):
         until(
             lambda: ("2", 7) in connection.execute("SELECT class, answer FROM corrections").fetchall(), "the correction"
         )
+
+
+def test_that_it_is_no_digit_is_one_tap_and_the_last_word_counts(page: Page, service: Service):
+    draw(page, 4)
+    expect(page.locator("#digit")).to_have_text("4")
+    expect(page.locator("#doubted")).to_be_hidden()
+    page.get_by_role("button", name=re.compile("Say that it is a 2")).click()
+    expect(page.locator("#digit")).to_have_text("2")
+    page.get_by_role("button", name="No digit").click()
+    expect(page.locator("#words")).to_have_text("Thank you: kept as no digit. It is not trained on.")
+    expect(page.locator("#digit")).to_have_text("?")
+    expect(page.locator("#bars .kept")).to_have_count(0)
+    with sqlite3.connect(service.workspace.folder / "data/live.db") as connection:
+        found = connection.execute("SELECT class FROM corrections WHERE answer = 4").fetchall()
+        assert found == [("",)]
 
 
 def test_it_can_be_drawn_on_by_keyboard(page: Page):

@@ -76,8 +76,11 @@ def main() -> None:
         sys.exit("usage: python predict.py PICTURE …")
     session = onnxruntime.InferenceSession(str(HERE / "model.onnx"), providers=["CPUExecutionProvider"])
     for path in sys.argv[1:]:
-        with Image.open(path) as picture:
-            image = framed(picture)
+        try:
+            with Image.open(path) as picture:
+                image = framed(picture)
+        except OSError as error:  # Pillow's own are such, too
+            sys.exit(f"{path}: is no picture that can be read: {error}")
         ((probabilities,), (certainty,)) = answers(session, image[None])
         best = int(probabilities.argmax())
         said = f"{FORM['classes'][best]} ({probabilities[best]:.1%})" if certainty >= BELIEVED else "not sure"

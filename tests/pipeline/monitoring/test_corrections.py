@@ -50,12 +50,12 @@ def champion(digits: Split) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def correct(images: np.ndarray, labels: np.ndarray, *people: str) -> None:
-    """Each image corrected by one person, in turn."""
+    """Each image corrected by one person, in turn; a label of -1 says that it shows none of the digits."""
     with live.store() as store:
         (before,) = store.execute("SELECT count(*) FROM corrections").fetchone()
         for index, (image, label) in enumerate(zip(images, labels, strict=True)):
             seen = Seen([f"r{before + index}-0"], "2026", "digits-cnn", "1", image[None], np.zeros(1), np.ones(1))
-            live.correct(store, seen, int(label), people[index % len(people)], ROOM)
+            live.correct(store, seen, None if label < 0 else int(label), people[index % len(people)], ROOM)
 
 
 def sift(digits: Split) -> corrections.Sifted:
@@ -83,6 +83,19 @@ def test_of_people_who_contradict_each_other_nobody_is_believed(digits: Split):
     correct(digits.images[1000:1001], np.array([3]), "ann")
     correct(digits.images[1000:1001], np.array([8]), "ben")
     assert sift(digits).good == [] and sift(digits).contradicted == 2
+
+
+def test_what_is_none_of_the_digits_is_not_trained_on_and_contradicts_who_says_otherwise(digits: Split):
+    correct(digits.images[1000:1100], digits.labels[1000:1100], "ann", "ben", "cem")
+    correct(digits.images[1098:1102], np.full(4, -1), "dan")
+    assert sift(digits).good == list(range(98)) and sift(digits).contradicted == 2
+    corrections.add(PARAMS, champion(digits), "a nightly job")
+    with live.store() as store:
+        waiting = store.execute("SELECT count(*) FROM corrections WHERE batch IS NULL").fetchone()
+        assert waiting == (4,), "what is contradicted, with who does; no other of no class, which would take its room"
+        assert "dan" not in live.filed_by_person(store)
+    with pytest.raises(BadInput, match="0 corrections wait"):
+        corrections.add(PARAMS, champion(digits), "a nightly job")
 
 
 def hostile(digits: Split, count: int, *people: str) -> None:

@@ -134,6 +134,14 @@ def test_the_python_sample_reads_pictures_by_itself(exported: Path, demo: Worksp
     assert len(said) == 20 and right >= 18, done.stdout
 
 
+def test_the_python_sample_says_in_a_line_what_is_no_picture(exported: Path, tmp_path: Path):
+    notes = tmp_path / "notes.txt"
+    notes.write_text("dear all")
+    done = subprocess.run([sys.executable, "-I", exported / "predict.py", notes], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.startswith(f"{notes}: is no picture that can be read: ")
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 def test_the_javascript_sample_is_well_formed(exported: Path):
     subprocess.run(["node", "--check", str(exported / "predict.mjs")], check=True)

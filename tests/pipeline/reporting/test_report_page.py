@@ -213,7 +213,7 @@ def test_what_is_far_apart_is_no_fault_where_the_verdict_is_alike(page: Page, wo
 def test_a_keyboard_reaches_the_report_and_whatever_scrolls(page: Page):
     first = page.all("a")[0]
     assert first["href"] == "#main" and page.all("main")[0]["id"] == "main"
-    scrolling = [a for a in page.all("div") if {"wide", "scroll"} & {*str(a.get("class")).split()}]
+    scrolling = [a for a in page.all("div") if {"wide", "narrow", "scroll"} & {*str(a.get("class")).split()}]
     assert len(scrolling) > 10 and all(a["tabindex"] == "0" and a["role"] == "region" for a in scrolling)
     assert all(a["aria-label"] for a in scrolling)
 
