@@ -1,5 +1,6 @@
 """The `digits` command: parses, calls one room, prints; nothing else."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from pipeline.base.words import counted
 from pipeline.registry import faults
 
 CTRL_C = 130
+TOLD = {"too few images", "worn out", "quarantined"}  # kinds of alerts that the command's answer tells, too
 
 
 class Panels(TyperGroup):
@@ -64,6 +66,8 @@ TRAIN, USE, DATA, LOOK_BACK, HOUSE = "Train and judge", "Use", "Data", "Look bac
 
 def main(argv: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if argv is None else argv
+    if logging.lastResort:  # what writes to the terminal
+        logging.lastResort.addFilter(_untold)
     with one_line():
         try:
             code = app(arguments or ["--help"], prog_name="digits", standalone_mode=False)
@@ -77,6 +81,11 @@ def main(argv: list[str] | None = None) -> None:
             raise KeyboardInterrupt
     if code:
         sys.exit(code)
+
+
+def _untold(record: logging.LogRecord) -> bool:
+    """Whether a line of the log is news: alerts of some kinds say what stands in the command's own answer."""
+    return getattr(record, "alert", None) not in TOLD
 
 
 def _wrong_use(error: typer.TyperException) -> str:

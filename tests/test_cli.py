@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from workspace import ROOT
 
 import cli
 import cli_batches
-from pipeline.base import params
+from pipeline.base import params, places
 from pipeline.base.errors import BadInput, TemporaryFault
 from pipeline.data.batches import Filed, Finding
 from pipeline.registry.records import Event, Proof, Verdict
@@ -439,6 +440,17 @@ def test_a_shell_is_offered_no_names_where_params_cannot_be_read(digits: Digits)
         assert cli._names("recipes") == []
     Path("params.yaml").unlink()
     assert cli._names("recipes") == []
+
+
+def test_what_a_command_answers_is_not_an_alert_on_the_terminal_too(tmp_path: Path):
+    raised = "; ".join(f"alerts.raise_({kind!r}, 'words')" for kind in ("too few images", "quarantined", "waits"))
+    code = f"import cli\ntry: cli.main(['--help'])\nfinally:\n    from pipeline.monitoring import alerts; {raised}"
+    apart = {"PYTHONPATH": str(ROOT), "DIGITS_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env={**os.environ, **apart}
+    )
+    assert done.stderr == "waits: words\n", "a reminder, which no command answers"
+    assert len((tmp_path / places.ALERTS).read_text().splitlines()) == 3
 
 
 def test_the_help_imports_nothing_heavy():

@@ -24,7 +24,7 @@ def raise_(kind: str, message: str) -> dict[str, str]:
     Returns what was told.
     """
     alert = {"at": clock.now(), "kind": kind, "message": message}
-    log.warning("%s: %s", kind, printable(message))
+    log.warning("%s: %s", kind, printable(message), extra={"alert": kind})
     try:
         files.append_json_line(places.home() / places.ALERTS, alert)
     except OSError as error:
