@@ -244,7 +244,8 @@ def _refused_text(filed: Any, dry_run: bool, before: Any) -> str:
     more = [f"  and {len(found) - SHOWN:,} more, see the report"] if len(found) > SHOWN else []
     head = "would be refused" if dry_run else f"quarantined: a copy and a report are in {filed.place}"
     again = [f"  the same images were refused before, on {before.at} by {before.by}: {before.place}"] if before else []
-    return "\n".join([head, *again, *found[:SHOWN], *more])
+    look = [f"  look at what is doubted: digits batches suspects {filed.batch}"] if filed.doubts and not dry_run else []
+    return "\n".join([head, *again, *found[:SHOWN], *more, *look])
 
 
 def _accepted_text(filed: Any, retraining: bool, dry_run: bool) -> str:

@@ -21,7 +21,7 @@ import cli
 import cli_batches
 from pipeline.base import params, places
 from pipeline.base.errors import BadInput, TemporaryFault
-from pipeline.data.batches import Filed, Finding
+from pipeline.data.batches import Doubt, Filed, Finding
 from pipeline.registry.records import Event, Proof, Verdict
 from pipeline.run import Outcome
 
@@ -262,6 +262,13 @@ def test_a_quarantined_batch_is_exit_code_1_and_an_alert(digits: Digits, stand_i
     assert alerts == [("quarantined", "new.npz (ink_share): see data/quarantine/new/report.json")]
     assert digits("add-batch", "new.npz", "--dry-run") == (1, "would be refused\n  no ink\n", "")
     assert len(alerts) == 1
+
+
+def test_a_refused_batch_with_doubted_labels_says_how_to_look_at_them():
+    doubt = Doubt(index=0, image="a", label=1, suggested=7, clear=True)
+    filed = Filed(event="quarantined", batch="new", at="", by="ann", source="/new.npz", place="p", doubts=(doubt,))
+    assert cli_batches._refused_text(filed, False, None).endswith("what is doubted: digits batches suspects new")
+    assert "suspects" not in cli_batches._refused_text(filed, True, None), "nothing is kept to be looked at"
 
 
 def test_a_batch_that_is_refused_again_keeps_what_was_decided(digits: Digits, stand_in: Callable[..., None]):

@@ -93,6 +93,7 @@ def decide(
     hardest, hardest_lately = (_hardest(pairs, budget.risk) for pairs in (overall, lately))
     more = images_that_tell([one for one in (hardest, hardest_lately) if one], budget, rules) if kept else None
     words = wording.of_floors(failed) or wording.of_bounds(challenger.version, hardest, hardest_lately, budget, more)
+    more_is_told = kept and budget.refill is not None  # by the reason
     return Verdict(
         promote=not failed and outcomes <= {"no worse"},
         kept=kept,
@@ -106,7 +107,7 @@ def decide(
         more_images=more,
         budget=budget,
         stated_accuracy=stated(judged, challenger.predicted, stated_before),
-        notes=tuple(wording.of_budget(budget)),
+        notes=tuple((wording.of_ledger if more_is_told else wording.of_budget)(budget)),
         rules=as_judged(rules, allowed),
     )
 

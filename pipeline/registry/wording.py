@@ -1,5 +1,6 @@
 """How does a verdict read? Its numbers as a sentence, for people who ask what was decided and why."""
 
+import math
 from collections.abc import Sequence
 
 from pipeline.registry.records import Budget, Check, Comparison
@@ -60,8 +61,9 @@ def _untold(one: Comparison, where: str, version: str) -> str:
 
 def _what_would_tell(budget: Budget, more: int | None) -> str:
     if budget.refill is not None:
-        worn = budget.looks > 1 and not budget.too_few
-        why = f"{budget.looks} looks have worn these images out" if worn else "these images are too few"
+        if budget.too_few:
+            return f"these images are too few: {_enough(budget)}"
+        why = f"{budget.looks} looks have worn these images out" if budget.looks > 1 else "these images are too few"
         return f"{why}: with {budget.refill:,} fresh held-out ones they can tell again"
     if more is None:
         return "it loses too many for more images to help"
@@ -73,15 +75,24 @@ def points(share: float) -> str:
     return f"{100 * share:.2f}"
 
 
+def _enough(budget: Budget) -> str:
+    """What would let too few images tell: more of them, or a larger loss that is allowed."""
+    loss = math.ceil(1000 * budget.smallest_loss) / 1000
+    return f"{budget.refill:,} more would be enough, or a gate.max_loss of {loss:.3f} or more for this data set"
+
+
+def of_ledger(budget: Budget) -> list[str]:
+    """What is to be said of the looks that were counted."""
+    lost = "the ledger of looks was lost or changed, and made again from the history: only fresh images count"
+    return [lost] if budget.rebuilt else []
+
+
 def of_budget(budget: Budget) -> list[str]:
-    """What is to be said of the held-out images beside the verdict."""
-    said = []
-    if budget.rebuilt:
-        said.append("the ledger of looks was lost or changed, and made again from the history: only fresh images count")
+    """What is to be said of the held-out images beside a verdict that does not say it itself."""
+    said = of_ledger(budget)
     if budget.refill is not None and budget.too_few:
         said.append(
-            f"{budget.images:,} held-out images are too few to tell whether a next model is worse: "
-            f"{budget.refill:,} more would be enough"
+            f"{budget.images:,} held-out images are too few to tell whether a next model is worse: {_enough(budget)}"
         )
     elif budget.refill is not None:
         said.append(

@@ -158,8 +158,12 @@ def test_too_few_images_to_tell_anything_say_how_many_are_needed():
     perfect = Candidate("2", right, 0.1, 1.0, None, 0.0)
     verdict = gate.decide(few, perfect, [Former("1", right)], RULES, ALLOWED, paid)
     assert verdict.kept and verdict.budget and verdict.budget.refill
-    assert "these images are too few" in verdict.reason
-    assert gate.decide(few, perfect, [], RULES, ALLOWED, paid).promote  # the first one, by the floors alone
+    _, said, enough = verdict.reason.partition("these images are too few: ")
+    assert said and enough.startswith(f"{verdict.budget.refill:,} more would be enough, or a gate.max_loss of 0.")
+    assert verdict.notes == (), "the reason says it"
+    first = gate.decide(few, perfect, [], RULES, ALLOWED, paid)
+    assert first.promote  # by the floors alone
+    assert [note.partition("is worse: ")[2] for note in first.notes] == [enough]
     bad = Former("1", np.where(np.arange(100) < 12, (right + 1) % 10, right))
     assert gate.decide(few, perfect, [bad], RULES, ALLOWED, paid).promote  # what is really better still shows
 
