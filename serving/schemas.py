@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipeline.base.form import DIGITS, TEN, Form
 from serving import problems, requests
 
-NAMED = "`digit`, `index`, `label`, or `none`"
+NAMED = "`digit`, `index` or `label`"
 
 
 class Class(BaseModel):

@@ -90,7 +90,7 @@ def correct(request: Request, correction: schemas.Correction) -> dict[str, Any]:
     form = request.app.state.predictor.form
     label = correction.index_in(form.classes)
     if label is None and not correction.of_none:
-        raise Problem(422, f"the correction: give one class, as {schemas.NAMED} of {_range(form)}")
+        raise Problem(422, f"the correction: give one class, as {schemas.NAMED} of {_range(form)}, or `none`: true")
     try:
         request.app.state.memory.correct(correction.id, label, request.state.person)
     except live.InBatch as error:

@@ -10,6 +10,8 @@ _MEASURES = {
     "errors": ("errors", _COUNT),
     "n_test": ("test images", _COUNT),
     "n_recent": ("recent images held out", _COUNT),
+    "recent_accuracy": ("accuracy on recent images", _PERCENT),
+    "recent_errors": ("errors on recent images", _COUNT),
     "loss": ("loss", "{:.4f}".format),
     "ece": ("calibration error", _PERCENT),
     "gap": ("points by which train beats test", lambda share: f"{100 * share:+.2f}"),
