@@ -34,9 +34,15 @@ def noted(client: MlflowClient, name: str, fitted: str) -> float:
     """The margin of what was fitted; 0 where its noise was not measured."""
     model = versions.find(client, name)
     found = model and model.tags.get(f"{_NOISE}{fitted}")
-    return margin(json.loads(found)["std"]) if found else 0.0
+    if not found:
+        return 0.0
+    known = json.loads(found)
+    return margin(known["std"], known["seeds"])
 
 
-def margin(std: float) -> float:
-    """What the difference of two draws of that standard deviation exceeds once in twenty times."""
-    return 1.96 * math.sqrt(2) * std
+def margin(std: float, fits: int) -> float:
+    """What the difference of two fits exceeds once in twenty times, where so many had that standard deviation: few say
+    little about it (Student 1908)."""
+    from scipy import stats
+
+    return float(stats.t.ppf(0.975, fits - 1)) * math.sqrt(2) * std

@@ -90,7 +90,7 @@ def _of_what(study: Study, each: pd.DataFrame) -> str:
 
 def _words_on_noise(name: str, study: Study, each: pd.DataFrame, val_images: int) -> str:
     """What the seed alone does, for a study of one setting."""
-    found, margin = each["val_accuracy"], seed_noise.margin(each["val_accuracy"].std())
+    found, margin = each["val_accuracy"], seed_noise.margin(each["val_accuracy"].std(), len(each))
     return (
         f"# {name}: {study.question}\n\nThe seed alone moves validation accuracy by {found.std():.3%} (standard "
         f"deviation of {len(each)} fits, {found.min():.2%} to {found.max():.2%}, mean {found.mean():.2%}). Once in "
