@@ -193,16 +193,18 @@ def predict_files(
         raise BadInput(f"--all finds digits on their paper, and {name} knows other pictures: leave it out")
     answers = reading.read(pictures, onnx, every)
     answers = reading.saved(answers, out, form, every) if out else answers
-    told, unread = [], 0
+    told, count, unread = [], 0, 0
     total = None if every else len(pictures)
     for answer in tqdm(answers, "predict", total, disable=None, leave=False, unit=" digits" if every else " pictures"):
-        unread += answer.digit is None
+        count, unread = count + 1, unread + (answer.digit is None)
         if as_json:
             told.append(answer.as_json(form, every))
         elif out is None:
             tqdm.write(_answer_line(answer), file=sys.stdout)
     if as_json:
         show(as_json, {"model": name, "version": version, "answers": told}, "")
+    elif out:
+        print(f"{out}: {counted(count, 'answer')} of {name} version {version}")
     if unread:
         what = "digits or pictures" if every else f"of {counted(len(pictures), 'picture')}"
         print(f"{unread:,} {what} could not be read", file=sys.stderr)

@@ -392,6 +392,18 @@ def test_run_says_which_recipe_it_takes_before_it_starts_unless_it_was_named(
     assert (params.load().dataset, params.load().train.recipe) == (dataset, recipe)
 
 
+def test_predict_says_how_many_answers_are_in_the_file(digits: Digits, stand_in: Callable[..., None]):
+    from pipeline.base.form import DIGITS
+    from pipeline.learning.reading import Answer
+
+    answers = [Answer("one.png", 1, 0.98), Answer("two.png", reason="it looks like no digit")]
+    stand_in("pipeline.learning.inference", form_of=answer(DIGITS))
+    stand_in("pipeline.learning.reading", find=answer(answers), read=answer(answers), saved=lambda given, *_: given)
+    stand_in("pipeline.registry.snapshot", champion_file=answer(("3", Path("model.onnx"))))
+    ended = digits("predict", "scans", "--out", "answers.csv")
+    assert ended == (1, "answers.csv: 2 answers of digits-cnn version 3\n", "1 of 2 pictures could not be read\n")
+
+
 def test_the_command_says_which_release_it_is(digits: Digits):
     ended, out, _ = digits("--version")
     assert ended == 0 and re.fullmatch(r"digits \d+\.\d+\.\d+\n", out)
