@@ -5,6 +5,7 @@ whatever the picture's colours and light. Then the ink is put as MNIST's digits 
 to 20×20 with its aspect kept, centred by mass in 28×28 (LeCun et al. 1998, section III.A).
 """
 
+import math
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +27,7 @@ THIN = 1.6  # pixels at 20×20: a thinner stroke would fade away, MNIST's are 2.
 BOLD = 4.2  # pixels at 20×20: bolder strokes close their loops, MNIST's are not
 FULL = 3.4  # pixels, what a bold stroke is thinned to
 PEN = 2.2  # pixels, what a thin stroke is widened to
+FEWEST_EDGES = 3  # of the squares of an enlarged bitmap, along each side: fewer may be of one stroke
 BLANK = "no digit is to be seen"
 SEVERAL = "more than one digit is to be seen"
 
@@ -113,7 +115,7 @@ def read_image(source: Path | BinaryIO, name: str, limits: pictures.Limits = pic
     Grey, 16-bit, RGB, alpha, palette or CMYK, in any of :data:`pipeline.base.pictures.FORMATS`. :class:`BadInput`,
     naming the picture by ``name``, if it cannot be read or shows no single digit.
     """
-    pixels = pictures.decode(source, name, colours, 2 * WORKING_SIDE, limits)
+    pixels = _unenlarged(pictures.decode(source, name, colours, 2 * WORKING_SIDE, limits))
     longest = max(pixels.shape[:2])
     if longest > WORKING_SIDE:
         factor = WORKING_SIDE / longest
@@ -122,6 +124,29 @@ def read_image(source: Path | BinaryIO, name: str, limits: pictures.Limits = pic
     if digits != 1:
         raise NoSingleDigit(f"{name}: {SEVERAL if digits else BLANK}")
     return thinned(found)
+
+
+def _unenlarged(pixels: np.ndarray) -> np.ndarray:
+    """A bitmap that was enlarged by repeating its pixels in its own size: the edges of squares are no strokes'."""
+    height, width = pixels.shape[:2]
+    if 1 in (_side(_edges(pixels[:, None, width // 2], 0)), _side(_edges(pixels[None, height // 2], 1))):
+        return pixels  # of nearly every picture a line tells
+    edges = [_edges(pixels, axis) for axis in (0, 1)]
+    side = math.gcd(*map(_side, edges))
+    if side < 2 or min(map(len, edges)) < FEWEST_EDGES:
+        return pixels
+    rows, columns = (slice(places[0] % side, None, side) for places in edges)
+    return pixels[rows, columns]
+
+
+def _edges(pixels: np.ndarray, axis: int) -> np.ndarray:
+    """The rows (0) or columns (1) that differ from the one before."""
+    return 1 + np.flatnonzero(np.diff(pixels, axis=axis).any(axis=(1 - axis, 2)))
+
+
+def _side(edges: np.ndarray) -> int:
+    """Of the squares whose edges lie there; 0 if there are too few to tell."""
+    return math.gcd(*np.diff(edges).tolist())
 
 
 def _size(values: np.ndarray, factor: float) -> list[int]:

@@ -268,6 +268,21 @@ def test_a_coarse_bitmap_with_bold_strokes_is_as_bold_as_a_pens(digit: int, side
     assert 2 < width < 4.6
 
 
+@pytest.mark.parametrize("side", [2, 7, 25])
+@pytest.mark.parametrize("levels", [2, 17])
+def test_a_bitmap_is_read_alike_in_its_own_size_and_enlarged_by_squares(side: int, levels: int):
+    small = cv2.resize(draw(4)[:, :, 0], (12, 12), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    bitmap = np.rint(np.rint(small * (levels - 1)) * 255 / (levels - 1)).astype(np.uint8)
+    enlarged = np.kron(bitmap, np.ones((side, side), np.uint8))
+    assert np.array_equal(framed(enlarged), framed(bitmap))
+    assert np.array_equal(framed(enlarged[side // 2 :, : -(side // 2)]), framed(bitmap[:, :-1]))  # cut within a square
+
+
+def test_a_drawing_without_soft_edges_is_no_enlarged_bitmap():
+    drawn = np.where(draw(4) > 128, 255, 0).astype(np.float32)
+    assert framing._unenlarged(drawn) is drawn
+
+
 def many_scans(more: int) -> bytes:
     """A progressive JPEG whose last scan comes so many times more."""
     whole = saved(draw(5), "JPEG", progressive=True).read()
