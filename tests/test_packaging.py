@@ -96,6 +96,7 @@ def test_what_suits_is_what_the_package_asks_for(bare: Path):
 
 def test_make_clean_keeps_what_people_corrected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # which MLflow sets, and whose folder the store is in
     shutil.copy(ROOT / "Makefile", tmp_path)
     seen = Seen(["r0-0"], "2026", "digits-cnn", "1", np.zeros((1, 28, 28), np.uint8), np.zeros(1, int), np.ones(1))
     with live.store() as store:

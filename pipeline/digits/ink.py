@@ -27,6 +27,11 @@ PREPARED = 48  # pixels, the longer side: so small a picture was made for a mode
 FRAME_RIM = 0.95  # of the rim's pixels: so many have the colour of a frame
 FRAME_SHARE = 0.35  # of the picture's pixels: more have the colour of its paper
 FRAME_WIDTH = 0.12  # of its box's shorter side, at most
+PANEL_SHARE = 0.2  # of the picture's pixels, at least
+PANEL_FULL = 0.7  # of a panel's pixels are its own, the others are the digit's
+PANEL_STRAIGHT = 0.96  # of its box: a panel fills it, a digit's outline does not
+PANEL_RIM = 0.015  # of its shorter side: lines along the edge, and what is mixed with the page
+TICKS = 0.1  # of its shorter side: what sticks out no further is no part of it
 NEAR = 0.35  # of the digit's longer side: a piece further away than this belongs to something else
 AS_TALL = 0.55  # of the tallest piece: a piece apart from it that is as tall is another digit
 APART = 0.06  # of the tallest piece's height, between its box and that of another digit
@@ -51,6 +56,15 @@ def find(pixels: np.ndarray) -> tuple[np.ndarray, int]:
     """
     pixels = _within_frame(pixels)
     strokes, even = on_even_paper(pixels)
+    if panel := _panel(strokes.mask):
+        within = _found(pixels[panel], *on_even_paper(pixels[panel]))
+        if within[1] == 1:
+            return within
+    return _found(pixels, strokes, even)
+
+
+def _found(pixels: np.ndarray, strokes: Strokes, even: bool) -> tuple[np.ndarray, int]:
+    """The digits among the strokes of a picture; and how many, as :func:`find`."""
     if not rim(strokes.mask).any() or max(strokes.mask.shape) <= PREPARED:
         return _digits(strokes)
     if even:
@@ -85,6 +99,24 @@ def _within_frame(pixels: np.ndarray) -> np.ndarray:
     inset = next((i for i, within in enumerate(rings) if _alike(rim(within), colour).mean() < FRAME_RIM / 2), 0)
     inset = inset + 1 if inset else 0  # its edge is mixed with what it frames
     return pixels[inset : -inset or None, inset : -inset or None]
+
+
+def _panel(mask: np.ndarray) -> tuple[slice, slice] | None:
+    """The rows and columns within a panel of another colour than the page that it lies on, as plotting programs show an
+    image; None if what differs from the page is no such rectangle."""
+    if mask.mean() < PANEL_SHARE:
+        return None
+    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    largest = max(outlines, key=cv2.contourArea)
+    solid = cv2.drawContours(np.zeros(mask.shape, np.uint8), [largest], -1, 1, cv2.FILLED)
+    ticks = max(3, int(TICKS * min(cv2.boundingRect(largest)[2:])))
+    solid = cv2.morphologyEx(solid, cv2.MORPH_OPEN, np.ones((ticks, ticks), np.uint8))
+    x, y, width, height = cv2.boundingRect(solid)
+    own = mask[y : y + height, x : x + width].sum()
+    if solid.sum() < PANEL_STRAIGHT * width * height or own < max(PANEL_FULL * width * height, PANEL_SHARE * mask.size):
+        return None
+    inset = 1 + round(PANEL_RIM * min(width, height))
+    return slice(y + inset, y + height - inset), slice(x + inset, x + width - inset)
 
 
 def _alike(pixels: np.ndarray, colour: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import pytest
 from drawing import INK, PAPER, draw
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from PIL import Image
 from workspace import ROOT
 
@@ -276,6 +277,34 @@ def test_a_bitmap_is_read_alike_in_its_own_size_and_enlarged_by_squares(side: in
     enlarged = np.kron(bitmap, np.ones((side, side), np.uint8))
     assert np.array_equal(framed(enlarged), framed(bitmap))
     assert np.array_equal(framed(enlarged[side // 2 :, : -(side // 2)]), framed(bitmap[:, :-1]))  # cut within a square
+
+
+@pytest.mark.parametrize("colours", ["gray", "viridis", "gray_r"])
+@pytest.mark.parametrize("axes", [False, True])
+@pytest.mark.parametrize("digit", [1, 4, 5, 7])
+def test_a_digit_that_matplotlib_shows_is_framed_as_the_digit_itself(digit: int, colours: str, axes: bool):
+    """A panel on a page, with a scale beside it or without."""
+    image = framed(draw(digit))
+    shown = Figure(figsize=(3, 3))
+    plot = shown.subplots()
+    plot.imshow(image, cmap=colours)
+    if not axes:
+        plot.axis("off")
+    picture = io.BytesIO()
+    shown.savefig(picture, format="png")
+    picture.seek(0)
+    assert difference(framing.frame(picture, "a picture"), image) < 6
+
+
+@pytest.mark.parametrize("holes", [1, 2])
+def test_a_square_digit_is_no_panel(holes: int):
+    """A 0 or an 8 of bold straight strokes."""
+    page = np.full((200, 120, 3), 255, np.uint8)
+    page[20:180, 20:100] = 0
+    for top in np.array([44, 108]) if holes == 2 else [44]:
+        page[top : top + (48 if holes == 2 else 112), 40:80] = 255
+    found, count = framing.ink.find(page.astype(np.float32))
+    assert count == 1 and found.shape == (200, 120) and found[22, 22] == 255
 
 
 def test_a_drawing_without_soft_edges_is_no_enlarged_bitmap():
