@@ -57,7 +57,8 @@ def find(pixels: np.ndarray) -> tuple[np.ndarray, int]:
     pixels = _within_frame(pixels)
     strokes, even = on_even_paper(pixels)
     if panel := _panel(strokes.mask):
-        within = _found(pixels[panel], *on_even_paper(pixels[panel]))
+        drawn_on, flat = on_even_paper(pixels[panel])
+        within = _digits(drawn_on) if flat else _found(pixels[panel], drawn_on, flat)
         if within[1] == 1:
             return within
     return _found(pixels, strokes, even)
@@ -104,7 +105,7 @@ def _within_frame(pixels: np.ndarray) -> np.ndarray:
 def _panel(mask: np.ndarray) -> tuple[slice, slice] | None:
     """The rows and columns within a panel of another colour than the page that it lies on, as plotting programs show an
     image; None if what differs from the page is no such rectangle."""
-    if mask.mean() < PANEL_SHARE:
+    if mask.mean() < PANEL_SHARE or max(mask.shape) <= PREPARED:
         return None
     outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     largest = max(outlines, key=cv2.contourArea)

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from PIL import Image
+from sklearn.datasets import load_digits
 from workspace import ROOT
 
 from pipeline.base import params as params_file
@@ -294,6 +295,17 @@ def test_a_digit_that_matplotlib_shows_is_framed_as_the_digit_itself(digit: int,
     shown.savefig(picture, format="png")
     picture.seek(0)
     assert difference(framing.frame(picture, "a picture"), image) < 6
+
+
+def test_a_bitmap_that_fills_its_picture_is_no_panel():
+    """A 0 of scikit-learn's 8×8 digits, whose strokes are as wide as its hole."""
+    digit = load_digits().images[36]
+    assert (
+        difference(
+            framed(np.rint(digit * 255 / 16).astype(np.uint8)), framed(np.rint(np.pad(digit, 2) * 15).astype(np.uint8))
+        )
+        < 8
+    )
 
 
 @pytest.mark.parametrize("holes", [1, 2])
