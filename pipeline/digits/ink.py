@@ -28,7 +28,9 @@ FRAME_RIM = 0.95  # of the rim's pixels: so many have the colour of a frame
 FRAME_SHARE = 0.35  # of the picture's pixels: more have the colour of its paper
 FRAME_WIDTH = 0.12  # of its box's shorter side, at most
 PANEL_SHARE = 0.2  # of the picture's pixels, at least
-PANEL_FULL = 0.7  # of a panel's pixels are its own, the others are the digit's
+PANEL_FULL = 0.4  # of a panel's pixels are its own, the others are the digit's,
+PANEL_CLEAR = 0.7  # and where less are, the digit is
+HOLE = 0.75  # no fuller in its own box: a square 0's hole is
 PANEL_STRAIGHT = 0.96  # of its box: a panel fills it, a digit's outline does not
 PANEL_RIM = 0.015  # of its shorter side: lines along the edge, and what is mixed with the page
 TICKS = 0.1  # of its shorter side: what sticks out no further is no part of it
@@ -113,11 +115,22 @@ def _panel(mask: np.ndarray) -> tuple[slice, slice] | None:
     ticks = max(3, int(TICKS * min(cv2.boundingRect(largest)[2:])))
     solid = cv2.morphologyEx(solid, cv2.MORPH_OPEN, np.ones((ticks, ticks), np.uint8))
     x, y, width, height = cv2.boundingRect(solid)
-    own = mask[y : y + height, x : x + width].sum()
-    if solid.sum() < PANEL_STRAIGHT * width * height or own < max(PANEL_FULL * width * height, PANEL_SHARE * mask.size):
-        return None
     inset = 1 + round(PANEL_RIM * min(width, height))
-    return slice(y + inset, y + height - inset), slice(x + inset, x + width - inset)
+    within = slice(y + inset, y + height - inset), slice(x + inset, x + width - inset)
+    if solid.sum() < PANEL_STRAIGHT * width * height or not _holds_a_digit(mask[within]):
+        return None
+    return within
+
+
+def _holds_a_digit(panel: np.ndarray) -> bool:
+    """Whether what is not the panel's own may be a digit, and not the hole of one."""
+    own = panel.mean() if panel.size else 0.0
+    if own < PANEL_FULL:
+        return False
+    if own >= PANEL_CLEAR:
+        return True
+    rows, columns = (np.flatnonzero(~panel.all(axis=axis)) for axis in (1, 0))
+    return bool(1 - panel[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].mean() <= HOLE)
 
 
 def _alike(pixels: np.ndarray, colour: np.ndarray) -> np.ndarray:

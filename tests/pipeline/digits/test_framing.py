@@ -297,6 +297,18 @@ def test_a_digit_that_matplotlib_shows_is_framed_as_the_digit_itself(digit: int,
     assert difference(framing.frame(picture, "a picture"), image) < 6
 
 
+@pytest.mark.parametrize("index", [0, 2, 5, 8])
+def test_a_bitmap_that_matplotlib_shows_is_framed_as_the_bitmap_itself(index: int):
+    """As scikit-learn's documentation shows its digits, which fill their panel from above to below."""
+    digit = load_digits().images[index]
+    shown = Figure(figsize=(4, 4))
+    shown.subplots().matshow(digit, cmap="gray")
+    picture = io.BytesIO()
+    shown.savefig(picture, format="png")
+    picture.seek(0)
+    assert difference(framing.frame(picture, "a picture"), framed(np.rint(np.pad(digit, 1) * 15).astype(np.uint8))) < 12
+
+
 def test_a_bitmap_that_fills_its_picture_is_no_panel():
     """A 0 of scikit-learn's 8×8 digits, whose strokes are as wide as its hole."""
     digit = load_digits().images[36]
