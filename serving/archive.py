@@ -20,7 +20,7 @@ from pipeline.base.errors import BadInput, TemporaryFault
 from serving import layout, lookups
 
 WAIT_SECONDS = 0.9  # of a page, for an answer
-FIRST_SECONDS = 10.0  # while the process that answers is still starting: else whoever looks first would see a 503
+FIRST_SECONDS = 4.0  # while the process that answers is still starting: clients give up after five, often
 FRESH_SECONDS = 3.0  # that an answer is not asked for again,
 LASTING_SECONDS = {"compared": 60.0, "wake": 0.0}  # but for what takes longer to find out and hardly changes
 MOST_ASKED = 8  # questions at once; more are refused rather than kept
