@@ -2,6 +2,9 @@
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
+# Python may keep bytecode in .venv, where the environment says no: without it every command imports for twice as long.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo run schedule install install-dev test test-systems test-all check docs lock clean
 .DEFAULT_GOAL := help
 

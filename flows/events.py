@@ -1,15 +1,19 @@
 """What happened, told to Prefect: accepted data and drift are events that start a retraining (see prefect.yaml)."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from flows import password
 from pipeline.base import places
 from pipeline.data.batches import Filed
-from pipeline.monitoring.windows import Window
+
+if TYPE_CHECKING:
+    from pipeline.monitoring.windows import Window
 
 ACCEPTED, DRIFT = "digits.batch.accepted", "digits.drift"
 

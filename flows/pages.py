@@ -1,11 +1,15 @@
 """What do people read on a run's page in Prefect? Markdown and tables of what was decided and what was seen."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.base.params import Monitor
-from pipeline.monitoring.windows import Window
 from pipeline.registry.records import Comparison, Event, Facts
+
+if TYPE_CHECKING:  # pandas comes along, which a retraining's flow need not wait for
+    from pipeline.monitoring.windows import Window
 
 
 def decision(event: Event, champion: Facts | None, lines: Sequence[str], form: str = "") -> str:

@@ -134,8 +134,18 @@ NEEDED = {
 BEGIN = [*(f"pipeline.{stage}" for stage in STAGES), "pipeline.run", "pipeline.registry.promotion", "cli", "digits"]
 
 
+def among_imported(module: str, names: set[str]) -> set[str]:
+    """Which of these packages come with the module."""
+    code = f"import sys, {module}; print(*{names!r} & {{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
 @pytest.mark.parametrize("module", [*BEGIN, "pipeline.monitoring.monitor", "flows.retrain", "serving.service"])
 def test_what_is_slow_to_import_waits_until_it_is_needed(module: str):
-    code = f"import sys, {module}; print(*{SLOW!r} & {{name.partition('.')[0] for name in sys.modules}})"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) <= NEEDED.get(module, set())
+    assert among_imported(module, SLOW) <= NEEDED.get(module, set())
+
+
+@pytest.mark.parametrize("module", ["flows.retrain", "pipeline.run"])
+def test_what_may_find_nothing_to_do_does_not_wait_for_tables(module: str):
+    assert not among_imported(module, {"pandas", "pyarrow", "scipy"})

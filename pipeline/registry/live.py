@@ -15,8 +15,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from pipeline.base import files, places
 from pipeline.base.errors import brief
 from pipeline.base.params import Params
@@ -65,7 +63,7 @@ class _Training:
                 written = self._written()
                 if written not in (0, self.read) and (self.place / places.CHECKPOINTS).is_dir():
                     self.read = written
-                    self._show(pd.read_csv(self.place / places.HISTORY))
+                    self._show()
         except Exception as error:
             print(f"warning: MLflow does not show this training, which goes on: {brief(error)}", file=sys.stderr)
 
@@ -75,9 +73,12 @@ class _Training:
             return (self.place / places.HISTORY).stat().st_mtime_ns
         return 0
 
-    def _show(self, history: pd.DataFrame) -> None:
+    def _show(self) -> None:
+        import pandas as pd
+
         from pipeline.registry import tracking
 
+        history = pd.read_csv(self.place / places.HISTORY)
         if not self.run_id:
             self._begin()
         tracking.log_curves(self.client, self.run_id, tracking.curves(history, self.params.recipe.members))
