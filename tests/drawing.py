@@ -28,3 +28,9 @@ def draw(
         fixed = np.round(points * 16).astype(np.int32)  # four bits of sub-pixel place
         cv2.polylines(page, [fixed], False, ink, width, cv2.LINE_AA, 4)
     return page
+
+
+def difference(one: np.ndarray, other: np.ndarray) -> float:
+    """Mean difference of a pixel, in grey levels, at the best shift of at most a pixel each way."""
+    shifts = [np.roll(one, (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+    return min(float(np.abs(shifted.astype(int) - other).mean()) for shifted in shifts)

@@ -6,6 +6,7 @@ it is a photo's shadow or the lines of its paper; then the paper is what remains
 narrow as a stroke is taken away (:func:`on_uneven_paper`).
 """
 
+import math
 from typing import NamedTuple
 
 import cv2
@@ -24,6 +25,9 @@ FLAT = 0.05  # of the ink's contrast: what even paper may differ from its colour
 FLAT_SHARE = 0.5  # of the paper's pixels: the others are the edges of strokes
 BROAD = 0.35  # of the picture's longer side: what is wider is a shadow, no stroke
 PREPARED = 48  # pixels, the longer side: so small a picture was made for a model, and has no shadows
+ON_SHEET = 0.2  # of the picture's height: a digit on a sheet that does not fill the picture is as tall
+ROUND = 0.9  # of its hull: a ring's outline has no bays
+RINGED = 0.35  # of a ring's height: the digit within it is as tall
 FRAME_RIM = 0.95  # of the rim's pixels: so many have the colour of a frame
 FRAME_SHARE = 0.35  # of the picture's pixels: more have the colour of its paper
 FRAME_WIDTH = 0.12  # of its box's shorter side, at most
@@ -32,6 +36,7 @@ PANEL_FULL = 0.4  # of a panel's pixels are its own, the others are the digit's,
 PANEL_CLEAR = 0.7  # and where less are, the digit is
 HOLE = 0.75  # no fuller in its own box: a square 0's hole is
 PANEL_STRAIGHT = 0.96  # of its box: a panel fills it, a digit's outline does not
+UPRIGHT = 0.5  # degrees
 PANEL_RIM = 0.015  # of its shorter side: lines along the edge, and what is mixed with the page
 TICKS = 0.1  # of its shorter side: what sticks out no further is no part of it
 NEAR = 0.35  # of the digit's longer side: a piece further away than this belongs to something else
@@ -59,8 +64,9 @@ def find(pixels: np.ndarray) -> tuple[np.ndarray, int]:
     pixels = _within_frame(pixels)
     strokes, even = on_even_paper(pixels)
     if panel := _panel(strokes.mask):
-        drawn_on, flat = on_even_paper(pixels[panel])
-        within = _digits(drawn_on) if flat else _found(pixels[panel], drawn_on, flat)
+        inside = panel.cut(pixels)
+        drawn_on, flat = on_even_paper(inside)
+        within = _digits(drawn_on) if flat else _found(inside, drawn_on, flat)
         if within[1] == 1:
             return within
     return _found(pixels, strokes, even)
@@ -104,26 +110,55 @@ def _within_frame(pixels: np.ndarray) -> np.ndarray:
     return pixels[inset : -inset or None, inset : -inset or None]
 
 
-def _panel(mask: np.ndarray) -> tuple[slice, slice] | None:
-    """The rows and columns within a panel of another colour than the page that it lies on, as plotting programs show an
-    image; None if what differs from the page is no such rectangle."""
+class Panel(NamedTuple):
+    """A rectangle of another colour than the page that it lies on."""
+
+    centre: tuple[float, float]
+    """x, y"""
+    size: tuple[float, float]
+    """width, height"""
+    angle: float
+    """degrees, -45 to 45"""
+
+    def cut(self, values: np.ndarray) -> np.ndarray:
+        """What of (height, width, ...) lies within its rim, upright."""
+        height, width = values.shape[:2]
+        if abs(self.angle) > UPRIGHT:
+            turn = cv2.getRotationMatrix2D(self.centre, self.angle, 1.0)
+            values = cv2.warpAffine(values, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        inset = 1 + PANEL_RIM * min(self.size)
+        (left, right), (top, bottom) = (
+            (max(0, round(at - side / 2 + inset)), min(most, round(at + side / 2 - inset)))
+            for at, side, most in zip(self.centre, self.size, (width, height), strict=True)
+        )
+        return values[top:bottom, left:right]
+
+
+def _panel(mask: np.ndarray) -> Panel | None:
+    """The panel on a page, as plotting programs show an image, or the sheet on a table; None if what differs from the
+    page is no such rectangle."""
     if mask.mean() < PANEL_SHARE or max(mask.shape) <= PREPARED:
         return None
     outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     largest = max(outlines, key=cv2.contourArea)
     solid = cv2.drawContours(np.zeros(mask.shape, np.uint8), [largest], -1, 1, cv2.FILLED)
+    if rim(solid).any():  # it lies beside the page
+        return None
     ticks = max(3, int(TICKS * min(cv2.boundingRect(largest)[2:])))
     solid = cv2.morphologyEx(solid, cv2.MORPH_OPEN, np.ones((ticks, ticks), np.uint8))
-    x, y, width, height = cv2.boundingRect(solid)
-    inset = 1 + round(PANEL_RIM * min(width, height))
-    within = slice(y + inset, y + height - inset), slice(x + inset, x + width - inset)
-    if solid.sum() < PANEL_STRAIGHT * width * height or not _holds_a_digit(mask[within]):
+    if not solid.any():
         return None
-    return within
+    (x, y), (width, height), angle = cv2.minAreaRect(cv2.findNonZero(solid))
+    quarters = round(angle / 90)
+    width, height = (height, width) if quarters % 2 else (width, height)
+    panel = Panel((x, y), (width + 1, height + 1), angle - 90 * quarters)  # it goes through the middles of pixels
+    if solid.sum() < PANEL_STRAIGHT * math.prod(panel.size) or not _holds_a_digit(panel.cut(mask.astype(np.uint8))):
+        return None
+    return panel
 
 
 def _holds_a_digit(panel: np.ndarray) -> bool:
-    """Whether what is not the panel's own may be a digit, and not the hole of one."""
+    """Whether what is 0, not the panel's own, may be a digit, and not the hole of one."""
     own = panel.mean() if panel.size else 0.0
     if own < PANEL_FULL:
         return False
@@ -317,8 +352,10 @@ def _large(labels: np.ndarray, stats: np.ndarray) -> np.ndarray:
     areas = stats[:, cv2.CC_STAT_AREA]
     pieces = np.arange(1, len(stats))
     widest = 1 + (stats[1:, cv2.CC_STAT_WIDTH] * stats[1:, cv2.CC_STAT_HEIGHT]).argmax() if len(pieces) else 0
-    if len(pieces) > 1 and _frames(labels, stats, widest):
+    if len(pieces) > 1 and (_frames(labels, stats, widest) or _rings(labels, stats, widest)):
         pieces = np.delete(pieces, widest - 1)
+    if len(pieces) > 1:
+        pieces = np.setdiff1d(pieces, _beside(labels, stats))
     return pieces[areas[pieces] >= SPECK_SHARE * areas[pieces].max(initial=0)]
 
 
@@ -330,6 +367,34 @@ def _frames(labels: np.ndarray, stats: np.ndarray, piece: int) -> bool:
     held = np.bincount(within.ravel(), minlength=len(stats))
     others = np.delete(held, [0, piece])
     return bool(held[piece] <= (1 - FRAME_RIM) * area and others.max(initial=0) >= SPECK_SHARE * area)
+
+
+def _beside(labels: np.ndarray, stats: np.ndarray) -> list[int]:
+    """The pieces that lie along a whole side of the picture, what is beside a sheet, where one as tall as a digit lies
+    within it."""
+    height, width = labels.shape
+    lefts, tops, widths, heights, _ = stats[1:].T
+    within = (lefts > 0) & (tops > 0) & (lefts + widths < width) & (tops + heights < height)
+    if not (within & (heights >= ON_SHEET * height)).any():
+        return []
+    sides = (labels[0], labels[-1], labels[:, 0], labels[:, -1])
+    most = [int(np.bincount(side).argmax()) for side in sides]
+    return [piece for piece, side in zip(most, sides, strict=True) if piece and np.mean(side == piece) >= FRAME_RIM]
+
+
+def _rings(labels: np.ndarray, stats: np.ndarray, piece: int) -> bool:
+    """Whether a piece is a ring around a digit: another one that is RINGED of its height lies within it."""
+    x, y, width, height, _ = stats[piece]
+    lefts, tops, widths, heights, _ = stats.T
+    inside = (lefts > x) & (tops > y) & (lefts + widths < x + width) & (tops + heights < y + height)
+    inside &= heights >= RINGED * height
+    if not inside[1:].any():
+        return False
+    outlines, _ = cv2.findContours((labels == piece).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    if cv2.contourArea(outlines[0]) < ROUND * cv2.contourArea(cv2.convexHull(outlines[0])):
+        return False  # the outline of a hollow digit
+    solid = cv2.drawContours(np.zeros(labels.shape, np.uint8), outlines, -1, 1, cv2.FILLED)
+    return any(solid[labels == other].all() for other in np.flatnonzero(inside) if other)
 
 
 def _together(boxes: dict[int, np.ndarray], main: int) -> set[int]:

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from drawing import INK, PAPER, draw
+from drawing import INK, PAPER, difference, draw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
@@ -36,12 +36,6 @@ def saved(image: Image.Image | np.ndarray, format: str = "PNG", **options: Any) 
 
 def framed(image: Image.Image | np.ndarray, format: str = "PNG", **options: Any) -> np.ndarray:
     return framing.frame(saved(image, format, **options), "a picture")
-
-
-def difference(one: np.ndarray, other: np.ndarray) -> float:
-    """Mean difference of a pixel, in grey levels, at the best shift of at most a pixel each way."""
-    shifts = [np.roll(one, (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1)]
-    return min(float(np.abs(shifted.astype(int) - other).mean()) for shifted in shifts)
 
 
 def test_a_frame_is_as_mnists_are():

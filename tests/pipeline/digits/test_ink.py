@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import photos
 import pytest
-from drawing import INK, draw
+from drawing import INK, difference, draw
 from PIL import Image
 
 from pipeline.digits import framing, ink
@@ -130,3 +130,50 @@ def test_a_stroke_that_runs_off_the_picture_is_no_ruled_line():
     page = draw(7, height=200, at=(30, 0), width=3)
     found, count = ink.find(page.astype(np.float32))
     assert count == 1 and overlap(found, page[:, :, 0] < 128) > 0.9
+
+
+def on_a_desk(tilt: float) -> np.ndarray:
+    """A sheet with a 4 that lies turned on a darker, grainy desk: float32 (400, 400, 3)."""
+    rng = np.random.default_rng(0)
+    desk = np.array([60.0, 90.0, 130.0]) + rng.normal(0, 5, (400, 400, 1))
+    sheet, there = np.zeros((400, 400, 3)), np.zeros((400, 400))
+    sheet[80:320, 80:320] = draw(4, size=(240, 240), at=(70, 50), height=140, width=14) * 0.9
+    there[80:320, 80:320] = 1
+    turn = cv2.getRotationMatrix2D((200, 200), tilt, 1)
+    sheet, there = (cv2.warpAffine(one, turn, (400, 400)) for one in (sheet, there))
+    return (desk * (1 - there[..., None]) + sheet).astype(np.float32)
+
+
+@pytest.mark.parametrize("tilt", [0.0, 5.0, -14.0])
+def test_a_sheet_on_a_desk_is_read_upright(tilt: float):
+    found, count = ink.find(on_a_desk(tilt))
+    alone, _ = ink.find(draw(4).astype(np.float32))
+    assert count == 1
+    assert difference(framing.to_mnist(found), framing.to_mnist(alone)) < 12
+
+
+@pytest.mark.parametrize("side", ["left", "top"])
+def test_what_lies_beside_a_sheet_is_no_digit(side: str):
+    page = draw(4, size=(400, 400), at=(150, 130), height=150, width=15).astype(np.float32)
+    beside = page[:, :80] if side == "left" else page[:80]
+    beside[:] = np.random.default_rng(0).normal(90, 5, (*beside.shape[:2], 1))
+    found, count = ink.find(page)
+    alone, _ = ink.find(draw(4).astype(np.float32))
+    assert count == 1
+    assert difference(framing.to_mnist(found), framing.to_mnist(alone)) < 12
+
+
+@pytest.mark.parametrize("digit", [1, 4, 5, 7])
+def test_a_ring_around_a_digit_is_none(digit: int):
+    page = draw(digit, size=(300, 300), at=(110, 90))
+    alone, _ = ink.find(page.astype(np.float32))
+    cv2.circle(page, (150, 150), 120, INK, 5, cv2.LINE_AA)
+    found, count = ink.find(page.astype(np.float32))
+    assert count == 1 and np.allclose(found, alone, atol=2)
+
+
+def test_the_outline_of_a_hollow_digit_is_no_ring():
+    edge = cv2.morphologyEx(255 - draw(4, width=30)[:, :, 0], cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    hollow = np.repeat(255 - edge[:, :, None], 3, axis=2).astype(np.float32)
+    found, count = ink.find(hollow)
+    assert count == 1 and (found[edge > 128] > 128).mean() > 0.9
