@@ -152,9 +152,9 @@ def _git_folder(place: Path) -> Path:
 def _share_cache(top: Path, place: Path) -> None:
     """Let DVC in ``place`` use the checkout's cache, wherever its configuration puts that."""
     with _opened(top) as repo:
-        cache = repo.cache.local.path
+        cache = repo.cache.local_cache_dir
     with _opened(place) as repo:
-        if repo.cache.local.path != cache:
+        if repo.cache.local_cache_dir != cache:
             with repo.config.edit("local") as settings:
                 settings["cache"]["dir"] = cache
 
