@@ -50,9 +50,28 @@ def connect() -> MlflowClient:
 
 
 def connect_first() -> MlflowClient:
-    """:func:`connect` where there may be no tables yet: one process makes them, another one waits for that."""
+    """:func:`connect` where there may be no tables yet: one process makes them, another one waits for that.
+
+    A SQLite file is there once all of them are: MLflow makes them in some seventy steps, and never opens a file again
+    where it was killed between two.
+    """
     with alone(places.TABLES_LOCK, LOCK_SECONDS):
+        database = places.registry_file()
+        if database and not (database.is_file() and database.stat().st_size):
+            with files.atomic(database) as part:
+                _make_tables(part)
         return connect()
+
+
+def _make_tables(database: Path) -> None:
+    """MLflow's, in a new SQLite file."""
+    from mlflow import MlflowClient
+
+    files.private_file(database)
+    logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)  # as in connect
+    client = MlflowClient(f"sqlite:///{database}")
+    client.search_registered_models(max_results=1)  # the tables of runs come with the client's first question
+    client.get_experiment("0")
 
 
 def create(client: MlflowClient, name: str) -> None:

@@ -710,6 +710,23 @@ def test_what_is_not_there_is_one_line(client: MlflowClient):
     assert history.events(client, NAME) == [] and history.events(client, "other-cnn") == []
 
 
+def test_a_registry_s_file_is_there_once_all_its_tables_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A kill between two of MLflow's steps left a file that MLflow never opened again."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    (tmp_path / "mlflow.db").touch()  # as a release before left it
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as once, pytest.raises(KeyboardInterrupt):
+        once.setattr(MlflowClient, "get_experiment", killed)
+        versions.connect_first()
+    assert not (tmp_path / "mlflow.db").stat().st_size and not list(tmp_path.glob("*.part*"))
+    assert versions.connect_first().search_registered_models() == []
+    assert (tmp_path / "mlflow.db").stat().st_mode & 0o777 == 0o600
+
+
 def test_the_noise_of_what_was_fitted_is_the_margin_of_that_alone(client: MlflowClient):
     seed_noise.note(client, NAME, "abc", [0.99, 0.98, 0.97])
     students = 4.3027  # quantile for three fits
