@@ -61,11 +61,10 @@ def test_what_python_leaves_beside_the_code_makes_nothing_stale(checkout: Worksp
     assert status(checkout) == set()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "committed",
     [
-        pytest.param(True, id="lock committed"),
+        pytest.param(True, id="lock committed", marks=pytest.mark.slow),
         pytest.param(False, id="lock left alone"),
     ],
 )
