@@ -464,7 +464,7 @@ def test_a_shell_is_offered_no_names_where_params_cannot_be_read(digits: Digits)
 def test_what_a_command_answers_is_not_an_alert_on_the_terminal_too(tmp_path: Path):
     raised = "; ".join(f"alerts.raise_({kind!r}, 'words')" for kind in ("too few images", "quarantined", "waits"))
     code = f"import cli\ntry: cli.main(['--help'])\nfinally:\n    from pipeline.monitoring import alerts; {raised}"
-    apart = {"PYTHONPATH": str(ROOT), "DIGITS_HOME": str(tmp_path)}
+    apart = {"PYTHONPATH": str(ROOT), "DIGITS_HOME": str(tmp_path), "MLFLOW_TRACKING_URI": ""}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env={**os.environ, **apart}
     )

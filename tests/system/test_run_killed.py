@@ -4,10 +4,11 @@ import json
 import sys
 from collections.abc import Callable
 
+import psutil
 import pytest
 import yaml
 from schedule_box import processes_of
-from waiting import until
+from waiting import WAIT, until
 from workspace import ROOT, Workspace
 
 STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
@@ -27,9 +28,11 @@ def kill_in(workspace: Workspace, stage: str) -> None:
             break
     else:
         pytest.fail(f"{stage} never ran:\n{''.join(said)}")
+    family = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
     until(lambda: not processes_of(workspace.folder), "the end of what it had started")
+    assert not psutil.wait_procs(family, timeout=WAIT)[1]  # to DVC one that nobody has reaped yet is still at work
 
 
 def test_killed_in_its_stages_the_pipeline_ends_with_the_weights_of_an_uninterrupted_run(
