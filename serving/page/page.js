@@ -417,12 +417,17 @@ function become(told) {
   images = told;
   $("hint").innerHTML = draws() ? "with mouse, finger or pen,<br>or drop or paste a photo" : "drop, paste or choose a photo";
   $("small").setAttribute("aria-label", `The ${images.shape[1]} by ${images.shape[0]} pixels that the network saw`);
-  $("none").textContent = ofDigits() ? "No digit" : "None of them";
-  fill([...images.classes.keys()].slice(0, MOST));
+  offer();
   const choices = ["Another…", ...images.classes].map((name, at) => new Option(name, at - 1));
   $("others").replaceChildren(...choices);
   $("others").hidden = images.classes.length <= MOST;
   if (drew !== draws()) clear();
+}
+
+// Show the classes, and the way to say that it is none of them.
+function offer() {
+  $("none").textContent = ofDigits() ? "No digit" : "None of them";
+  fill([...images.classes.keys()].slice(0, MOST));
 }
 
 $("others").addEventListener("change", (event) => {
@@ -430,6 +435,6 @@ $("others").addEventListener("change", (event) => {
   event.target.value = -1;
 });
 
-fill([...images.classes.keys()]);
+offer();
 clear();
 card(null);
