@@ -57,7 +57,7 @@ ANSWERED := import sqlite3; store = sqlite3.connect("data/live.db", isolation_le
 clean: ## forget every run: data, models, reports, registry (batches, corrections and the environment stay)
 	@[ ! -f data/live.db ] || python3 -c '$(ANSWERED)'
 	rm -rf $(foreach made,raw features processed,data/$(made) data/$(made).old data/.$(made).*.part)
-	rm -rf models reports mlflow.db* mlartifacts mlruns .cache dvc.lock dvc_plots .dvc/cache .dvc/tmp
+	rm -rf models reports mlflow.db* .mlflow.*.part.db* mlartifacts mlruns .cache dvc.lock dvc_plots .dvc/cache .dvc/tmp
 
 # A file's tests stay together: they share a workspace, a server or a browser. The order is ours: xdist's is by the number
 # of tests, which leaves the long files for the end. (Its groups, --dist loadgroup, do not work under pytest 9.2.)

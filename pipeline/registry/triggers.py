@@ -34,8 +34,9 @@ STANDS_OUT = 0.06  # of the probed images go to one class: a reason to judge the
 NATURAL = 0.5  # of the images: what a stroke of another hand may take where the challenger has learnt that hand
 GLANCED, HALF_NATURAL = 12, 0.25  # images, and their share, to look at what may be a stroke
 DOUBTED = 200  # of the doubted images a label's, the clearest
-SINCE_FIRST = 4  # times what is allowed beyond the champion, beyond the first one: honest versions came to 0.033, once
-# to 0.163, of 0.05 that are allowed
+# Times what is allowed beyond the champion, beyond the first one: honest versions came to 0.033, once to 0.163, where
+# 0.05 are allowed.
+SINCE_FIRST = 4
 SINGLE = 8  # of them, whose parts are tried alone
 COMMON = 3  # patterns of a label
 PART, STEP = 8, 5  # pixels: a part's side, and from one part to the next

@@ -39,14 +39,18 @@ def model_name(dataset: str) -> str:
 
 def connect() -> MlflowClient:
     """The registry's client, with MLflow's bars for local copies off unless the environment says otherwise."""
+    if database := places.registry_file():
+        files.private_file(database)
+    return _client(places.tracking_uri())
+
+
+def _client(uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # It tells of each table it creates, and of each fault with a traceback, before it raises that.
     logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)
     from mlflow import MlflowClient
 
-    if database := places.registry_file():
-        files.private_file(database)
-    return MlflowClient(places.tracking_uri())
+    return MlflowClient(uri)
 
 
 def connect_first() -> MlflowClient:
@@ -65,11 +69,8 @@ def connect_first() -> MlflowClient:
 
 def _make_tables(database: Path) -> None:
     """MLflow's, in a new SQLite file."""
-    from mlflow import MlflowClient
-
     files.private_file(database)
-    logging.getLogger("mlflow.store.db").setLevel(logging.CRITICAL)  # as in connect
-    client = MlflowClient(f"sqlite:///{database}")
+    client = _client(f"sqlite:///{database}")
     client.search_registered_models(max_results=1)  # the tables of runs come with the client's first question
     client.get_experiment("0")
 
