@@ -140,6 +140,10 @@ Every = Annotated[bool, typer.Option("--all", help="Read each digit of pictures 
 Out = Annotated[Path | None, _option("FILE", "Write a row a picture to this csv, jsonl or parquet file.")]
 Host = Annotated[str, _option("ADDRESS", "To listen on; the default is this machine alone.")]
 Port = Annotated[int, typer.Option(metavar="PORT", help="To listen on; 0 takes a free one.", min=0, max=65535)]
+Webhook = Annotated[
+    str | None,
+    _option("ADDRESS", "This service's, at which MLflow's server reaches it: to be told of promotions, not to ask."),
+]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is not there yet.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")]
 
@@ -218,13 +222,17 @@ def _answer_line(answer: Any) -> str:
 
 @app.command("serve", rich_help_panel=USE)
 def serve_champion(
-    host: Host = places.LOOPBACK, port: Port = 8000, as_json: AsJson = False, model: Model = None
+    host: Host = places.LOOPBACK,
+    port: Port = 8000,
+    webhook: Webhook = None,
+    as_json: AsJson = False,
+    model: Model = None,
 ) -> None:
     """Answer over HTTP with the champion, and show the page to draw on."""
     from serving import logs, service
 
     logs.to_stderr(as_json)
-    service.serve(_model_name(model), _params(), host, port, os.environ.get("DIGITS_API_KEY"))
+    service.serve(_model_name(model), _params(), host, port, os.environ.get("DIGITS_API_KEY"), webhook)
 
 
 @app.command("export", rich_help_panel=USE)

@@ -24,13 +24,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.base.errors import printable
 from pipeline.base.params import Serving
-from serving import problems, protection, requests, telemetry
+from serving import problems, protection, requests, telemetry, webhooks
 from serving.clients import client_of
 from serving.origins import Origins
 from serving.problems import Problem
 
 CLOSE = {"connection": "close"}  # the rest of the request is not read
-OPEN = ("/health", "/ready")  # without a key: for whoever watches over the process
+OPEN = ("/health", "/ready", webhooks.PATH)  # without a key: for whoever watches over the process; events are signed
 CORRECTIONS = "/corrections"
 SMALL_BODY = 64_000  # bytes: elsewhere no more is taken; here it is, however many others are being sent
 BODIES = 4  # times the largest body is what may be on its way from all clients together

@@ -25,7 +25,7 @@ from pipeline.base.errors import BadInput
 from pipeline.base.form import DIGITS, Form, images_in
 from pipeline.learning import inference
 from pipeline.learning.inference import Answers
-from serving import telemetry
+from serving import telemetry, webhooks
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -68,8 +68,11 @@ class Served(NamedTuple):
 class Predictor:
     """The versions in use of one registered model, kept up to date by a thread that listens to the watcher."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, address: str | None = None, secret: str = "") -> None:
+        """With an address, at which MLflow's server tells of what happens, by requests signed with the secret."""
         self.name = name
+        self._watch = [sys.executable, "-m", "serving.watch", name, *([address] if address else [])]
+        self._environment = processes.environment(**{webhooks.SECRET: secret})
         self.champion: Served | None = None
         self.challenger: Served | None = None
         self.fault: str | None = SILENT
@@ -109,7 +112,7 @@ class Predictor:
 
     def _listen(self) -> None:
         """Start a watcher and do what it says, until it ends."""
-        with processes.started([sys.executable, "-m", "serving.watch", self.name]) as self._watcher:
+        with processes.started(self._watch, env=self._environment) as self._watcher:
             for line in self._watcher.stdout:
                 try:
                     told = json.loads(line)

@@ -9,6 +9,7 @@ import gc
 import logging
 import os
 import resource
+import secrets
 import signal
 import socket
 import sqlite3
@@ -35,7 +36,7 @@ from pipeline.base.form import DIGITS, Form
 from pipeline.base.params import Params
 from pipeline.monitoring import live
 from pipeline.registry import versions
-from serving import pages, predictions, problems, protection, requests, schemas, telemetry
+from serving import pages, predictions, problems, protection, requests, schemas, telemetry, webhooks
 from serving.archive import Archive
 from serving.connections import Connections
 from serving.gatekeeper import Gatekeeper
@@ -184,14 +185,17 @@ def api_page(request: Request) -> HTMLResponse:
     return page
 
 
-def application(name: str, params: Params, key: str | None, origins: Origins, readers: Readers) -> FastAPI:
-    """The service of one registered model."""
+def application(
+    name: str, params: Params, key: str | None, origins: Origins, readers: Readers, address: str | None = None
+) -> FastAPI:
+    """The service of one registered model. With an address, at which MLflow's server is to tell of promotions."""
     settings = params.serving
 
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
         app.state.params, app.state.settings = params, settings
-        app.state.predictor = Predictor(name)
+        app.state.webhook_secret = secrets.token_urlsafe(32) if address else None
+        app.state.predictor = Predictor(name, address, app.state.webhook_secret or "")
         app.state.batches = Batches(app.state.predictor)
         app.state.memory = Memory(settings, app.state.predictor)
         app.state.archive = Archive(name)
@@ -215,6 +219,7 @@ def application(name: str, params: Params, key: str | None, origins: Origins, re
     )
     app.include_router(router)
     app.include_router(pages.router)
+    app.include_router(webhooks.router)
     app.openapi = partial(_described, app, app.openapi)  # type: ignore[method-assign]
     app.mount("/page", Files(directory=PAGE))
     reports = places.home() / places.REPORTS
@@ -276,16 +281,20 @@ def listen(host: str, port: int) -> socket.socket:
         ) from None
 
 
-def serve(name: str, params: Params, host: str, port: int, key: str | None) -> None:
-    """Serve until told to stop."""
+def serve(name: str, params: Params, host: str, port: int, key: str | None, address: str | None = None) -> None:
+    """Serve until told to stop; with an address, at which MLflow's server reaches this service, be told by it."""
+    if address:
+        webhooks.check(address)
     readers = Readers(params.serving)  # first of all: it forks
     try:
-        _serve(name, params, host, port, key, readers)
+        _serve(name, params, host, port, key, address, readers)
     finally:
         readers.stop()
 
 
-def _serve(name: str, params: Params, host: str, port: int, key: str | None, readers: Readers) -> None:
+def _serve(
+    name: str, params: Params, host: str, port: int, key: str | None, address: str | None, readers: Readers
+) -> None:
     settings, bound = params.serving, listen(host, port)
     sys.setswitchinterval(SWITCH_SECONDS)
     if host not in LOOPBACK and not key:
@@ -293,7 +302,7 @@ def _serve(name: str, params: Params, host: str, port: int, key: str | None, rea
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     with suppress(ValueError, OSError):  # each idle connection takes one
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    app = application(name, params, key, Origins(host, settings.hosts), readers)
+    app = application(name, params, key, Origins(host, settings.hosts), readers, address)
     connections = Connections(settings, lambda begun: app.state.batches.is_full(begun))
     config = uvicorn.Config(
         app,

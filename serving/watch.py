@@ -24,8 +24,11 @@ from mlflow.entities.model_registry import ModelVersion
 from pipeline.base import places
 from pipeline.base.errors import BadInput, brief, one_line
 from pipeline.registry import artifacts, history, versions
+from serving import webhooks
+from serving.webhooks import Webhook
 
-POLL_SECONDS = 1.0  # from a question to the next
+POLL_SECONDS = 1.0  # from a question to the next,
+TOLD_SECONDS = 60.0  # where MLflow's server tells of what happens: it gives up on who did not hear it
 FILE_SECONDS = 0.1  # from a look at the registry's file to the next, which takes 10 µs of a processor, a question 6 ms
 ASK_SECONDS = 5.0  # until a file that did not change is asked anyway: another may have been put in its place
 RETRY_SECONDS = 10.0  # until files that could not be read, or were not the registered ones, are looked at again
@@ -51,10 +54,11 @@ def line_of(client: MlflowClient, name: str, aliases: dict[str, str]) -> dict[st
     return line
 
 
-def watch(name: str) -> None:
-    """Ask each second, or when the registry's file has changed, for ever."""
+def watch(name: str, address: str | None = None) -> None:
+    """Ask each second, or when the registry's file has changed, or when told at an address, for ever."""
     client = versions.connect()
-    changed = _changes()
+    webhook = Webhook(client, name, address, os.environ[webhooks.SECRET]) if address else None
+    changed = _changes(webhook)
     known: dict[str, str] | None = None
     line: dict[str, Any] = {}
     retry_at = 0.0
@@ -74,9 +78,12 @@ def watch(name: str) -> None:
             print(json.dumps(line), flush=True)
 
 
-def _changes() -> Iterator[None]:
-    """Yields when there may be something new: after each commit to the registry's SQLite file, else each second."""
+def _changes(webhook: Webhook | None = None) -> Iterator[None]:
+    """Yields when there may be something new: after each commit to the registry's SQLite file, else when the registry's
+    server tells of it, else each second."""
     database = places.registry_file()
+    if webhook:
+        yield from _events(webhook)
     if not database:
         while True:
             yield
@@ -94,6 +101,16 @@ def _changes() -> Iterator[None]:
             time.sleep(FILE_SECONDS)
 
 
+def _events(webhook: Webhook) -> Iterator[None]:
+    """Yields at each event, and now and then without one: each second, as long as it is not sure that all are told."""
+    while True:
+        rung = webhooks.rung_at()  # before the question: what happens during it is asked for again
+        yield
+        ask_at = time.monotonic() + (TOLD_SECONDS if webhook.is_sure() else POLL_SECONDS)
+        while webhooks.rung_at() == rung and time.monotonic() < ask_at:
+            time.sleep(FILE_SECONDS)
+
+
 if __name__ == "__main__":
     with one_line():
-        watch(sys.argv[1])
+        watch(*sys.argv[1:])

@@ -1,7 +1,6 @@
 """`make schedule` in a workspace, driven over its server's HTTP API."""
 
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,17 +8,12 @@ from typing import Any
 
 import httpx
 import yaml
+from ports import free_port
 from waiting import WAIT, until
 from workspace import Workspace
 
 SUPERVISOR = b"processes.py\0"  # in the command line of the process that stands before another one
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Box:

@@ -88,6 +88,7 @@ SNAPSHOTS = Path(".cache/registry")  # in home(): what the registry said of each
 SETTLED = Path(".cache/settled")  # in the workspace: what its last run that found nothing to do came to
 ANSWERS = Path(".cache/answers")  # in home(): what models that served read in the images that are held out now
 SERVING_CACHE = Path(".cache/serving.json")
+REGISTRY_EVENT = Path(".cache/registry_event")  # in home(): touched when MLflow's server says that an alias has moved
 LIVE_RUN = Path(".cache/live_run")  # the id of the MLflow run that shows the training in this workspace
 BATCHES_LOCK = Path(".cache/batches.lock")
 RETRAIN = Path(".cache/retrain")  # the worktree in which scheduled retrainings work

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from examples import window
 from filelock import FileLock
+from ports import free_port
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from schedule_box import free_port
 from workspace import ROOT
 
 from flows import events, password

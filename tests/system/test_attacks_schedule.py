@@ -19,7 +19,7 @@ import httpx
 import pytest
 import websockets
 from playwright.sync_api import sync_playwright
-from schedule_box import free_port
+from ports import free_port
 from waiting import WAIT, until
 from workspace import ROOT
 

@@ -2,25 +2,19 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 
 import httpx
 import numpy as np
 import pytest
+from ports import free_port
 from waiting import WAIT, until
 from workspace import Workspace
 
 from pipeline.base import places
 from pipeline.data import splits
 from pipeline.learning import inference
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 @pytest.mark.slow

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from schedule_box import Box, free_port, set_schedule
+from ports import free_port
+from schedule_box import Box, set_schedule
 from waiting import until
 from workspace import Workspace
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dask_processes import free_port, started
+from dask_processes import started
+from ports import free_port
 from workspace import ROOT
 
 from pipeline.base import cluster

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import yaml
 from bars import bars
-from dask_processes import free_port, started
+from dask_processes import started
+from ports import free_port
 from waiting import until
 from workspace import ROOT
 

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from dask_processes import Start, answers, free_port, started
+from dask_processes import Start, answers, started
+from ports import free_port
 from waiting import until
 from workspace import ROOT
 
