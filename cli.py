@@ -16,7 +16,7 @@ from cli_batches import HELP, AsJson, Model, Reason, show
 from pipeline.base import places
 from pipeline.base.errors import BadInput, one_line, printable
 from pipeline.base.words import counted
-from pipeline.registry import faults
+from pipeline.registry import mlflow_errors
 
 CTRL_C = 130
 TOLD = {"too few images", "worn out", "quarantined"}  # kinds of alerts that the command's answer tells, too
@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> None:
         except typer.TyperException as error:
             raise BadInput(_wrong_use(error)) from None
         except Exception as error:
-            if fault := faults.of(error):
+            if fault := mlflow_errors.of(error):
                 raise fault from None
             raise
         if code == CTRL_C:  # Typer caught it

@@ -26,7 +26,7 @@ from pipeline.base.errors import one_line
 from pipeline.data import splits
 from pipeline.data.datasets import catalogue
 from pipeline.data.splits import Split
-from pipeline.learning import blocks, export, fitting, identity, litert, networks
+from pipeline.learning import export, fit_identity, fitting, litert, networks, shuffling
 from pipeline.learning.backend import keras
 from pipeline.registry import bundle
 
@@ -81,14 +81,14 @@ def prepared(name: str) -> dict[str, Split]:
     params.choose(Path("params.yaml"), dataset="mnist", recipe=name)
     environment = processes.environment(PYTHONPATH=str(Path.cwd()))
     subprocess.run([*DVC, "repro", "preprocess"], env=environment, check=True)
-    return {part: blocks.brought(splits.load(places.PROCESSED / part)) for part in ("train", "val", "test")}
+    return {part: shuffling.brought(splits.load(places.PROCESSED / part)) for part in ("train", "val", "test")}
 
 
 def rows_of(name: str, seeds: int, int8: bool, peers: int) -> list[dict]:
     """A row a seed: those there are, then those that are missing."""
     parts = prepared(name)
     loaded = catalogue.load(params.load())
-    key = identity.digest(params.load().recipes[name], identity.data_digest(parts["train"], parts["val"]))
+    key = fit_identity.digest(params.load().recipes[name], fit_identity.data_digest(parts["train"], parts["val"]))
     path = FOUND / f"{name}.jsonl"
     rows = [row for row in files.read_json_lines(path) if row["from"] == key]
     for seed in range(FIRST, FIRST + seeds):

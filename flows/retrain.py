@@ -25,7 +25,7 @@ from pipeline import run
 from pipeline.base import params, places
 from pipeline.base.errors import TemporaryFault
 from pipeline.monitoring import alerts
-from pipeline.registry import faults, live
+from pipeline.registry import live_training, mlflow_errors
 
 RETRIES, FIRST_DELAY = 4, 30  # a network fault is tried again after 30 s, 1, 2 and 4 minutes
 
@@ -75,7 +75,7 @@ def stage(repro: Repro, name: str, force: bool = False, progress: Progress | Non
 def judge(place: Path) -> run.Outcome:
     """The gate for a challenger that was never judged; what `digits run` ends with. :class:`TemporaryFault` for a
     registry that does not answer, or that another one holds."""
-    with contextlib.chdir(place), faults.explained():
+    with contextlib.chdir(place), mlflow_errors.explained():
         return run.settle(params.load())
 
 
@@ -93,7 +93,7 @@ def retrain(reason: str = "by hand", dataset: str | None = None, recipe: str | N
         with workspace.held(dataset, recipe) as place:
             asked = params.load(place / places.PARAMS)
             run.check_source(asked, place)
-            with live.shown(asked, place):
+            with live_training.shown(asked, place):
                 ran = _stages(place, force=bool(late)) if late or workspace.stale(place) else {}
                 outcome = judge.with_options(task_run_name="judge")(place)
             tell(reason, ran, outcome, place)

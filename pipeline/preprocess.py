@@ -15,7 +15,7 @@ from pipeline.base import cluster, files, form, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput, one_line
 from pipeline.base.form import TEN
-from pipeline.data import separation, splits
+from pipeline.data import splits, validation_split
 
 
 def check_alike(train: np.ndarray, val: np.ndarray, max_difference: float, classes: Sequence[str] = TEN) -> str:
@@ -42,9 +42,9 @@ def main() -> None:
     unseen = json.dumps([splits.digests(places.RAW / name) for name in ("test", "recent")])
     with files.swapped(places.PROCESSED) as folder:
         write = functools.partial(
-            separation.write_shard, folder=folder, val_share=params.recipe.val_share, unseen=unseen
+            validation_split.write_shard, folder=folder, val_share=params.recipe.val_share, unseen=unseen
         )
-        separated = cluster.each(write, separation.pieces(), "preprocess")
+        separated = cluster.each(write, validation_split.pieces(), "preprocess")
         for name in ("train", "val"):
             splits.finish(folder / name, [getattr(one, name) for one in separated])
         for name in ("test", "recent"):

@@ -4,11 +4,11 @@ reports/registration.json, which says what was registered and not under which nu
 from pipeline.base import files, places
 from pipeline.base import params as params_file
 from pipeline.base.errors import one_line
-from pipeline.registry import faults, registration, versions
+from pipeline.registry import mlflow_errors, registration, versions
 
 
 def main() -> None:
-    with faults.explained():
+    with mlflow_errors.explained():
         version = registration.register(versions.connect_first(), params_file.load())
     facts = registration.identity()
     files.write_json(places.REGISTRATION, {"model": version.name, **facts, "card": version.description})

@@ -14,7 +14,7 @@ from pipeline.base import errors, files, places, processes
 from pipeline.base.errors import BadInput, TemporaryFault
 from pipeline.base.params import Params
 from pipeline.monitoring import verdicts
-from pipeline.registry import history, live, settled, snapshot, versions
+from pipeline.registry import history, live_training, snapshot, unchanged, versions
 from pipeline.registry.records import Event, Facts
 
 MEND_SECONDS = 0.5  # from a look at a file that is not whole to the next
@@ -47,8 +47,8 @@ def run(params: Params) -> Outcome:
     :class:`BadInput` if a stage fails (it has said why on stderr), or if no model ever passed the gate.
     """
     check_source(params)
-    with live.shown(params):
-        known = settled.read(versions.model_name(params.named), settled.origin(params))
+    with live_training.shown(params):
+        known = unchanged.read(versions.model_name(params.named), unchanged.origin(params))
         repro(ahead=known is None)
         return settle(params)
 
@@ -72,8 +72,8 @@ def announcement(params: Params) -> str:
 
 def settle(params: Params) -> Outcome:
     """What follows when every stage is up to date: see that the model is registered, and judge it if it is new."""
-    name, origin = versions.model_name(params.named), settled.origin(params)
-    if known := settled.read(name, origin):
+    name, origin = versions.model_name(params.named), unchanged.origin(params)
+    if known := unchanged.read(name, origin):
         verdicts.remind(snapshot.events(name), params.gate.approval_hours)
         return Outcome(known.decision, snapshot.champion(name), known.reported)
     from pipeline.registry import promotion
@@ -92,7 +92,7 @@ def settle(params: Params) -> Outcome:
         refused = f"version {decision.version} was refused: " if decision.version else ""
         raise BadInput(f"{name} has no champion: {refused}{decision.why}")
     number = str(reported.version) if reported else None
-    settled.keep(name, origin, decision, number)
+    unchanged.keep(name, origin, decision, number)
     return Outcome(decision, snapshot.champion(name), number)
 
 

@@ -11,7 +11,16 @@ from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput, one_line
 from pipeline.base.params import Augment, Params
 from pipeline.data import kinds, splits
-from pipeline.learning import blocks, crew, elsewhere, export, fitting, identity, networks, together
+from pipeline.learning import (
+    data_parallel,
+    export,
+    fit_identity,
+    fitting,
+    networks,
+    on_dask,
+    shuffling,
+    training_processes,
+)
 from pipeline.reporting import figures
 
 
@@ -43,29 +52,29 @@ def save(history: pd.DataFrame) -> None:
 
 def main() -> None:
     params = params_file.load()
-    if params.train.workers > 1 and together.place().alone:
+    if params.train.workers > 1 and data_parallel.place().alone:
         command = ["-m", "pipeline.train"]
         if scheduler := cluster.scheduler():
-            elsewhere.run(scheduler, command, params.train.workers)
+            on_dask.run(scheduler, command, params.train.workers)
         else:
-            crew.run([sys.executable, *command], params.train.workers)
+            training_processes.run([sys.executable, *command], params.train.workers)
         return
-    train, val = (blocks.brought(splits.load(places.PROCESSED / name)) for name in ("train", "val"))
+    train, val = (shuffling.brought(splits.load(places.PROCESSED / name)) for name in ("train", "val"))
     of = form.load()
     if ignored := kinds.training(of.kind).ignored(params.recipe.augment, of):
         told = f"{', '.join(ignored)} of recipe {params.train.recipe}"
         print(f"warning: train: {told}: not for these images, done without (see params.yaml: augment)", file=sys.stderr)
-    data, seed = identity.data_digest(train, val), params.train.seed
-    watched = save if together.place().first else None
+    data, seed = fit_identity.data_digest(train, val), params.train.seed
+    watched = save if data_parallel.place().first else None
     model, history = fitting.fit_all(train, val, params.recipe, seed, places.CHECKPOINTS, of, data, watched)
     if not np.isfinite(history[["loss", "val_loss"]].to_numpy()).all():
         raise BadInput(f"params.yaml: training diverged: lower the learning_rate of recipe {params.train.recipe}")
-    if not together.place().first:
+    if not data_parallel.place().first:
         return
     export.save_keras(model, places.KERAS)
     difference = export.export_onnx(model, places.ONNX, val.images[:1000], of)
     digest, seconds = export.weights_digest(model), round(float(history["seconds"].sum()), 1)
-    found = facts(params, model.count_params(), history) | {"fitted": identity.digest(params.recipe, data, of)}
+    found = facts(params, model.count_params(), history) | {"fitted": fit_identity.digest(params.recipe, data, of)}
     files.write_text(places.WEIGHTS_DIGEST, digest + "\n")
     save(history)
     files.write_json(places.TRAINING, found)

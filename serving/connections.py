@@ -24,7 +24,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from pipeline.base.params import Serving
-from serving import problems, protection, requests, telemetry
+from serving import problems, requests, security_headers, telemetry
 from serving.clients import client_of
 
 LOOK_SECONDS = 1.0
@@ -262,7 +262,7 @@ class Connection(HttpToolsProtocol):
 def _written(status: int, words: str, request_id: str, headers: dict[str, str]) -> bytes:
     """The whole answer of a problem."""
     answer = problems.answer(status, words, request_id, {**headers, "x-request-id": request_id})
-    lines = [b"%s: %s\r\n" % header for header in (*answer.raw_headers, *protection.HEADERS)]
+    lines = [b"%s: %s\r\n" % header for header in (*answer.raw_headers, *security_headers.HEADERS)]
     return b"".join([STATUS_LINE[status], *lines, b"\r\n", bytes(answer.body)])
 
 

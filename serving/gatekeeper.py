@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.base.errors import printable
 from pipeline.base.params import Serving
-from serving import problems, protection, requests, telemetry, webhooks
+from serving import problems, requests, security_headers, telemetry, webhooks
 from serving.clients import client_of
 from serving.origins import Origins
 from serving.problems import Problem
@@ -85,7 +85,7 @@ class Gatekeeper:
                 status = message["status"]
                 own = [*message["headers"], (b"x-request-id", request_id.encode())]
                 names = {name for name, _ in own}
-                message["headers"] = own + [header for header in protection.HEADERS if header[0] not in names]
+                message["headers"] = own + [header for header in security_headers.HEADERS if header[0] not in names]
             await send(message)
 
         body = Body(self, scope["path"], receive)

@@ -19,7 +19,7 @@ import numpy as np
 from pipeline.base import form, places
 from pipeline.base.errors import BadInput, TemporaryFault, printable
 from pipeline.data import splits
-from pipeline.registry import artifacts, faults, history, versions
+from pipeline.registry import artifacts, history, mlflow_errors, versions
 from pipeline.registry.records import Event
 from pipeline.reporting import thumbnails
 
@@ -60,7 +60,7 @@ def answer(question: str, *arguments: Any) -> Any:
         raise
     except Exception as error:  # what MLflow and databases raise does not always survive the way back
         said = printable(" ".join(f"{type(error).__name__}: {error}".split())[:200])
-        raise faults.of(error) or TemporaryFault(f"the registry cannot be read now: {said}") from None
+        raise mlflow_errors.of(error) or TemporaryFault(f"the registry cannot be read now: {said}") from None
 
 
 @cache

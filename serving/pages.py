@@ -16,7 +16,7 @@ from starlette.convertors import Convertor, register_url_convertor
 
 from pipeline.base.errors import BadInput, TemporaryFault, brief
 from pipeline.registry import measures, versions
-from serving import elsewhere, handed_in, layout, lookups, protection, trend
+from serving import batches_page, layout, links, lookups, monitor_page, security_headers
 from serving.archive import Answer
 
 WIDTH, HEIGHT = 720, 160  # of the staircase, in its own units
@@ -72,8 +72,8 @@ def _models(request: Request, answer: Answer) -> str:
         name=request.app.state.predictor.name,
         fault=answer.fault,
         before="before" in request.query_params,
-        mlflow=elsewhere.mlflow(),
-        elsewhere=elsewhere.known(request.app.state.predictor.name),
+        mlflow=links.mlflow(),
+        elsewhere=links.known(request.app.state.predictor.name),
     )
 
 
@@ -166,7 +166,7 @@ async def report(request: Request, version: str) -> Response:
         here = CHAMPION_REPORT
     answer = await _of_registry(request, here, "Report", _report, "report", version)
     if answer.status_code == 200:
-        answer.headers["content-security-policy"] = protection.RECORDED_POLICY
+        answer.headers["content-security-policy"] = security_headers.RECORDED_POLICY
     return answer
 
 
@@ -240,12 +240,12 @@ def _line(status: int, here: str, title: str, words: str) -> HTMLResponse:
 def monitor(request: Request) -> HTMLResponse:
     state = request.app.state
     champion = state.predictor.champion
-    return HTMLResponse(trend.page(state.predictor.name, champion and champion.number, state.params.monitor))
+    return HTMLResponse(monitor_page.page(state.predictor.name, champion and champion.number, state.params.monitor))
 
 
 @router.get("/batches")
 def batch_list() -> Response:
     try:
-        return HTMLResponse(handed_in.page())
+        return HTMLResponse(batches_page.page())
     except (OSError, ValueError) as error:
         return _line(503, "/batches", "Batches", f"a record cannot be read: {brief(error)}")

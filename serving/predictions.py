@@ -25,9 +25,9 @@ from pipeline.learning.inference import Answers
 from pipeline.monitoring.live import Seen
 from serving import problems, requests, telemetry
 from serving.clients import client_of
-from serving.memory import Memory, identities
 from serving.predictor import Busy, Served, most_at_once
 from serving.problems import Problem
+from serving.recorder import Recorder, identities
 from serving.requests import Item
 
 DECIMALS = 6  # of a probability
@@ -163,7 +163,7 @@ def named(label: int | None, form: Form) -> dict[str, Any]:
 
 
 def _remember(
-    memory: Memory, name: str, served: Served, ids: list[str], images: np.ndarray, probabilities: np.ndarray
+    memory: Recorder, name: str, served: Served, ids: list[str], images: np.ndarray, probabilities: np.ndarray
 ) -> None:
     if not ids:
         return

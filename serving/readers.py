@@ -1,4 +1,4 @@
-"""Who reads the pictures of requests, and in which order? The processes of :mod:`serving.reading`.
+"""Who reads the pictures of requests, and in which order? The processes of :mod:`serving.reader_process`.
 
 Some read what takes little, one what takes more: whoever sends a few large pictures, or bombs, does not hold up those
 who send small ones. The pictures of a request are handed in one after the other, and clients take turns.
@@ -19,9 +19,9 @@ import numpy as np
 
 from pipeline.base.form import DIGITS, Form
 from pipeline.base.params import Serving
-from serving import reading
+from serving import reader_process
 from serving.problems import Problem
-from serving.reading import Limits
+from serving.reader_process import Limits
 from serving.requests import Item, Picture
 
 QUICK = 2  # readers of what takes little
@@ -52,7 +52,7 @@ class Reader:
             if self.process is None:
                 await self.incoming.readuntil(self.token)
                 await self._greeted()
-            head = self.token + reading.ASKED.pack(self.number, kind, len(named), len(content))
+            head = self.token + reader_process.ASKED.pack(self.number, kind, len(named), len(content))
             self.outgoing.writelines([head, named, content])
             await self.outgoing.drain()
             return await self._answer()
@@ -65,19 +65,19 @@ class Reader:
 
     async def _answer(self) -> tuple[bytes, bytes]:
         while True:
-            head = await self.incoming.readexactly(reading.ANSWERED.size)
+            head = await self.incoming.readexactly(reader_process.ANSWERED.size)
             if self.token.startswith(head):  # another reader, in place of the one that was asked
                 await self.incoming.readexactly(len(self.token) - len(head))
                 await self._greeted()
                 return ENDED, b""
-            number, ends, found, length = reading.ANSWERED.unpack(head)
+            number, ends, found, length = reader_process.ANSWERED.unpack(head)
             said = await self.incoming.readexactly(length)
             if number == self.number:  # else it was asked of one that ended before it began
                 self.process = None if ends else self.process
                 return found, said
 
     async def _greeted(self) -> None:
-        (self.process,) = reading.PROCESS.unpack(await self.incoming.readexactly(reading.PROCESS.size))
+        (self.process,) = reader_process.PROCESS.unpack(await self.incoming.readexactly(reader_process.PROCESS.size))
 
 
 class Lane:
@@ -136,7 +136,7 @@ class Readers:
         quick = Limits(images, pixels, LITTLE, settings.max_picture_seconds / 5, sent + memory // 2)
         slow = Limits(images, pixels, math.inf, settings.max_picture_seconds, sent + memory)
         token = secrets.token_bytes(16)
-        self.nursery, ends = reading.fork([*[quick] * QUICK, slow], token)
+        self.nursery, ends = reader_process.fork([*[quick] * QUICK, slow], token)
         readers = [Reader(end, token) for end in ends]
         self.lanes = (Lane(readers[:QUICK]), Lane(readers[QUICK:]))
 
@@ -174,7 +174,7 @@ class Readers:
         """:func:`serving.requests.from_json_text` of a body so large that it would hold up other requests."""
         try:
             async with self._turn(client):
-                images = _images((await self._read(client, reading.JSON, "the body", body, form))[1], form)
+                images = _images((await self._read(client, reader_process.JSON, "the body", body, form))[1], form)
         except TimeoutError:
             raise Problem(413, "the body was not read in time: send less at once") from None
         return images
@@ -194,16 +194,20 @@ class Readers:
                 del self.waiting[client]
 
     async def _framed(self, picture: Picture, client: str, form: Form, every: bool) -> list[Item]:
-        kind = reading.SHEET if every else reading.PICTURE
+        kind = reader_process.SHEET if every else reader_process.PICTURE
         found, said = await self._read(client, kind, picture.name, picture.content, form)
-        if found == reading.NO_DIGIT:
+        if found == reader_process.NO_DIGIT:
             return [Item(picture.name, None, said.decode())]
         if not every:
             return [Item(picture.name, _images(said, form)[0])]
-        size = reading.BOX.size + math.prod(form.shape)
+        size = reader_process.BOX.size + math.prod(form.shape)
         parts = [said[start : start + size] for start in range(0, len(said), size)]
         return [
-            Item(picture.name, _images(part[reading.BOX.size :], form)[0], box=reading.BOX.unpack_from(part))
+            Item(
+                picture.name,
+                _images(part[reader_process.BOX.size :], form)[0],
+                box=reader_process.BOX.unpack_from(part),
+            )
             for part in parts
         ]
 
@@ -211,12 +215,12 @@ class Readers:
         """By a reader of what takes little, else by the other one; :class:`Problem` if it is refused."""
         for lane in self.lanes:
             found, said = await lane.ask(client, kind, name, content, form)
-            if found == reading.REFUSED:
-                (status,) = reading.STATUS.unpack(said[: reading.STATUS.size])
-                raise Problem(status, said[reading.STATUS.size :].decode())
-            if found == reading.DEFECT:
+            if found == reader_process.REFUSED:
+                (status,) = reader_process.STATUS.unpack(said[: reader_process.STATUS.size])
+                raise Problem(status, said[reader_process.STATUS.size :].decode())
+            if found == reader_process.DEFECT:
                 raise RuntimeError(said.decode())
-            if found not in (reading.TOO_MUCH, ENDED):
+            if found not in (reader_process.TOO_MUCH, ENDED):
                 return found, said
         seconds, memory = f"{self.settings.max_picture_seconds:g} s", f"{self.settings.max_picture_mb:g} MB"
         raise Problem(422, f"{name}: takes more than {seconds} or {memory} to read: give a simpler picture")

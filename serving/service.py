@@ -36,17 +36,17 @@ from pipeline.base.form import DIGITS, Form
 from pipeline.base.params import Params
 from pipeline.monitoring import live
 from pipeline.registry import versions
-from serving import pages, predictions, problems, protection, requests, schemas, telemetry, webhooks
+from serving import pages, predictions, problems, requests, schemas, security_headers, telemetry, webhooks
 from serving.archive import Archive
 from serving.connections import Connections
 from serving.gatekeeper import Gatekeeper
-from serving.memory import Memory
 from serving.origins import LOOPBACK, Origins
 from serving.predictions import Asked, Straight
 from serving.predictor import Batches, Predictor, Served
 from serving.problems import Problem
-from serving.protection import Files, Reports
 from serving.readers import Readers
+from serving.recorder import Recorder
+from serving.security_headers import Files, Reports
 
 PAGE = Path(__file__).parent / "page"
 SWITCH_SECONDS = 0.0005  # after which another thread lets the event loop go on; Python's own 5 ms would be felt
@@ -181,7 +181,7 @@ def api_page(request: Request) -> HTMLResponse:
         swagger_css_url=f"{SWAGGER}/swagger-ui.css",
         swagger_favicon_url="/page/icon.svg",
     )
-    page.headers["content-security-policy"] = protection.policy_of(bytes(page.body).decode())
+    page.headers["content-security-policy"] = security_headers.policy_of(bytes(page.body).decode())
     return page
 
 
@@ -197,7 +197,7 @@ def application(
         app.state.webhook_secret = secrets.token_urlsafe(32) if address else None
         app.state.predictor = Predictor(name, address, app.state.webhook_secret or "")
         app.state.batches = Batches(app.state.predictor)
-        app.state.memory = Memory(settings, app.state.predictor)
+        app.state.memory = Recorder(settings, app.state.predictor)
         app.state.archive = Archive(name)
         app.state.readers = readers
         await readers.open()

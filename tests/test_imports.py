@@ -15,7 +15,7 @@ from workspace import ROOT
 
 from pipeline.base.params import Kind
 from pipeline.data import kinds
-from pipeline.learning import identity
+from pipeline.learning import fit_identity
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
@@ -105,7 +105,7 @@ def test_a_stage_is_the_module_of_its_name(stage: str):
 
 
 def test_what_a_fit_is_keyed_by_is_the_code_that_makes_it(graph: grimp.ImportGraph):
-    named = files_in([f"pipeline/{part}" for part in identity.CODE])
+    named = files_in([f"pipeline/{part}" for part in fit_identity.CODE])
     needed = imported(graph, "pipeline.learning.fitting")
     assert not needed - named and not (named - of_base(named)) - needed
 

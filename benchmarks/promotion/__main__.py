@@ -17,7 +17,7 @@ from pipeline.base import params as params_file
 from pipeline.base.errors import one_line
 from pipeline.base.params import Allowed, Gate
 from pipeline.registry import gate, paired
-from pipeline.registry.spending import Ledger
+from pipeline.registry.alpha_spending import Ledger
 
 RISKS = (0.05, 0.01)
 STARTS = (1000, 2000, 5000, 10_000)

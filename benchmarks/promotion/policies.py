@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from benchmarks.promotion.population import HeldOut, accuracy
 from pipeline.base.params import Gate
 from pipeline.registry import gate
-from pipeline.registry.spending import Ledger
+from pipeline.registry.alpha_spending import Ledger
 
 FLOOR = 0.98
 

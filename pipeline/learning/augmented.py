@@ -10,7 +10,7 @@ from pipeline.base.form import DIGITS, Form, images_in
 from pipeline.base.params import Recipe
 from pipeline.data import kinds
 from pipeline.data.splits import Split
-from pipeline.learning import blocks, together
+from pipeline.learning import data_parallel, shuffling
 from pipeline.learning.backend import tensorflow
 
 # What a draw is for comes first in its key, so that no two share a stream; a kind's own changes have 1, 4 and 5.
@@ -28,10 +28,10 @@ class AugmentedBatches:
 
     def __init__(self, split: Split, recipe: Recipe, seed: int, form: Form = DIGITS) -> None:
         self.split, self.recipe, self.form, self.seed = split, recipe, form, seed
-        self.place = together.place()
+        self.place = data_parallel.place()
         self.steps = max(math.ceil(len(split.labels) / recipe.batch_size), recipe.min_steps_per_epoch)
         changes = kinds.training(form.kind).Changes
-        self.reader = blocks.Reader(split.images, by_runs=not recipe.balanced)
+        self.reader = shuffling.Reader(split.images, by_runs=not recipe.balanced)
         self.fault: Exception | None = None
         self.changed = changes(some(split).images, recipe.augment, form, recipe.batch_size, seed)
         self.start(epoch=0)
@@ -44,7 +44,7 @@ class AugmentedBatches:
         chosen = self.order[step * self.recipe.batch_size : (step + 1) * self.recipe.batch_size]
         rng = np.random.default_rng([DRAWS, self.seed, self.epoch, step])
         images, labels = self.changed(self.reader.take(chosen), self.split.labels[chosen], rng)
-        ours = slice(self.place.number, together.even(len(images)), self.place.of)
+        ours = slice(self.place.number, data_parallel.even(len(images)), self.place.of)
         return images[ours], targets(labels[ours], self.recipe, self.form)
 
     def ahead(self) -> tensorflow.data.Dataset:
@@ -89,7 +89,7 @@ class AugmentedBatches:
             self.order = rng.choice(count, self.steps * self.recipe.batch_size, p=chances)
             return
         passes = math.ceil(self.steps * self.recipe.batch_size / count)
-        self.order = np.concatenate([blocks.shuffled(self.split.images, rng) for _ in range(passes)])
+        self.order = np.concatenate([shuffling.shuffled(self.split.images, rng) for _ in range(passes)])
 
 
 def targets(labels: np.ndarray, recipe: Recipe, form: Form) -> np.ndarray:

@@ -17,7 +17,7 @@ from pipeline.base.errors import BadInput
 from pipeline.base.form import DIGITS, Form, images_in
 from pipeline.base.params import Recipe
 from pipeline.data.splits import Split
-from pipeline.learning import augmented, callbacks, identity, networks, together
+from pipeline.learning import augmented, callbacks, data_parallel, fit_identity, networks
 from pipeline.learning.backend import keras, tensorflow
 
 REFUSED, MIN_SCORES = 0.003, 99  # share of images that may be taken for none, and how many tell 1 %
@@ -41,10 +41,10 @@ def compiled(recipe: Recipe, steps_per_epoch: int, form: Form = DIGITS) -> keras
         known = ", ".join(OPTIMIZERS)
         raise BadInput(f"params.yaml: Keras knows no optimizer {recipe.optimizer!r}: choose one of {known}")
     model = networks.for_training(networks.build(recipe.network, form, recipe.precision))
-    alone = together.place().alone
+    alone = data_parallel.place().alone
     one_device = alone and not tensorflow.distribute.has_strategy()
     if not alone:
-        model = together.Together(model.inputs, model.outputs)
+        model = data_parallel.Together(model.inputs, model.outputs)
     if recipe.l1 or recipe.l2:
         for layer in filter(lambda layer: hasattr(layer, "kernel"), model.layers):
             layer.kernel.regularizer = keras.regularizers.L1L2(recipe.l1, recipe.l2)
@@ -92,25 +92,25 @@ def fit(
     ``checkpoint_at`` is a file; a run of the same recipe, seed and data that was cut off goes on from it; ``data``
     is their digest, if it is known. Without ``recipe.patience`` all epochs are run.
     """
-    if not together.place().alone:
-        together.strategy()
+    if not data_parallel.place().alone:
+        data_parallel.strategy()
     keras.utils.set_random_seed(seed)
     tensorflow.config.experimental.enable_op_determinism()
     cv2.setNumThreads(1)  # a 28×28 warp is too small to share out, and the cores are the training step's
     batches = augmented.AugmentedBatches(train, recipe, seed, form)
-    with together.shared():
+    with data_parallel.shared():
         model = compiled(recipe, len(batches), form)
     stopping, history = callbacks.EarlyStopping(recipe.patience or recipe.epochs), callbacks.History()
     finished, saving = 0, []
     if checkpoint_at:
-        key = f"{identity.digest(recipe, data or identity.data_digest(train, val), form)}-{seed}"
+        key = f"{fit_identity.digest(recipe, data or fit_identity.data_digest(train, val), form)}-{seed}"
         checkpoint = callbacks.Checkpoint(checkpoint_at, key, stopping, history)
-        finished, saving = checkpoint.restore(model), [checkpoint] if together.place().first else []
+        finished, saving = checkpoint.restore(model), [checkpoint] if data_parallel.place().first else []
     if finished:
         print(f"train: goes on after epoch {finished} of an interrupted run")
     if stopping.restored and stopping.restored[0]["stopped_epoch"]:
         finished = recipe.epochs  # it was cut off between stopping early and writing its files
-    agreeing = [] if together.place().alone else [together.Agreed()]
+    agreeing = [] if data_parallel.place().alone else [data_parallel.Agreed()]
     telling = (
         [keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: after_epoch(pd.DataFrame(history.rows)))]
         if after_epoch
@@ -122,7 +122,7 @@ def fit(
             epochs=recipe.epochs,
             initial_epoch=finished,
             validation_data=(np.asarray(val.images), augmented.targets(val.labels, recipe, form)),
-            validation_batch_size=together.even(min(1000, images_in(VALIDATED, form.shape), len(val.labels))),
+            validation_batch_size=data_parallel.even(min(1000, images_in(VALIDATED, form.shape), len(val.labels))),
             verbose=0,
             shuffle=False,  # the batches are shuffled themselves; Keras would draw their order from a global generator
             callbacks=[
@@ -189,10 +189,10 @@ def fit_all(
     """The recipe's model whole: its members fitted one after another, each with a seed of its own, and averaged.
 
     The history has a column ``member``. ``checkpoints`` is a folder; ``data`` is
-    :func:`pipeline.learning.identity.data_digest`, if it is known.
+    :func:`pipeline.learning.fit_identity.data_digest`, if it is known.
     """
     if checkpoints:
-        data = data or identity.data_digest(train, val)
+        data = data or fit_identity.data_digest(train, val)
     val = augmented.some(val)
     members: list[keras.Model] = []
     histories: list[pd.DataFrame] = []

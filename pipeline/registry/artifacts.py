@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pipeline.base import files, places
 from pipeline.base.errors import BadInput, TemporaryFault, brief
-from pipeline.registry import faults, versions
+from pipeline.registry import mlflow_errors, versions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -120,7 +120,7 @@ def _fetching(version: ModelVersion) -> Iterator[None]:
     except Exception as error:
         said = brief(error)
         failed = f"the files of {version.name} version {version.version} cannot be read: {said}"
-        if faults.is_away(error):
+        if mlflow_errors.is_away(error):
             raise TemporaryFault(f"{failed}: try again later") from None
         if isinstance(error, (MlflowException, OSError)):
             raise BadInput(failed) from None

@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline.base.form import TEN
 from pipeline.base.params import Allowed, Gate
-from pipeline.registry import paired, spending, wording
+from pipeline.registry import alpha_spending, paired, wording
 from pipeline.registry.records import Budget, Check, Comparison, Standing, Told, Verdict
 
 
@@ -231,7 +231,7 @@ def images_that_tell(comparisons: Sequence[Comparison], budget: Budget, rules: G
         return paired.p_value(lost, gained, one.images + more, one.max_loss)
 
     def tells(more: int) -> bool:
-        risk = spending.risk_after(budget.images, budget.left, more, rules)
+        risk = alpha_spending.risk_after(budget.images, budget.left, more, rules)
         return all(p_value(one, more) <= risk for one in comparisons)
 
-    return spending.fewest(tells)
+    return alpha_spending.fewest(tells)

@@ -1,5 +1,5 @@
 """Which looks at the held-out images were there? Kept with the model, so that each is paid for
-(:mod:`pipeline.registry.spending`).
+(:mod:`pipeline.registry.alpha_spending`).
 
 A look is a model and a set of images: who looks twice pays once. The evaluate stage notes its looks in a file, as it
 must not need the registry; they enter the ledger with the next look of the gate. The ledger stands in a run of MLflow
@@ -18,8 +18,8 @@ from pipeline.base import clock
 from pipeline.data import held_out as held_out_room
 from pipeline.data.held_out import HeldOut
 from pipeline.registry import journal, versions
+from pipeline.registry.alpha_spending import Ledger, Look
 from pipeline.registry.records import Event
-from pipeline.registry.spending import Ledger, Look
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -61,7 +61,7 @@ class Standing(Record):
 
 
 class Budget(Record):
-    """What the held-out images still have to give, at one look at them (:mod:`pipeline.registry.spending`)."""
+    """What the held-out images still have to give, at one look at them (:mod:`pipeline.registry.alpha_spending`)."""
 
     held_out: str
     """the digest of the images and their labels"""

@@ -22,7 +22,7 @@ from pipeline.base.params import Params
 from pipeline.base.stored import Images
 from pipeline.data import comparison, descriptions, splits
 from pipeline.learning import inference
-from pipeline.registry import forms, lineage, live, tracking, versions
+from pipeline.registry import forms, lineage, live_training, tracking, versions
 
 PINNED_IMAGES = 256
 REFERENCE_IMAGES = 10_000  # of val, evenly spread: what the monitor compares with
@@ -66,7 +66,7 @@ def _new_version(client: MlflowClient, name: str, same: dict[str, str], params: 
     }
     note = tracking.note(params, metrics, manifest)
     curves = tracking.curves(pd.read_csv(places.HISTORY), params.recipe.members)
-    begun = live.to_take_over(client, curves)
+    begun = live_training.to_take_over(client, curves)
     with tracking.run(client, params, origin | tracking.training_tags(training), note, begun) as run:
         tracking.log_params(params)
         tracking.log_curves(client, run.info.run_id, curves)

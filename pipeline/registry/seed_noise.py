@@ -23,7 +23,7 @@ _NOISE = "noise."  # tag keys of the registered model: noise.<what was fitted>
 
 def note(client: MlflowClient, name: str, fitted: str, accuracies: Sequence[float]) -> dict[str, Any]:
     """Keep with the model how far the fits lie apart; returns what was kept. ``fitted`` is the digest of what was
-    fitted (:func:`pipeline.learning.identity.digest`)."""
+    fitted (:func:`pipeline.learning.fit_identity.digest`)."""
     found = {"std": statistics.stdev(accuracies), "seeds": len(accuracies), "at": clock.now()}
     versions.create(client, name)
     client.set_registered_model_tag(name, f"{_NOISE}{fitted}", json.dumps(found))

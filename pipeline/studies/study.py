@@ -126,13 +126,13 @@ def run(name: str, study: Study, params: Params, scheduler: str | None = None) -
 
     Returns ``{"study", "trials", "table", "findings", "report"}``. :class:`BadInput` if the scheduler does not answer.
     """
-    from pipeline.learning import identity
+    from pipeline.learning import fit_identity
 
     wanted = trials(name, study, params)
     train, val = (splits.load(places.PROCESSED / part) for part in ("train", "val"))
     of = form.load()
     wanted = [trial._replace(form=of) for trial in _affordable(name, wanted, len(train.labels))]
-    data = identity.data_digest(train, val)
+    data = fit_identity.data_digest(train, val)
     # a trial is a process of its own, and a thread waits for it
     with cluster.connected(scheduler, workers=1, threads=cluster.cores()) as dask:
         client = versions.connect()
@@ -152,7 +152,7 @@ def run(name: str, study: Study, params: Params, scheduler: str | None = None) -
     every = [(trial, done[key]) for trial, key in zip(wanted, keys, strict=True)]
     found = _report(name, study, every, len(val.labels), client, parent)
     if study.is_of_noise:
-        fitted = identity.digest(every[0][0].recipe, data, of)
+        fitted = fit_identity.digest(every[0][0].recipe, data, of)
         accuracies = [result["kept_val_accuracy"] for _, result in every]
         found["noise"] = seed_noise.note(client, versions.model_name(params.named), fitted, accuracies)
     return found
@@ -222,10 +222,10 @@ def _results(dask: Client, missing: dict[str, Trial], train: Split, val: Split) 
 
 def _key(trial: Trial, data: str) -> str:
     """What a trial's result comes from: the fit, how many images of it, the seed, and the code of the trial itself."""
-    from pipeline.learning import identity
+    from pipeline.learning import fit_identity
 
     own = files.sha256_file(trial_process.__file__)
-    facts = [identity.digest(trial.recipe, data, trial.form), trial.train_images, trial.seed, own]
+    facts = [fit_identity.digest(trial.recipe, data, trial.form), trial.train_images, trial.seed, own]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

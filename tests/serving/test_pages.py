@@ -24,7 +24,7 @@ from pipeline.data.batches import Filed, Finding
 from pipeline.data.splits import Split
 from pipeline.registry import history, versions
 from pipeline.registry.records import Comparison, Verdict
-from serving import elsewhere, layout, pages
+from serving import layout, links, pages
 
 HOSTILE = "<script>fetch('/corrections')</script>"
 REPORT = registered.PAGE.replace("It reads most", f"It reads most {HOSTILE}")
@@ -269,20 +269,20 @@ def test_what_asks_the_registry_starts_with_a_page_and_ends_with_the_service(wor
 )
 def test_mlflow_s_address_is_shown_without_its_password(monkeypatch: pytest.MonkeyPatch, uri: str, shown: str | None):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    assert elsewhere.mlflow() == shown
+    assert links.mlflow() == shown
 
 
 def test_prefect_s_address_is_that_of_a_schedule_that_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DIGITS_HOME", str(tmp_path))
     monkeypatch.delenv("PREFECT_UI_URL", raising=False)
     files.write_text(tmp_path / places.PREFECT_ADDRESS, "http://127.0.0.1:4200/api\n")
-    assert elsewhere.prefect() is None  # it was killed, or has ended
+    assert links.prefect() is None  # it was killed, or has ended
     files.write_text(tmp_path / places.PREFECT_RUNNING, "1")
-    assert elsewhere.prefect() == "http://127.0.0.1:4200"
+    assert links.prefect() == "http://127.0.0.1:4200"
     monkeypatch.setenv("PREFECT_UI_URL", "https://name:word@prefect.example")
-    assert elsewhere.prefect() == "https://prefect.example"
+    assert links.prefect() == "https://prefect.example"
     monkeypatch.setenv("PREFECT_UI_URL", "javascript:alert(1)")
-    assert elsewhere.prefect() is None
+    assert links.prefect() is None
 
 
 def test_a_better_champion_stands_higher_on_the_stairs_and_one_of_unknown_accuracy_nowhere():

@@ -16,7 +16,7 @@ from waiting import WAIT
 from workspace import ROOT
 
 from pipeline.base import params as params_file
-from serving import reading
+from serving import reader_process
 from serving.problems import Problem
 from serving.readers import Readers
 from serving.requests import Picture
@@ -49,7 +49,7 @@ def with_readers(do: Callable[..., Awaitable[None]], *arguments: Any, **settings
 
 
 def _run(do: Callable[..., Awaitable[None]], arguments: tuple[Any, ...], settings: dict[str, Any]) -> None:
-    reading.KEPT = settings.pop("kept", reading.KEPT)
+    reader_process.KEPT = settings.pop("kept", reader_process.KEPT)
     readers = Readers(SETTINGS.model_copy(update=settings))
 
     async def run() -> None:
@@ -191,4 +191,4 @@ def test_the_processes_end_with_the_service():
 
 
 def test_words_that_are_no_text_are_said_with_marks_for_them():
-    assert reading._bytes("a\ud800b") == b"a?b"
+    assert reader_process._bytes("a\ud800b") == b"a?b"

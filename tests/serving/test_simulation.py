@@ -21,10 +21,10 @@ from workspace import ROOT
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
 from pipeline.base.form import DIGITS, Form
-from serving import memory, predictions, predictor, problems
-from serving.memory import Memory
+from serving import predictions, predictor, problems, recorder
 from serving.predictor import LATE_SECONDS, Batches, Predictor, Served
 from serving.problems import Problem
+from serving.recorder import Recorder
 
 FIRST, _, END = os.environ.get("SIMULATION_SEEDS", "0:300").partition(":")
 SETTINGS = params_file.load(ROOT / "params.yaml").serving
@@ -87,7 +87,7 @@ class World:
         self.predictor = Followed("m")
         self.predictor.world = self
         self.batches = Batches(self.predictor)
-        self.memory = Memory(SETTINGS, self.predictor)
+        self.memory = Recorder(SETTINGS, self.predictor)
         self.memory._write = self.written  # type: ignore[method-assign]
         state = {"predictor": self.predictor, "batches": self.batches, "memory": self.memory, "settings": SETTINGS}
         self.app = SimpleNamespace(state=SimpleNamespace(**state, readers=SimpleNamespace(parse=print)))
@@ -132,7 +132,7 @@ class World:
 
     async def write(self) -> None:
         while True:
-            await asyncio.sleep(memory.WRITE_SECONDS)
+            await asyncio.sleep(recorder.WRITE_SECONDS)
             self.memory._write_some()
 
     async def client(self, number: int) -> None:
@@ -207,7 +207,7 @@ class World:
             self.wrong("something waits that nobody asked for")
         if self.memory.bytes_waiting or self.memory.written != self.kept:
             self.wrong("the memory does not add up")
-        held = sum(memory._size(seen) for seen in self.memory.recent.values())
+        held = sum(recorder._size(seen) for seen in self.memory.recent.values())
         if held != self.memory.bytes_recent or (held > RECENT_BYTES and len(self.memory.recent) > 1):
             self.wrong(f"{held} bytes are held, {self.memory.bytes_recent} are counted")
 
@@ -229,8 +229,8 @@ def simulated(seed: int) -> World:
 
 @pytest.fixture(autouse=True)
 def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "QUEUE_BYTES", QUEUE_BYTES)
-    monkeypatch.setattr(memory, "RECENT_BYTES", RECENT_BYTES)
+    monkeypatch.setattr(recorder, "QUEUE_BYTES", QUEUE_BYTES)
+    monkeypatch.setattr(recorder, "RECENT_BYTES", RECENT_BYTES)
 
 
 def test_whatever_comes_each_is_answered_its_own_in_time_or_refused_at_once():

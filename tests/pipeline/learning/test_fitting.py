@@ -12,7 +12,7 @@ from pipeline.base.errors import BadInput
 from pipeline.base.form import Form
 from pipeline.base.params import Augment, Network, Recipe
 from pipeline.data.splits import Split
-from pipeline.learning import export, fitting, identity
+from pipeline.learning import export, fit_identity, fitting
 from pipeline.learning.augmented import AugmentedBatches
 from pipeline.learning.backend import keras
 
@@ -208,8 +208,8 @@ def test_an_unknown_optimizer_is_one_line():
 
 def test_members_are_averaged_in_one_model_with_seeds_of_their_own(workspace: Path, monkeypatch: pytest.MonkeyPatch):
     recipe = RECIPE.model_copy(update={"members": 2, "epochs": 1})
-    hashed, of_data = [], identity.data_digest
-    monkeypatch.setattr(identity, "data_digest", lambda *splits: hashed.append(1) or of_data(*splits))
+    hashed, of_data = [], fit_identity.data_digest
+    monkeypatch.setattr(fit_identity, "data_digest", lambda *splits: hashed.append(1) or of_data(*splits))
     model, history = fitting.fit_all(TRAIN, VAL, recipe, 3, workspace / "checkpoints")
     assert len(hashed) == 1  # all members fit the same data
     alone = [

@@ -13,7 +13,7 @@ import pytest
 from workspace import ROOT
 
 from pipeline.base.errors import BadInput
-from pipeline.learning import crew, together
+from pipeline.learning import data_parallel, training_processes
 from pipeline.learning.backend import tensorflow
 
 # In a process of its own: devices are divided before TensorFlow is used.
@@ -76,7 +76,7 @@ def gpus(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(tensorflow.config, "list_physical_devices", lambda kind: found if kind == "GPU" else [])
     monkeypatch.setattr(tensorflow.config, "set_visible_devices", lambda one, kind: seen.append((one.name, kind)))
     monkeypatch.setattr(tensorflow.distribute, "MultiWorkerMirroredStrategy", lambda: "strategy")
-    monkeypatch.setattr(together, "strategy", together.strategy.__wrapped__)  # it is asked once a process
+    monkeypatch.setattr(data_parallel, "strategy", data_parallel.strategy.__wrapped__)  # it is asked once a process
     return seen
 
 
@@ -87,15 +87,15 @@ ADDRESSES = ["a:1", "b:1", "a:2", "b:2"]
 def test_each_process_of_a_machine_has_a_gpu_of_its_own(
     gpus: list[Any], monkeypatch: pytest.MonkeyPatch, number: int, gpu: int
 ):
-    monkeypatch.setenv(together.CONFIG, crew.config(ADDRESSES, number))
-    together.strategy()
+    monkeypatch.setenv(data_parallel.CONFIG, training_processes.config(ADDRESSES, number))
+    data_parallel.strategy()
     assert gpus == [(f"/physical_device:GPU:{gpu}", "GPU")]
 
 
 def test_more_processes_than_gpus_is_a_line(gpus: list[Any], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv(together.CONFIG, crew.config([*ADDRESSES, "a:3"], 4))
+    monkeypatch.setenv(data_parallel.CONFIG, training_processes.config([*ADDRESSES, "a:3"], 4))
     with pytest.raises(BadInput, match=r"train.workers asks for more processes than there are GPUs on this machine, 2"):
-        together.strategy()
+        data_parallel.strategy()
     assert gpus == []
 
 
@@ -103,4 +103,4 @@ def test_without_a_gpu_nothing_is_chosen(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(tensorflow.distribute, "MultiWorkerMirroredStrategy", lambda: "strategy")
     monkeypatch.setattr(tensorflow.config, "list_physical_devices", lambda kind: [])
     monkeypatch.setattr(tensorflow.config, "set_visible_devices", lambda *_: pytest.fail("there is none"))
-    assert together.strategy.__wrapped__() == "strategy"
+    assert data_parallel.strategy.__wrapped__() == "strategy"

@@ -6,9 +6,9 @@ import pytest
 from pipeline.base import params as params_file
 from pipeline.base.params import Allowed, Gate
 from pipeline.registry import gate, paired
+from pipeline.registry.alpha_spending import Ledger
 from pipeline.registry.gate import Candidate, Former, Judged
 from pipeline.registry.records import Budget, Verdict
-from pipeline.registry.spending import Ledger
 
 RULES = Gate(
     risk=0.05,

@@ -12,8 +12,8 @@ from pipeline.base import params as params_file
 from pipeline.data import held_out
 from pipeline.data.splits import Split
 from pipeline.registry import journal, ledger, versions
+from pipeline.registry.alpha_spending import Ledger
 from pipeline.registry.records import Event, Verdict
-from pipeline.registry.spending import Ledger
 
 NAME = "digits-cnn"
 RULES = params_file.load().gate

@@ -15,14 +15,14 @@ from workspace import ROOT
 
 from pipeline.base import files, places
 from pipeline.base import params as params_file
-from pipeline.registry import live, tracking
+from pipeline.registry import live_training, tracking
 
 PARAMS = params_file.load(ROOT / "params.yaml").model_copy(update={"dataset": "digits"})
 
 
 @pytest.fixture(autouse=True)
 def looking_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(live_training, "LOOK_SECONDS", 0.01)
 
 
 def trained(losses: Sequence[float]) -> pd.DataFrame:
@@ -47,7 +47,7 @@ def losses(client: MlflowClient) -> list[tuple[int, float]]:
 
 
 def test_epochs_are_seen_while_it_trains_and_registration_completes_the_run(client: MlflowClient):
-    with live.shown(PARAMS):
+    with live_training.shown(PARAMS):
         trained([0.9])
         waiting.until(lambda: losses(client) == [(1, 0.9)], "the first epoch is shown")
         trained([0.9, 0.5])
@@ -56,7 +56,7 @@ def test_epochs_are_seen_while_it_trains_and_registration_completes_the_run(clie
         assert shown.info.status == "RUNNING" and shown.info.run_name == tracking.run_name(PARAMS)
 
         curves = tracking.curves(trained([0.9, 0.5, 0.2]), members=1)
-        begun = live.to_take_over(client, curves)
+        begun = live_training.to_take_over(client, curves)
         assert begun == shown.info.run_id
         with tracking.run(client, PARAMS, {"recipe": "fast"}, "a note", begun) as run:
             tracking.log_curves(client, run.info.run_id, curves)
@@ -67,7 +67,7 @@ def test_epochs_are_seen_while_it_trains_and_registration_completes_the_run(clie
 
 
 def test_a_training_that_fails_leaves_its_curves(client: MlflowClient):
-    with pytest.raises(ZeroDivisionError), live.shown(PARAMS):
+    with pytest.raises(ZeroDivisionError), live_training.shown(PARAMS):
         trained([0.9])
         waiting.until(lambda: losses(client), "it is shown")
         raise ZeroDivisionError
@@ -79,7 +79,7 @@ def test_a_machine_that_cannot_be_measured_leaves_no_run_running(
 ):
     monkeypatch.setattr(system_metrics_monitor, "SystemMetricsMonitor", lambda *_, **__: 1 / 0)
     said: list[str] = []
-    with pytest.raises(ZeroDivisionError), live.shown(PARAMS):
+    with pytest.raises(ZeroDivisionError), live_training.shown(PARAMS):
         trained([0.9])
         waiting.until(lambda: said.append(capsys.readouterr().err) or "".join(said), "it says so")
         raise ZeroDivisionError
@@ -87,7 +87,7 @@ def test_a_machine_that_cannot_be_measured_leaves_no_run_running(
 
 
 def test_of_a_model_that_was_known_no_second_run_stays(client: MlflowClient):
-    with live.shown(PARAMS):
+    with live_training.shown(PARAMS):
         trained([0.9])
         waiting.until(lambda: losses(client), "it is shown")
     assert runs(client, ViewType.ACTIVE_ONLY) == []
@@ -97,10 +97,10 @@ def test_a_training_after_one_that_was_killed_is_shown_though_its_stage_takes_th
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ):
     looks: list[None] = []
-    written = live._Training._written
-    monkeypatch.setattr(live._Training, "_written", lambda self: looks.append(None) or written(self))
+    written = live_training._Training._written
+    monkeypatch.setattr(live_training._Training, "_written", lambda self: looks.append(None) or written(self))
     trained([0.9])  # its checkpoints stay too
-    with live.shown(PARAMS):
+    with live_training.shown(PARAMS):
         places.HISTORY.unlink()  # DVC, before the stage runs
         before = len(looks)
         waiting.until(lambda: len(looks) > before + 3, "it has looked")
@@ -112,10 +112,10 @@ def test_what_was_trained_before_or_came_from_a_cache_is_not_shown(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ):
     looks: list[None] = []
-    written = live._Training._written
-    monkeypatch.setattr(live._Training, "_written", lambda self: looks.append(None) or written(self))
+    written = live_training._Training._written
+    monkeypatch.setattr(live_training._Training, "_written", lambda self: looks.append(None) or written(self))
     trained([0.9])
-    with live.shown(PARAMS):
+    with live_training.shown(PARAMS):
         waiting.until(lambda: len(looks) > 3, "it has looked")
         shutil.rmtree(places.CHECKPOINTS)  # nothing trains from here
         files.write_text(places.HISTORY, "restored")
@@ -128,16 +128,16 @@ def test_a_killed_training_s_run_is_ended_by_the_next(client: MlflowClient):
     run = client.create_run(tracking.experiment(client, PARAMS))
     files.private_folder(places.LIVE_RUN.parent)
     files.write_text(places.LIVE_RUN, run.info.run_id)
-    with live.shown(PARAMS):
+    with live_training.shown(PARAMS):
         assert client.get_run(run.info.run_id).info.status == "KILLED"
         assert not places.LIVE_RUN.exists()
 
 
 def test_another_training_s_run_is_not_taken_over(client: MlflowClient):
-    with live.shown(PARAMS):
+    with live_training.shown(PARAMS):
         trained([0.9])
         waiting.until(lambda: losses(client), "it is shown")
-        assert live.to_take_over(client, tracking.curves(trained([0.7]), members=1)) is None
+        assert live_training.to_take_over(client, tracking.curves(trained([0.7]), members=1)) is None
 
 
 def test_a_registry_that_is_away_stops_no_training(
@@ -147,7 +147,7 @@ def test_a_registry_that_is_away_stops_no_training(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///no_database")
     monkeypatch.setattr(mlflow.store.db.utils, "MAX_RETRY_COUNT", 1)  # of 10, which take a hundred seconds
     said: list[str] = []
-    with live.shown(PARAMS):
+    with live_training.shown(PARAMS):
         trained([0.9])
         waiting.until(lambda: said.append(capsys.readouterr().err) or "".join(said), "it says so")
     assert "".join(said).startswith("warning: MLflow does not show this training, which goes on: ")

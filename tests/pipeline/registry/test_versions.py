@@ -37,9 +37,9 @@ from pipeline.learning import inference
 from pipeline.registry import (
     artifacts,
     contenders,
-    faults,
     history,
     ledger,
+    mlflow_errors,
     promotion,
     registration,
     reproduction,
@@ -620,7 +620,7 @@ def test_a_full_disk_while_registering_is_one_line_and_leaves_nothing(
     filler = small_disk / "filler"
     filler.write_bytes(b"x" * max(shutil.disk_usage(small_disk).free - spare, 0))
     capfd.readouterr()
-    with pytest.raises(SystemExit) as end, errors.one_line(), faults.explained():
+    with pytest.raises(SystemExit) as end, errors.one_line(), mlflow_errors.explained():
         registration.register(client, PARAMS)
     assert end.value.code == 2
     said = capfd.readouterr().err
@@ -829,7 +829,7 @@ def test_a_former_champion_whose_registry_is_away_for_now_leaves_nobody_promoted
         return asked(name, number)
 
     monkeypatch.setattr(client, where, away)
-    with pytest.raises(TemporaryFault), faults.explained():
+    with pytest.raises(TemporaryFault), mlflow_errors.explained():
         promotion.promote(client, NAME, LENIENT)
     assert champion(client) == "3" and len(history.events(client, NAME)) == 3
 

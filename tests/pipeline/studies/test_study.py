@@ -19,7 +19,7 @@ from pipeline.base.errors import BadInput
 from pipeline.base.params import Study
 from pipeline.data import splits
 from pipeline.data.splits import Split
-from pipeline.learning import identity, networks
+from pipeline.learning import fit_identity, networks
 from pipeline.registry import seed_noise, versions
 from pipeline.studies import findings, study, trial
 from pipeline.studies.trial import Trial
@@ -221,7 +221,7 @@ def test_a_trial_of_other_code_is_another_trial(monkeypatch: pytest.MonkeyPatch)
     one = study.trials("tiny", TINY, PARAMS)[0]
     known = study._key(one, "data")
     assert study._key(one, "data") == known
-    monkeypatch.setattr(identity, "code", lambda: "other")
+    monkeypatch.setattr(fit_identity, "code", lambda: "other")
     assert study._key(one, "data") != known
 
 
@@ -232,10 +232,10 @@ def test_a_study_of_the_recipe_as_it_is_measures_the_noise_that_the_gate_allows_
     accuracies = results("noise")["val_accuracy"]
     assert told["noise"]["std"] == pytest.approx(accuracies.std()) and told["noise"]["seeds"] == 2
     train, val = (splits.load(places.PROCESSED / name) for name in ("train", "val"))
-    fitted = identity.digest(quick, identity.data_digest(train, val))
+    fitted = fit_identity.digest(quick, fit_identity.data_digest(train, val))
     margin = seed_noise.noted(versions.connect(), "digits-cnn", fitted)
     assert margin == pytest.approx(12.706 * 2**0.5 * accuracies.std(), rel=1e-4)  # Student's t of two
-    assert seed_noise.noted(versions.connect(), "digits-cnn", identity.digest(PARAMS.recipe, "other data")) == 0.0
+    assert seed_noise.noted(versions.connect(), "digits-cnn", fit_identity.digest(PARAMS.recipe, "other data")) == 0.0
     assert "The seed alone moves validation accuracy by" in told["findings"]
 
 

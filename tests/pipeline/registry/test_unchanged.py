@@ -11,7 +11,7 @@ from workspace import ROOT
 from pipeline.base import params as params_file
 from pipeline.base import places
 from pipeline.base.params import Params
-from pipeline.registry import settled
+from pipeline.registry import unchanged
 from pipeline.registry.records import Event
 
 NAME = "digits-cnn"
@@ -33,11 +33,11 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def remember(decision: Event = UNCHANGED) -> None:
-    settled.keep(NAME, settled.origin(PARAMS), decision, "2")
+    unchanged.keep(NAME, unchanged.origin(PARAMS), decision, "2")
 
 
-def remembered(name: str = NAME, params: Params = PARAMS) -> settled.Settled | None:
-    return settled.read(name, settled.origin(params))
+def remembered(name: str = NAME, params: Params = PARAMS) -> unchanged.Settled | None:
+    return unchanged.read(name, unchanged.origin(params))
 
 
 def change_registry() -> None:
@@ -76,9 +76,9 @@ def test_not_with_other_params_than_it_was_taken_by(workspace: Path):
 
 @pytest.mark.parametrize("change", [change_registry, lambda: places.DVC_LOCK.write_text("another run's")])
 def test_not_after_what_it_came_from_changed_while_it_was_taken(workspace: Path, change: Callable[[], object]):
-    before = settled.origin(PARAMS)
+    before = unchanged.origin(PARAMS)
     change()
-    settled.keep(NAME, before, UNCHANGED, "2")
+    unchanged.keep(NAME, before, UNCHANGED, "2")
     assert remembered() is None
 
 

@@ -16,8 +16,8 @@ from pipeline.base.errors import BadInput
 from pipeline.base.form import DIGITS, Form
 from pipeline.monitoring import live
 from pipeline.monitoring.live import Seen
-from serving import memory
-from serving.memory import Memory, identities
+from serving import recorder
+from serving.recorder import Recorder, identities
 
 SETTINGS = params_file.load(ROOT / "params.yaml").serving
 NOBODY: Any = SimpleNamespace(challenger=None, form=DIGITS)
@@ -38,7 +38,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_was_put_is_written_when_it_stops():
-    writer = Memory(SETTINGS, NOBODY)
+    writer = Recorder(SETTINGS, NOBODY)
     writer.start()
     for number in range(50):
         writer.put(seen(f"r{number}", 7))
@@ -52,27 +52,27 @@ def test_what_was_put_is_written_when_it_stops():
 
 
 def test_a_full_queue_drops_and_counts_and_returns_at_once():
-    writer = Memory(SETTINGS, NOBODY)  # whose thread was never started
+    writer = Recorder(SETTINGS, NOBODY)  # whose thread was never started
     for number in range(30):
         writer.put(seen(f"r{number}", 1000))
-    assert writer.dropped == 30_000 - memory.QUEUE_BYTES // (784 * 1000 + 1_000_000) * 1000
+    assert writer.dropped == 30_000 - recorder.QUEUE_BYTES // (784 * 1000 + 1_000_000) * 1000
     assert sum(len(part.ids) for part in writer.recent.values()) == 10_000
 
 
 def test_large_images_wait_and_are_remembered_in_the_same_memory():
-    writer = Memory(SETTINGS, NOBODY)
+    writer = Recorder(SETTINGS, NOBODY)
     form = Form("plain", (512, 512, 3), ("cat", "dog"))
     for number in range(100):
         images = np.zeros((2, *form.shape), np.uint8)
         writer.put(seen(f"r{number}", 2)._replace(images=images))
-    assert sum(part.images.nbytes for part in writer.waiting) <= memory.QUEUE_BYTES
-    assert sum(part.images.nbytes for part in writer.recent.values()) <= memory.RECENT_BYTES
+    assert sum(part.images.nbytes for part in writer.waiting) <= recorder.QUEUE_BYTES
+    assert sum(part.images.nbytes for part in writer.recent.values()) <= recorder.RECENT_BYTES
     assert writer.dropped == 200 - 2 * len(writer.waiting) > 0
-    assert sum(part.images.nbytes for part in writer._take()) < memory.WRITE_BYTES + 2 * 512 * 512 * 3
+    assert sum(part.images.nbytes for part in writer._take()) < recorder.WRITE_BYTES + 2 * 512 * 512 * 3
 
 
 def test_answers_of_champions_of_other_forms_are_written_apart_and_corrected_by_their_own():
-    writer = Memory(SETTINGS, NOBODY)
+    writer = Recorder(SETTINGS, NOBODY)
     large = seen("large", 1)._replace(images=np.zeros((1, 32, 32, 3), np.uint8))
     for part in (seen("a", 2), seen("b", 2), large):
         writer.put(part)
@@ -86,7 +86,7 @@ def test_a_disk_that_is_full_loses_rows_and_nothing_else(monkeypatch: pytest.Mon
     def full(*_: Any) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    writer = Memory(SETTINGS, NOBODY)
+    writer = Recorder(SETTINGS, NOBODY)
     writer.start()
     with monkeypatch.context() as patch:
         patch.setattr(live, "write", full)
@@ -98,7 +98,7 @@ def test_a_disk_that_is_full_loses_rows_and_nothing_else(monkeypatch: pytest.Mon
 
 
 def test_a_correction_is_kept_with_its_image_and_the_last_word_counts(home: Path):
-    writer = Memory(SETTINGS, NOBODY)
+    writer = Recorder(SETTINGS, NOBODY)
     writer.start()
     asked = seen("r", 3)
     writer.put(asked)
@@ -128,7 +128,7 @@ def test_a_correction_is_kept_with_its_image_and_the_last_word_counts(home: Path
 
 def test_a_challenger_that_fails_is_left_out_and_what_the_champion_said_is_kept():
     broken: Any = SimpleNamespace(challenger=SimpleNamespace(number="2", model=None), form=DIGITS)
-    writer = Memory(SETTINGS, broken)
+    writer = Recorder(SETTINGS, broken)
     writer.start()
     writer.put(seen("r", 3))
     writer.stop()
@@ -136,11 +136,11 @@ def test_a_challenger_that_fails_is_left_out_and_what_the_champion_said_is_kept(
 
 
 def test_kept_images_can_be_corrected_after_a_restart():
-    first = Memory(SETTINGS.model_copy(update={"keep_images": True}), NOBODY)
+    first = Recorder(SETTINGS.model_copy(update={"keep_images": True}), NOBODY)
     first.start()
     first.put(asked := seen("r", 3))
     first.stop()
-    second = Memory(SETTINGS, NOBODY)
+    second = Recorder(SETTINGS, NOBODY)
     second.correct("r-2", 4, "ann")
     with live.store() as store:
         np.testing.assert_array_equal(live.corrections(store)[1].images[0], asked.images[2])

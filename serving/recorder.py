@@ -32,7 +32,7 @@ LOG_SECONDS = 60.0  # between two lines about the same trouble
 log = logging.getLogger("digits.serving")
 
 
-class Memory:
+class Recorder:
     """The writer of :mod:`pipeline.monitoring.live` for one service."""
 
     def __init__(self, settings: Serving, predictor: Predictor) -> None:

@@ -8,7 +8,7 @@ from pipeline.base import files
 from pipeline.base.form import DIGITS, Form
 from pipeline.base.params import Recipe
 from pipeline.data.splits import Split
-from pipeline.learning import together
+from pipeline.learning import data_parallel
 from pipeline.learning.backend import keras, tensorflow
 
 # The modules that decide what a fit gives, as folders and files of pipeline/; a test holds them against the imports.
@@ -23,12 +23,12 @@ CODE = (
     "digits/training.py",
     "learning/augmented.py",
     "learning/backend.py",
-    "learning/blocks.py",
     "learning/callbacks.py",
+    "learning/data_parallel.py",
+    "learning/fit_identity.py",
     "learning/fitting.py",
-    "learning/identity.py",
     "learning/networks.py",
-    "learning/together.py",
+    "learning/shuffling.py",
     "plain/training.py",
 )
 
@@ -51,5 +51,5 @@ def digest(recipe: Recipe, data: str, form: Form = DIGITS) -> str:
     """What a fit comes from but for its seed: the recipe's settings, the data's form and digest, the code and the
     libraries."""
     facts = [recipe.model_dump(), form.as_json(), data, code(), keras.version(), tensorflow.version.VERSION]
-    facts += [] if together.place().alone else [together.place().of]
+    facts += [] if data_parallel.place().alone else [data_parallel.place().of]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -10,7 +10,7 @@ from pipeline.base import files, params, places
 from pipeline.digits import features
 from pipeline.monitoring import live
 from pipeline.monitoring.live import Seen
-from serving import trend
+from serving import monitor_page
 
 RULES = params.load(ROOT / "params.yaml").monitor
 
@@ -33,7 +33,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def page(champion: str | None = "1") -> str:
-    return " ".join(trend.page("m", champion, RULES).split())
+    return " ".join(monitor_page.page("m", champion, RULES).split())
 
 
 def test_without_a_window_it_says_so_and_how_far_the_next_one_is():
@@ -76,6 +76,6 @@ def test_the_words_are_explained_with_the_rules_that_hold():
 
 
 def test_of_many_windows_the_latest_are_shown():
-    for number in range(trend.SHOWN + 5):
+    for number in range(monitor_page.SHOWN + 5):
         files.append_json_line(places.home() / places.WINDOWS, {**RECORD, "images": 1000 + number})
-    assert page().count("<circle") == trend.SHOWN and "1,064 images until" in page() and "1,004" not in page()
+    assert page().count("<circle") == monitor_page.SHOWN and "1,064 images until" in page() and "1,004" not in page()

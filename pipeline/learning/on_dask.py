@@ -1,8 +1,8 @@
 """How are the processes of one training run on the workers of a Dask cluster?
 
-A worker's task starts the command that :mod:`pipeline.learning.crew` starts, and waits for it: the worker itself stays
-free to answer the scheduler, and holds no TensorFlow. When the task is cancelled, or its worker ends, so does the
-process. Checkpoints and logs lie in the workspace, which all of them share.
+A worker's task starts the command that :mod:`pipeline.learning.training_processes` starts, and waits for it: the worker
+itself stays free to answer the scheduler, and holds no TensorFlow. When the task is cancelled, or its worker ends, so
+does the process. Checkpoints and logs lie in the workspace, which all of them share.
 """
 
 import contextlib
@@ -21,8 +21,8 @@ from urllib.parse import urlsplit
 
 from pipeline.base import cluster, errors, processes
 from pipeline.base.errors import BadInput
-from pipeline.learning import crew
-from pipeline.learning.crew import Died
+from pipeline.learning import training_processes
+from pipeline.learning.training_processes import Died
 
 if TYPE_CHECKING:
     from distributed import Client, Future, Worker
@@ -60,7 +60,7 @@ def run(scheduler: str, command: Sequence[str], count: int) -> None:
     scheduler went away; RuntimeError if they die again and again.
     """
     with cluster.kept("train", scheduler), cluster.connected(scheduler, workers=count, threads=1) as client:
-        crew.until_done(lambda: _fit(client, command, count), count)
+        training_processes.until_done(lambda: _fit(client, command, count), count)
 
 
 def _fit(client: "Client", command: Sequence[str], count: int) -> None:
@@ -72,7 +72,7 @@ def _fit(client: "Client", command: Sequence[str], count: int) -> None:
     futures = []
     try:
         for number, worker in enumerate(workers):
-            task = Task(command, number, crew.config(addresses, number), topic)
+            task = Task(command, number, training_processes.config(addresses, number), topic)
             futures.append(client.submit(work, task, workers=[worker], pure=False))
         _wait(client, workers, futures)
     finally:
@@ -123,7 +123,7 @@ def _wait(client: "Client", workers: Sequence[str], futures: Sequence["Future"])
     while waiting:
         for number in [number for number, future in waiting.items() if future.done()]:
             ended: Ended = waiting.pop(number).result()
-            if ended.code in crew.SAID:
+            if ended.code in training_processes.SAID:
                 raise ended.kind(ended.message or f"train: process {number} ended with {ended.code}: see its log")
             if ended.code:
                 raise Died(number, ended.code)
@@ -158,7 +158,10 @@ def _fit_there(task: Task) -> Ended:
 
 def _tell(process: "subprocess.Popen[str]", task: Task, worker: "Worker") -> None:
     """Keep what the process says in its log, and send the lines of the first one to who asked for it."""
-    with contextlib.suppress(ValueError), crew.log(task.number).open("w") as log:  # ValueError: it was killed
+    with (
+        contextlib.suppress(ValueError),
+        training_processes.log(task.number).open("w") as log,
+    ):  # ValueError: it was killed
         for line in process.stdout or ():
             print(line, end="", file=log, flush=True)
             if task.number == 0:

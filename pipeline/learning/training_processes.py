@@ -1,7 +1,7 @@
 """How are the processes of one training started, and started again when one of them dies?
 
 A process that dies takes the others along, as they would wait for it for ever; all of them then go on from the
-checkpoint of the last finished epoch. Here they run on this machine; see :mod:`pipeline.learning.elsewhere`.
+checkpoint of the last finished epoch. Here they run on this machine; see :mod:`pipeline.learning.on_dask`.
 """
 
 import contextlib

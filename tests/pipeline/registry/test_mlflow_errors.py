@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 
 from pipeline.base import errors, places
 from pipeline.base.errors import BadInput, TemporaryFault
-from pipeline.registry import faults, versions
+from pipeline.registry import mlflow_errors, versions
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def raised(client: MlflowClient) -> Exception:
 
 def test_a_server_that_is_not_there_or_not_ready_is_temporary(unavailable: str):
     for address in ("http://127.0.0.1:9", unavailable):
-        fault = faults.of(raised(MlflowClient(address)))
+        fault = mlflow_errors.of(raised(MlflowClient(address)))
         assert type(fault) is TemporaryFault and "does not answer" in str(fault) and "\n" not in str(fault)
 
 
@@ -64,7 +64,7 @@ def test_a_database_that_another_one_holds_is_temporary(
     with monkeypatch.context() as patch, pytest.raises(MlflowException) as caught:
         patch.setattr(client._get_registry_client().store, "get_registered_model", fail_with(error))
         client.get_registered_model("digits-cnn")
-    assert type(faults.of(caught.value)) is TemporaryFault
+    assert type(mlflow_errors.of(caught.value)) is TemporaryFault
 
 
 def fail_with(error: Exception) -> Callable[..., None]:
@@ -76,22 +76,22 @@ def fail_with(error: Exception) -> Callable[..., None]:
 
 def test_what_is_refused_is_for_a_person_to_mend(empty_registry: Path, tmp_path: Path):
     shutil.copy(empty_registry, tmp_path)
-    fault = faults.of(raised(MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")))
+    fault = mlflow_errors.of(raised(MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")))
     assert type(fault) is BadInput and str(fault).startswith("the registry (MLFLOW_TRACKING_URI) cannot do that: ")
 
 
 def test_a_full_disk_below_the_registry_is_the_disk_s(capsys: pytest.CaptureFixture[str]):
     full = sqlite3.OperationalError("database or disk is full")
     full.sqlite_errorname = "SQLITE_FULL"
-    with pytest.raises(SystemExit) as end, errors.one_line(), faults.explained():
+    with pytest.raises(SystemExit) as end, errors.one_line(), mlflow_errors.explained():
         fail_with(full)()
     assert end.value.code == 2
     assert capsys.readouterr().err == "error: the disk is full: free some space and run the same command again\n"
 
 
 def test_another_error_is_left_alone():
-    assert faults.of(ValueError("x")) is None
-    with pytest.raises(ZeroDivisionError), faults.explained():
+    assert mlflow_errors.of(ValueError("x")) is None
+    with pytest.raises(ZeroDivisionError), mlflow_errors.explained():
         raise ZeroDivisionError
 
 
