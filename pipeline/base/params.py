@@ -111,6 +111,7 @@ class Augment(Section):
     elastic: Annotated[float, Field(ge=0)] = 0.0
     stroke: Share = 0.0
     paper: Share = 0.0
+    clutter: Share = 0.0
     hands: Share = 0.0
     non_digits: Share = 0.0
     flip: bool = False

@@ -1,7 +1,8 @@
 """How is a training image changed? New strokes from old ones, within the bands of a recipe's ``augment``.
 
 An image is moved, turned, zoomed and sheared, bent a little, some are drawn with a bolder or a thinner pen, and some
-lie on grainy or hazy paper: what other hands, pens, framings and scanners do to the same digit.
+lie on grainy or hazy paper, or under what else a pen left there: what other hands, pens, framings and scanners do to
+the same digit.
 """
 
 import cv2
@@ -17,6 +18,8 @@ PEN = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 GRAIN = 50.0  # grey levels: the standard deviation of the noise on the worst grainy paper
 HAZE = 150.0  # grey levels that the worst haze adds where it is thickest
 FADED = 0.3  # of the ink under the worst haze
+FINE = 4  # pixels that clutter is drawn on to one of the image
+MOST_BLOTS = 5
 
 
 class Augmentation:
@@ -39,6 +42,8 @@ class Augmentation:
             _redraw(changed, self.bands.stroke, rng)
         if self.bands.paper:
             _soil(changed, self.bands.paper, self.fields, rng)
+        if self.bands.clutter:
+            _clutter(changed, self.bands.clutter, rng)
         return changed
 
     def _warped(self, images: np.ndarray, matrices: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -99,3 +104,33 @@ def _soil(images: np.ndarray, share: float, fields: np.ndarray, rng: np.random.G
             haze = HAZE * (field - field.min()) / np.ptp(field)
             soiled = images[index] * (1 - FADED * strengths[index]) + strengths[index] * haze
         images[index] = np.clip(np.rint(soiled), 0, 255)
+
+
+def _clutter(images: np.ndarray, share: float, rng: np.random.Generator) -> None:
+    """Lay something over about ``share`` of the images in place: half of them get a line from side to side, bent or
+    broken now and then, as those of a form or of a pen that slipped; half get blots."""
+    for index in np.flatnonzero(rng.random(len(images)) < share):
+        canvas = np.zeros((SIDE * FINE, SIDE * FINE), np.uint8)
+        (_line if rng.random() < 0.5 else _blots)(canvas, rng)
+        over = cv2.resize(canvas, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+        images[index] = np.maximum(images[index], np.rint(rng.uniform(0.5, 1.0) * over).astype(np.uint8))
+
+
+def _line(canvas: np.ndarray, rng: np.random.Generator) -> None:
+    """From one side to the other through a third point, half a pixel to two wide."""
+    side, along = len(canvas), np.linspace(0, 1, 24)
+    begin, middle, end = rng.uniform(0.1, 0.9, 3) * side
+    bend = rng.choice([0.0, 1.0]) * (middle - (begin + end) / 2)
+    points = np.stack([along * side, begin + (end - begin) * along + 4 * bend * along * (1 - along)], axis=1)
+    points = np.rint(points[:, ::-1] if rng.random() < 0.5 else points).astype(np.int32)
+    width, broken = int(rng.integers(FINE // 2, 2 * FINE + 1)), rng.random() < 0.3
+    pieces = points.reshape(-1, 3, 2) if broken else points[None]
+    cv2.polylines(canvas, list(pieces), False, 255, width, cv2.LINE_AA)
+
+
+def _blots(canvas: np.ndarray, rng: np.random.Generator) -> None:
+    """One to MOST_BLOTS, half a pixel to two and a half across."""
+    for _ in range(rng.integers(1, MOST_BLOTS + 1)):
+        x, y = rng.integers(0, len(canvas), 2).tolist()
+        width, height = rng.integers(FINE // 4, FINE + FINE // 4 + 1, 2).tolist()
+        cv2.ellipse(canvas, (x, y), (width, height), float(rng.uniform(0, 180)), 0, 360, 255, -1, cv2.LINE_AA)

@@ -11,7 +11,7 @@ GRAIN = 40.0  # grey levels: the standard deviation of the worst noise
 
 
 def ignored(bands: Augment, form: Form) -> list[str]:
-    return bands.given("elastic", "stroke", "hands", "non_digits")
+    return bands.given("elastic", "stroke", "clutter", "hands", "non_digits")
 
 
 class Changes:

@@ -5,7 +5,7 @@ from pipeline.base.params import Augment
 from pipeline.digits import augmentation, features
 
 STILL = Augment()
-EVERY = Augment(shift=2, rotate=10, zoom=0.1, shear=0.1, elastic=1, stroke=0.5, paper=0.5)
+EVERY = Augment(shift=2, rotate=10, zoom=0.1, shear=0.1, elastic=1, stroke=0.5, paper=0.5, clutter=0.5)
 
 
 def bar() -> np.ndarray:
@@ -75,3 +75,14 @@ def test_paper_is_grainy_under_a_quarter_and_hazy_under_a_quarter():
     hazy = (darker > 0) & (neighbours < 0.15 * darker)
     assert 15 <= grainy.sum() <= 35 and 15 <= hazy.sum() <= 35
     assert (changed[:, 13, 13] >= 255 * 0.5).all()  # the ink is still there
+
+
+def test_clutter_lays_lines_over_a_quarter_and_blots_over_a_quarter_and_takes_no_ink_away():
+    changed = moved(Augment(clutter=0.5)).astype(int)
+    added = changed - bar()
+    assert (added >= 0).all()
+    touched = [(image > 0).any(axis=axis).sum() for image in added for axis in (0, 1)]  # columns and rows
+    reach = np.array(touched).reshape(-1, 2).max(axis=1)
+    assert 35 <= (reach > 0).sum() <= 65
+    assert 10 <= (reach >= 20).sum() <= 40  # from side to side, where the bar does not hide it
+    assert (added > 0).mean(axis=(1, 2)).max() < 0.3
