@@ -17,7 +17,7 @@ from starlette.requests import Request
 from pipeline.base.errors import brief
 from pipeline.base.form import DIGITS, Form
 from pipeline.base.params import Serving
-from pipeline.digits import framing, ink
+from pipeline.digits import framing, paper
 from serving.problems import Problem
 
 PATH = "/predict"  # where bodies may be large
@@ -103,7 +103,7 @@ def as_items(images: np.ndarray, form: Form = DIGITS) -> list[Item]:
     """Images that have the model's shape already; of digits, those without ink hold none."""
     if not form.inked:
         return [Item(None, image) for image in images]
-    inked = images.max(axis=(1, 2)) >= ink.MIN_CONTRAST
+    inked = images.max(axis=(1, 2)) >= paper.MIN_CONTRAST
     return [
         Item(None, image if dark else None, None if dark else framing.BLANK)
         for image, dark in zip(images, inked, strict=True)

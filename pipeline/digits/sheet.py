@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from pipeline.base import pictures
-from pipeline.digits import framing, ink
+from pipeline.digits import framing, paper, pieces
 from pipeline.digits.framing import NoSingleDigit
-from pipeline.digits.ink import Strokes
+from pipeline.digits.paper import Strokes
 
 SIDE = 1600  # pixels of the picture's longer side that are looked at
 FAINT = 0.15  # of the way from paper to a full stroke
@@ -49,7 +49,7 @@ def frame(source: Path | BinaryIO, name: str, limits: pictures.Limits = pictures
         pixels = cv2.resize(pixels, None, fx=SIDE / longest, fy=SIDE / longest, interpolation=cv2.INTER_AREA)
     scale = (size[0] / pixels.shape[1], size[1] / pixels.shape[0])
     strokes = _strokes(pixels)
-    boxes, labels = pieces(strokes.mask)
+    boxes, labels = hanging_together(strokes.mask)
     digits = in_rows(boxes, together(boxes))
     if not digits:
         raise NoSingleDigit(f"{name}: {framing.BLANK}")
@@ -60,8 +60,8 @@ def frame(source: Path | BinaryIO, name: str, limits: pictures.Limits = pictures
 
 def _strokes(pixels: np.ndarray) -> Strokes:
     """What is ink: by its distance to paper of one colour, or in a photo by that to the paper around it."""
-    strokes, even = ink.on_even_paper(pixels)
-    return _with_faint(ink.without_lines(strokes) if even else ink.on_uneven_paper(pixels))
+    strokes, even = paper.on_even_paper(pixels)
+    return _with_faint(paper.without_lines(strokes) if even else paper.on_uneven_paper(pixels))
 
 
 def _with_faint(strokes: Strokes) -> Strokes:
@@ -74,7 +74,7 @@ def _with_faint(strokes: Strokes) -> Strokes:
     return strokes._replace(mask=strokes.mask | (faint & near))
 
 
-def pieces(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def hanging_together(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The strokes that hang together: boxes integer (N, 4) of left, top, width and height without dust, and each
     pixel's piece, from 1; 0 where there is none: int32 (height, width)."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
@@ -112,7 +112,7 @@ def together(boxes: np.ndarray) -> list[list[int]]:
             break
         groups = [[index for at in np.flatnonzero(label == one) for index in groups[at]] for one in range(count)]
     for index in np.flatnonzero(~large) if groups else ():
-        gaps = [ink.gap(boxes[index], box) for box in around]
+        gaps = [pieces.gap(boxes[index], box) for box in around]
         if min(gaps) <= BESIDE * usual:
             groups[int(np.argmin(gaps))].append(int(index))
     return groups
@@ -169,4 +169,4 @@ def _image(strokes: Strokes, labels: np.ndarray, boxes: np.ndarray, digit: list[
     left, top, width, height = _around(boxes[digit])
     cut = slice(max(top - 2, 0), top + height + 2), slice(max(left - 2, 0), left + width + 2)
     chosen = np.isin(labels[cut], [piece + 1 for piece in digit])
-    return framing.to_mnist(framing.thinned(ink.drawn(strokes._replace(contrast=strokes.contrast[cut]), chosen)))
+    return framing.to_mnist(framing.thinned(pieces.drawn(strokes._replace(contrast=strokes.contrast[cut]), chosen)))

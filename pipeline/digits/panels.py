@@ -1,0 +1,99 @@
+"""On which part of a picture is the digit drawn? Not on a frame of another colour around it, nor on the page that a
+panel lies on, as plotting programs show an image and a desk holds a note.
+"""
+
+import math
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from pipeline.base.pictures import rim
+from pipeline.digits.paper import FITTING_SIDE, MIN_CONTRAST, shrunk
+
+FRAME_RIM = 0.95  # of the rim's pixels: so many have the colour of a frame
+FRAME_SHARE = 0.35  # of the picture's pixels: more have the colour of its paper
+PANEL_SHARE = 0.2  # of the picture's pixels, at least
+PANEL_FULL = 0.4  # of a panel's pixels are its own, the others are the digit's,
+PANEL_CLEAR = 0.7  # and where less are, the digit is
+HOLE = 0.75  # no fuller in its own box: a square 0's hole is
+PANEL_STRAIGHT = 0.96  # of its box: a panel fills it, a digit's outline does not
+UPRIGHT = 0.5  # degrees
+PANEL_RIM = 0.015  # of its shorter side: lines along the edge, and what is mixed with the page
+TICKS = 0.1  # of its shorter side: what sticks out no further is no part of it
+
+
+def within_frame(pixels: np.ndarray) -> np.ndarray:
+    """The picture without a rim of one colour that is not the colour of most of it."""
+    colour = np.median(rim(pixels), axis=0)
+    if (
+        _alike(rim(pixels), colour).mean() < FRAME_RIM
+        or _alike(shrunk(pixels, FITTING_SIDE), colour).mean() > FRAME_SHARE
+    ):
+        return pixels
+    rings = (pixels[i : -i or None, i : -i or None] for i in range(min(pixels.shape[:2]) // 4))
+    inset = next((i for i, within in enumerate(rings) if _alike(rim(within), colour).mean() < FRAME_RIM / 2), 0)
+    inset = inset + 1 if inset else 0  # its edge is mixed with what it frames
+    return pixels[inset : -inset or None, inset : -inset or None]
+
+
+def _alike(pixels: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    return np.abs(pixels - colour).max(axis=-1) <= MIN_CONTRAST
+
+
+class Panel(NamedTuple):
+    """A rectangle of another colour than the page that it lies on."""
+
+    centre: tuple[float, float]
+    """x, y"""
+    size: tuple[float, float]
+    """width, height"""
+    angle: float
+    """degrees, -45 to 45"""
+
+    def cut(self, values: np.ndarray) -> np.ndarray:
+        """What of (height, width, ...) lies within its rim, upright."""
+        height, width = values.shape[:2]
+        if abs(self.angle) > UPRIGHT:
+            turn = cv2.getRotationMatrix2D(self.centre, self.angle, 1.0)
+            values = cv2.warpAffine(values, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        inset = 1 + PANEL_RIM * min(self.size)
+        (left, right), (top, bottom) = (
+            (max(0, round(at - side / 2 + inset)), min(most, round(at + side / 2 - inset)))
+            for at, side, most in zip(self.centre, self.size, (width, height), strict=True)
+        )
+        return values[top:bottom, left:right]
+
+
+def find(mask: np.ndarray) -> Panel | None:
+    """The panel on a page, as plotting programs show an image, or the sheet on a table; None if what differs from the
+    page is no such rectangle."""
+    if mask.mean() < PANEL_SHARE:
+        return None
+    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    largest = max(outlines, key=cv2.contourArea)
+    solid = cv2.drawContours(np.zeros(mask.shape, np.uint8), [largest], -1, 1, cv2.FILLED)
+    if rim(solid).any():  # it lies beside the page
+        return None
+    ticks = max(3, int(TICKS * min(cv2.boundingRect(largest)[2:])))
+    solid = cv2.morphologyEx(solid, cv2.MORPH_OPEN, np.ones((ticks, ticks), np.uint8))
+    if not solid.any():
+        return None
+    (x, y), (width, height), angle = cv2.minAreaRect(cv2.findNonZero(solid))
+    quarters = round(angle / 90)
+    width, height = (height, width) if quarters % 2 else (width, height)
+    panel = Panel((x, y), (width + 1, height + 1), angle - 90 * quarters)  # it goes through the middles of pixels
+    if solid.sum() < PANEL_STRAIGHT * math.prod(panel.size) or not _holds_a_digit(panel.cut(mask.astype(np.uint8))):
+        return None
+    return panel
+
+
+def _holds_a_digit(panel: np.ndarray) -> bool:
+    """Whether what is 0, not the panel's own, may be a digit, and not the hole of one."""
+    own = panel.mean() if panel.size else 0.0
+    if own < PANEL_FULL:
+        return False
+    if own >= PANEL_CLEAR:
+        return True
+    rows, columns = (np.flatnonzero(~panel.all(axis=axis)) for axis in (1, 0))
+    return bool(1 - panel[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].mean() <= HOLE)
