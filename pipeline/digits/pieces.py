@@ -7,6 +7,7 @@ from pipeline.digits.paper import Strokes
 
 SPECK_SHARE = 0.04  # of the largest stroke's area: smaller pieces are dust, not a stroke
 ALONG = 0.95  # of a frame lies along its own box; of a side of the picture, what is beside a sheet
+LEAST_FRAME = 8  # pixels of its shorter side
 FRAME_WIDTH = 0.12  # of its box's shorter side, at most
 ON_SHEET = 0.2  # of the picture's height: a digit on a sheet that does not fill the picture is as tall
 ROUND = 0.9  # of its hull: a ring's outline has no bays
@@ -58,6 +59,15 @@ def _frames(labels: np.ndarray, stats: np.ndarray, piece: int) -> bool:
     held = np.bincount(within.ravel(), minlength=len(stats))
     others = np.delete(held, [0, piece])
     return bool(held[piece] <= (1 - ALONG) * area and others.max(initial=0) >= SPECK_SHARE * area)
+
+
+def frames(mask: np.ndarray) -> np.ndarray:
+    """The pixels of all frames, bool (height, width)."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    _, _, widths, heights, areas = stats.T
+    narrow = np.minimum(widths, heights)
+    few = (narrow >= LEAST_FRAME) & (areas <= 4 * FRAME_WIDTH * np.maximum(widths, heights) * narrow)
+    return np.isin(labels, [piece for piece in np.flatnonzero(few).tolist() if piece and _frames(labels, stats, piece)])
 
 
 def _beside(labels: np.ndarray, stats: np.ndarray) -> list[int]:

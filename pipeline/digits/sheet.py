@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from pipeline.base import pictures
-from pipeline.digits import framing, paper, pieces
+from pipeline.digits import framing, ink, panels, paper, pieces
 from pipeline.digits.framing import NoSingleDigit
 from pipeline.digits.paper import Strokes
 
@@ -27,6 +27,7 @@ OVERLAP = 0.5  # of the narrower one's width: pieces that are above one another 
 BETWEEN = 0.35  # of the usual height, at most between two pieces of one digit
 TALLEST = 1.6  # of the usual height: pieces that would make more of one digit are two digits
 BESIDE = 0.2  # of the usual height, at most between a small piece and its digit
+AROUND = 0.05  # of a panel's shorter side: so much of the page it lies on is looked at
 IN_ROW = 0.4  # of the lower one's height: digits of a row overlap by so much
 
 
@@ -48,20 +49,42 @@ def frame(source: Path | BinaryIO, name: str, limits: pictures.Limits = pictures
     if longest > SIDE:
         pixels = cv2.resize(pixels, None, fx=SIDE / longest, fy=SIDE / longest, interpolation=cv2.INTER_AREA)
     scale = (size[0] / pixels.shape[1], size[1] / pixels.shape[0])
-    strokes = _strokes(pixels)
+    strokes, even = _strokes(pixels)
     boxes, labels = hanging_together(strokes.mask)
     digits = in_rows(boxes, together(boxes))
     if not digits:
         raise NoSingleDigit(f"{name}: {framing.BLANK}")
     if len(digits) > MOST:
         raise NoSingleDigit(f"{name}: more than {MOST} strokes apart are to be seen: give a part of it")
-    return [Found(_in_picture(boxes[digit], scale), _image(strokes, labels, boxes, digit)) for digit in digits]
+    found = []
+    for digit in digits:
+        alone = _on_panel(pixels, _around(boxes[digit])) if even else None
+        image = _image(strokes, labels, boxes, digit) if alone is None else alone
+        found.append(Found(_in_picture(boxes[digit], scale), image))
+    return found
 
 
-def _strokes(pixels: np.ndarray) -> Strokes:
-    """What is ink: by its distance to paper of one colour, or in a photo by that to the paper around it."""
+def _strokes(pixels: np.ndarray) -> tuple[Strokes, bool]:
+    """What is ink: by its distance to paper of one colour, or in a photo by that to the paper around it; and whether it
+    is paper of one colour."""
     strokes, even = paper.on_even_paper(pixels)
-    return _with_faint(paper.without_lines(strokes) if even else paper.on_uneven_paper(pixels))
+    if not even:
+        return _with_faint(paper.on_uneven_paper(pixels)), False
+    unruled = paper.without_lines(strokes)  # among which may be those of frames, one behind the other
+    return _with_faint(unruled._replace(mask=unruled.mask | pieces.frames(strokes.mask))), True
+
+
+def _on_panel(pixels: np.ndarray, box: np.ndarray) -> np.ndarray | None:
+    """The digit within a box that is a panel or a frame, as plots of many images have them, uint8 (28, 28); None where
+    it is neither, or holds no single digit."""
+    left, top, width, height = (int(side) for side in box)
+    page = 2 + round(AROUND * min(width, height))
+    part = pixels[max(top - page, 0) : top + height + page, max(left - page, 0) : left + width + page]
+    mask = paper.on_even_paper(part)[0].mask
+    if not panels.find(mask) and not pieces.frames(mask).any():
+        return None
+    found, digits = ink.find(part)
+    return framing.to_mnist(framing.thinned(found)) if digits == 1 else None
 
 
 def _with_faint(strokes: Strokes) -> Strokes:

@@ -135,3 +135,27 @@ def test_each_large_piece_is_of_one_digit_whatever_the_order(boxes: list[tuple[i
         assert set(large.tolist()) <= set(members)
         digits.append(sorted(sorted(some[index] for index in group if index in large) for group in groups))
     assert digits[0] == digits[1]
+
+
+PLOTS = [
+    pytest.param((255, 255, 255), (0, 0, 0), False, id="light on dark"),
+    pytest.param((253, 231, 37), (68, 1, 84), True, id="in colours, with axes"),
+    pytest.param((0, 0, 0), (255, 255, 255), True, id="dark on light, with axes"),
+]
+
+
+@pytest.mark.parametrize(("ink_colour", "panel", "axes"), PLOTS)
+def test_the_panels_of_a_plot_are_read_one_by_one(
+    ink_colour: tuple[int, int, int], panel: tuple[int, int, int], axes: bool
+):
+    digits = [4, 7, 1, 5, 5, 4]
+    picture = np.full((300, 420, 3), 255, np.uint8)
+    for place, digit in enumerate(digits):
+        top, left = 20 + 140 * (place // 3), 20 + 135 * (place % 3)
+        picture[top : top + 110, left : left + 110] = draw(digit, (110, 110), (38, 22), 66, 9, ink_colour, panel)
+        if axes:
+            cv2.rectangle(picture, (left, top), (left + 109, top + 109), (0, 0, 0), 1)
+    seen = found(picture)
+    assert len(seen) == len(digits)
+    assert all(same_as_alone(one.image, digit) for one, digit in zip(seen, digits, strict=True))
+    assert seen[4].box[:2] == pytest.approx((155, 160), abs=3)
