@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import logging
 import math
 import re
 import time
@@ -36,7 +35,6 @@ LISTED_SECONDS = 60.0  # for which MLflow's server remembers whom it tells, and 
 RENEW_SECONDS = 300.0  # from a proof that it tells to the next,
 RETRY_SECONDS = 30.0  # and to the next where it did not
 
-log = logging.getLogger("digits.serving")
 router = APIRouter(include_in_schema=False)
 
 
@@ -47,7 +45,7 @@ def check(address: str) -> None:
             "--webhook: MLflow's server tells of promotions, and this registry is none: "
             "set MLFLOW_TRACKING_URI to the server's address, or leave --webhook away"
         )
-    if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", address):
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", address):
         raise BadInput(
             f"--webhook {address}: give this service's address as MLflow's server reaches it, as https://digits.example"
         )
@@ -60,7 +58,7 @@ async def be_told(request: Request) -> Response:
     if secret is None:
         raise Problem(404, "this service asks the registry itself: start it with --webhook to be told")
     if not is_signed(request.headers, await request.body(), secret, time.time()):
-        raise Problem(401, "the event is not signed, a while ago, by the registry's server with this service's secret")
+        raise Problem(401, "the event was not signed in the last minutes by the registry's server with this service's secret")
     try:
         ring()
     except OSError as error:

@@ -65,6 +65,7 @@ def test_nothing_else_is(headers: dict[str, str]):
         ("sqlite:///mlflow.db", "http://127.0.0.1:8000", "MLFLOW_TRACKING_URI"),
         ("http://127.0.0.1:5000", "127.0.0.1:8000", "https://digits.example"),
         ("http://127.0.0.1:5000", "https://digits.example?a=b", "https://digits.example"),
+        ("http://127.0.0.1:5000", "https://name:word@digits.example", "https://digits.example"),
     ],
 )
 def test_an_address_at_which_nothing_could_be_told_is_refused(
@@ -221,7 +222,7 @@ def test_mlflows_server_tells_of_a_promotion_and_who_cannot_sign_is_not_believed
         until(lambda: service.log.count(f"POST {webhooks.PATH} 204") > 1, "the event")
         until(lambda: service.ready() == str(again.version), "the next champion")
         forged = service.client.post(webhooks.PATH, json={}, headers=signed(sent=int(time.time())))
-        assert "not signed" in problem(forged, 401)
+        assert "was not signed" in problem(forged, 401)
         assert len(client.list_webhooks()) == 1 and client.list_webhooks()[0].url == reached_at + webhooks.PATH
         assert service.stop() == 0
     assert not (workspace.folder / places.REGISTRY_EVENT).stat().st_mode & 0o077
