@@ -58,7 +58,7 @@ async def be_told(request: Request) -> Response:
     if secret is None:
         raise Problem(404, "this service asks the registry itself: start it with --webhook to be told")
     if not is_signed(request.headers, await request.body(), secret, time.time()):
-        raise Problem(401, "the event was not signed in the last minutes by the registry's server with this service's secret")
+        raise Problem(401, "the event was not signed by the registry's server, with this service's secret and of late")
     try:
         ring()
     except OSError as error:
