@@ -192,12 +192,17 @@ def _address_space() -> int:
 
 
 def copy(path: Path, target: Path, limits: Batches) -> None:
-    """Copy what :func:`look_over` found in order; whatever has become of it since, regular files alone."""
-    allowed = bounds.Bounds(limits.max_images, int(limits.max_mb * 1e6))
+    """Copy what :func:`look_over` found in order. Whatever has become of it since: regular files alone, none that a
+    link brings in from elsewhere, and all of them no larger than a batch may be."""
+    allowed, top = bounds.Bounds(limits.max_images, int(limits.max_mb * 1e6)), Path(os.path.realpath(path))
 
     def copied(source: str, to: str) -> None:
-        with bounds.opened(Path(source), allowed) as file, Path(to).open("wb") as copy:
-            shutil.copyfileobj(file, copy)
+        nonlocal allowed
+        with bounds.opened(Path(source), allowed, top) as file, Path(to).open("wb") as copy:
+            left = os.fstat(file.fileno()).st_size  # and no more, should somebody write to it without end
+            allowed = allowed._replace(bytes=allowed.bytes - left)
+            while part := file.read(min(left, bounds.CHUNK)):
+                left -= copy.write(part)
 
     if path.is_dir():
         shutil.copytree(path, target, copy_function=copied)

@@ -19,6 +19,7 @@ from pipeline.base.params import Ingest
 
 CHUNK = 1 << 20  # bytes
 LINE = 16 * 1024  # bytes of a CSV file's line, as many as four times a digit's has at most as whole numbers
+READING = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC  # without O_NONBLOCK, a pipe's would wait for a writer
 CELL = 20  # bytes to a value of larger images
 ARRAYS = 64  # in an npz file
 RECORD = 46  # bytes, the least that a zip's directory has for a member
@@ -34,11 +35,13 @@ def of(ingest: Ingest) -> Bounds:
     return Bounds(ingest.max_images, int(ingest.max_mb * 1e6))
 
 
-def opened(path: Path, bounds: Bounds) -> BinaryIO:
-    """The file, if it is a regular one and no larger than allowed; else :class:`BadInput`."""
+def opened(path: Path, bounds: Bounds, within: Path | None = None) -> BinaryIO:
+    """The file, if it is a regular one and no larger than allowed; else :class:`BadInput`. ``within`` is the folder,
+    without links in its own path, that no link may lead out of: not even one that was put there just now."""
     try:
-        # Without O_NONBLOCK, that of a pipe would wait for a writer.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, READING) if within is None else _opened_within(path, within)
+    except ValueError:
+        raise BadInput(f"{path}: is a link out of the batch: put the file itself there") from None
     except OSError as error:
         raise BadInput(f"{path}: cannot be opened ({error.strerror}): give a regular file that may be read") from None
     found = os.fstat(descriptor)
@@ -50,6 +53,20 @@ def opened(path: Path, bounds: Bounds) -> BinaryIO:
         file.close()
         raise BadInput(f"{path}: has {found.st_size / 1e6:,.0f} MB, {_allowed(bounds)}")
     return file
+
+
+def _opened_within(path: Path, within: Path) -> int:
+    """A descriptor of what ``path`` leads to; ValueError if that lies elsewhere, OSError where a link comes in the way
+    once this was looked at."""
+    parts = Path(os.path.realpath(path)).relative_to(within).parts
+    descriptor = os.open(within, READING | os.O_NOFOLLOW)
+    for part in parts:
+        folder = descriptor
+        try:
+            descriptor = os.open(part, READING | os.O_NOFOLLOW, dir_fd=folder)
+        finally:
+            os.close(folder)
+    return descriptor
 
 
 def content(path: Path, bounds: Bounds) -> bytes:

@@ -286,3 +286,48 @@ def test_a_defect_of_the_reading_process_keeps_its_traceback(
 def test_a_copy_is_of_the_same_bytes(tmp_path: Path, folder: Path):
     handed_in.copy(folder, tmp_path / "copy", LIMITS)
     assert (tmp_path / "copy/1/one.png").read_bytes() == (folder / "1/one.png").read_bytes()
+
+
+@pytest.mark.parametrize("swapped", ["1/one.png", "1"])
+def test_what_became_a_link_out_of_the_folder_meanwhile_is_not_copied(tmp_path: Path, folder: Path, swapped: str):
+    """The copy lies in data/quarantine, which others may read."""
+    private = tmp_path / "private"
+    private.mkdir()
+    (private / "key").write_text("a secret")
+    handed_in.look_over(folder, LIMITS)
+    (folder / swapped).rename(tmp_path / "moved")
+    (folder / swapped).symlink_to(private if swapped == "1" else private / "key")
+    with pytest.raises(BadInput, match="is a link out of the batch"):
+        handed_in.copy(folder, tmp_path / "copy", LIMITS)
+
+
+def test_a_link_that_is_put_there_while_a_file_is_opened_is_not_followed(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "key").write_text("a secret")
+    resolved = os.path.realpath
+
+    def swapped(path: str | Path) -> str:
+        found = resolved(path)
+        if found.endswith("one.png") and not Path(found).is_symlink():
+            Path(found).unlink()
+            Path(found).symlink_to(tmp_path / "key")
+        return found
+
+    monkeypatch.setattr(os.path, "realpath", swapped)
+    with pytest.raises(BadInput, match="cannot be opened"):
+        handed_in.copy(folder, tmp_path / "copy", LIMITS)
+
+
+def test_a_link_within_the_folder_is_copied_as_the_file(tmp_path: Path, folder: Path):
+    (folder / "1/two.png").symlink_to("one.png")
+    handed_in.copy(folder, tmp_path / "copy", LIMITS)
+    assert (tmp_path / "copy/1/two.png").read_bytes() == (folder / "1/one.png").read_bytes()
+
+
+def test_a_folder_that_grew_meanwhile_is_not_copied_without_end(tmp_path: Path, folder: Path):
+    handed_in.look_over(folder, LIMITS)
+    for name in "ab":
+        (folder / name).write_bytes(bytes(12_000_000))
+    with pytest.raises(BadInput, match="has 12 MB, allowed"):
+        handed_in.copy(folder, tmp_path / "copy", LIMITS)
