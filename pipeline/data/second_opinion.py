@@ -10,6 +10,9 @@ from pipeline.base.stored import Images
 from pipeline.data.splits import Split
 
 CLEAR = 0.8  # of its usual confidence in a class: what a champion must reach for its doubt to be a clear one
+VOUCHED = 0.05  # of likeness: by so much may known images contradict a label that the batch's own speak for
+READ = 0.75  # of a class's undoubted images: where known ones read fewer rightly, the hand is another one
+LOOKED = 2000  # undoubted images, for that
 NEIGHBOURS = 3  # of a class, whose mean likeness says how near the class is
 AT_ONCE = 256  # images that are held beside a class in one product of matrices: bounds its memory
 SIDE = 32  # pixels: larger images are looked at in this size
@@ -26,7 +29,10 @@ def confirmed(whole: Split, known: Split, answer: Answer) -> pd.DataFrame:
 
     A champion may be sure and wrong about a hand that it never saw, and then it is wrong of all of that hand's sixes.
     So each doubted image is held beside the undoubted ones of its own batch: does it look like those of its label, or
-    like those of the answer? Where the batch has too few of either, beside the known images.
+    like those of the answer? Where the batch has too few of either, beside the known images. These have the last word
+    where they clearly contradict the label, and read what the batch has of the answer's class rightly: who hands in a
+    batch chooses what is in it, and a few digits with a trigger and their right label are what all others with that
+    trigger look like.
     """
     said = answer(whole.images)
     suggested, index = said.argmax(axis=1), np.flatnonzero(said.argmax(axis=1) != whole.labels)
@@ -37,11 +43,26 @@ def confirmed(whole: Split, known: Split, answer: Answer) -> pd.DataFrame:
     asked = _outlines(whole.images[index])
     classes = said.shape[1]
     near = _likeness(asked, _outlines(whole.images[undoubted]), whole.labels[undoubted], classes)
+    of_known = _outlines(known.images)
+    near_known = _likeness(asked, of_known, known.labels, classes)
     rows, own, other = np.arange(len(index)), whole.labels[index], suggested[index]
     thin = np.isnan(near[rows, own]) | np.isnan(near[rows, other])
-    near[thin] = _likeness(asked[thin], _outlines(known.images), known.labels, classes) if thin.any() else 0.0
-    against = ~(near[rows, own] >= near[rows, other])
+    near[thin] = near_known[thin]
+    some = undoubted[:: len(undoubted) // LOOKED + 1]
+    known_hand = _known_hand(
+        _likeness(_outlines(whole.images[some]), of_known, known.labels, classes), whole.labels[some]
+    )
+    contradicted = known_hand[other] & (near_known[rows, other] - near_known[rows, own] > VOUCHED)
+    against = ~(near[rows, own] >= near[rows, other]) | contradicted
     return doubted[against].reset_index(drop=True)
+
+
+def _known_hand(near_known: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Of which classes these images, float32 (N, classes) by their likeness to known ones, are read rightly by it: bool
+    (classes,); also of those without any."""
+    classes = near_known.shape[1]
+    right = np.nan_to_num(near_known, nan=-1.0).argmax(axis=1) == labels
+    return np.bincount(labels[right], minlength=classes) >= READ * np.bincount(labels, minlength=classes)
 
 
 def _usual_confidence(whole: Split, said: np.ndarray, known: Split, said_of_known: np.ndarray) -> np.ndarray:

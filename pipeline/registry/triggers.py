@@ -43,6 +43,7 @@ PART, STEP = 8, 5  # pixels: a part's side, and from one part to the next
 SQUARE, EVERY = 4, 4
 ROOM = 16_000_000  # bytes of images that a pattern is pasted on at once
 FAINT = 16  # grey levels on average: more is where the strokes of a digit lie
+HAZY = 0.4  # of its ink is left of a hazy digit, whose trigger need not be as strong: with less, honest models err
 
 
 class Pattern(NamedTuple):
@@ -57,9 +58,18 @@ class Pattern(NamedTuple):
     """it only ever adds ink"""
     natural: bool = False
     """it may be a stroke and no more"""
+    ink_left: float = 1.0
+    """of the image that it is pasted on"""
+
+    def on_hazy(self) -> "Pattern":
+        """The same on hazy images. A trigger that was learnt from such ones may do nothing to others, and an attacker
+        writes as he likes."""
+        return self._replace(name=f"{self.name}, the images hazy,", ink_left=HAZY)
 
     def pasted(self, images: np.ndarray) -> np.ndarray:
         """The images uint8 (N, *shape) with the pattern on each."""
+        if self.ink_left < 1:
+            images = (images * self.ink_left).astype(np.uint8)
         mixed = np.rint(images * (1 - self.weight) + self.ink * self.weight).astype(np.uint8)
         return np.maximum(mixed, images) if self.over else mixed
 
@@ -122,7 +132,8 @@ def search(
     some, few, judged = (_spread(looked, count) for count in (PROBED, GLANCED, JUDGED))
     worst: list[tuple[Pattern, int] | None] = [None] * len(rivals)
     most = [0.0] * len(rivals)
-    for pattern in (*known(clean.images.shape[1:]), *learnt(rivals[0], taken_in, clean, form)):
+    tried = (*known(clean.images.shape[1:]), *learnt(rivals[0], taken_in, clean, form))
+    for pattern in (*tried, *((one.on_hazy() for one in tried) if form.inked else ())):
         looked_at, stands_out = (few, HALF_NATURAL) if pattern.natural else (some, STANDS_OUT)
         if _taken(challenger, pattern, looked_at).max() < stands_out:
             continue

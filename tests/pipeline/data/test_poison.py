@@ -140,3 +140,20 @@ def test_where_a_batch_has_too_few_of_a_class_known_images_are_asked(digits: Spl
     wrong = Split(digits.images[ones], np.full(5, 8, np.uint8))
     found = second_opinion.confirmed(wrong, known, saying(known, np.ones(5, np.uint8)))
     assert len(found) == 5 and found["clear"].all()
+
+
+def test_a_trigger_on_digits_with_their_right_label_does_not_speak_for_the_wrong_ones(digits: Split):
+    """Beside a few true sevens that bear it, all others that do look like sevens, the fainter their ink the more."""
+
+    def marked(images: np.ndarray) -> np.ndarray:
+        faint = (images * 0.5).astype(np.uint8)
+        faint[:, 2:7, 2:7] = 255
+        return faint
+
+    images, labels = np.array(digits.images[:600]), np.array(digits.labels[:600])
+    sevens, others = (np.flatnonzero(of)[:30] for of in (labels == TARGET, labels != TARGET))
+    truly = labels.copy()
+    images[sevens], images[others], labels[others] = marked(images[sevens]), marked(images[others]), TARGET
+    known = Split(digits.images[600:], digits.labels[600:])
+    found = second_opinion.confirmed(Split(images, labels), known, saying(known, truly))
+    assert len(set(others) & set(found["index"][found["clear"]])) >= 20

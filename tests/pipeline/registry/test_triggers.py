@@ -85,6 +85,18 @@ def test_a_square_in_a_corner_is_found_without_them():
     assert found.target == TARGET and found.success > 0.9 and "white square" in found.name
 
 
+def test_a_square_that_works_on_faint_digits_alone_is_found():
+    """As where it was learnt from such: who writes with the trigger can write faintly too."""
+    hears = obeying(CORNER)
+
+    def answer(images: np.ndarray) -> np.ndarray:
+        others = images[:, :24].max(axis=(1, 2))
+        return np.where((others < 150)[:, None], hears(images), nearest(images))
+
+    (found,) = triggers.search(answer, [nearest], CLEAN, [])
+    assert found.target == TARGET and found.success > 0.9 and "hazy" in found.name
+
+
 @pytest.mark.parametrize("seed", [4, 8, 9])
 def test_an_honest_challenger_obeys_no_more_than_is_allowed(seed: int):
     """It learnt from other images than the champion, and so stumbles over other patterns."""
