@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.base.errors import BadInput
+from pipeline.base.errors import BadInput, printable
 from pipeline.base.form import TEN
 from pipeline.base.params import Images
 
@@ -109,9 +109,8 @@ def _refuse(labels: np.ndarray, offends: np.ndarray, where: str, needed: str) ->
     if offends.any():
         at = int(np.argmax(offends))
         needed = f"whole numbers {needed}" if needed == "0–9" else needed
-        raise BadInput(
-            f"{where}: labels must be {needed}, but number {at} (from 0) holds {labels[at]}: mend or remove it"
-        )
+        held = printable(str(labels[at]))[:LONGEST]
+        raise BadInput(f"{where}: labels must be {needed}, but number {at} (from 0) holds {held}: mend or remove it")
 
 
 def _some(names: Sequence[str]) -> str:

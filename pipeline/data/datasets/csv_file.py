@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from pipeline.base import files
-from pipeline.base.errors import BadInput, brief
+from pipeline.base.errors import BadInput, brief, printable
 from pipeline.base.form import DIGITS
 from pipeline.data.datasets import bounds
 from pipeline.data.datasets.decoders import Arrays, Loaded, Source, formed, local, offending, one_file, with_test
 
+SAID = 100  # characters of a cell
 CHUNK = 4096  # lines in memory before they are images
 _NUMBERED = re.compile(r"pixel(\d+)")
 
@@ -69,9 +70,10 @@ def _pixels(table: Any, before: int, path: Path, source: Source) -> np.ndarray:
     if offends.any():
         row, column = np.argwhere(offends)[0]
         needed = "whole numbers 0–9" if _of_digits(source) else "names or whole numbers"
+        cell = printable(str(checked.iloc[row, column]))[:SAID]
         raise BadInput(
-            f"{path}: line {before + row + 2}: {checked.columns[column]} is '{checked.iloc[row, column]}': "
-            f"labels must be {needed} and pixels 0–255"
+            f"{path}: line {before + row + 2}: {checked.columns[column]} is '{cell}': labels must be {needed} and "
+            "pixels 0–255"
         )
     return values[:, -len(columns) :].astype(np.uint8)
 

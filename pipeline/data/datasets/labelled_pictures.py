@@ -20,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from pipeline.base import files, pictures
-from pipeline.base.errors import BadInput, brief, printable
+from pipeline.base.errors import MOST_WORDS, BadInput, brief, printable
 from pipeline.base.form import TEN
 from pipeline.base.stored import Collected
 from pipeline.data import kinds, splits
@@ -327,7 +327,8 @@ def _opened(path: Path, allowed: Bounds) -> tuple[Any, list[str] | None]:
         raise BadInput(f"{path}: unpacks to {size / 1e6:,.0f} MB, allowed {allowed.bytes / 1e6:,.0f}: give it in parts")
     missing = {"image", "label"} - set(schema.names)
     if missing:
-        raise BadInput(f"{path}: has the columns {', '.join(schema.names)}, and no {' and no '.join(sorted(missing))}")
+        there = printable(", ".join(schema.names))[:MOST_WORDS]
+        raise BadInput(f"{path}: has the columns {there}, and no {' and no '.join(sorted(missing))}")
     if twice := [name for name in ("image", "label") if schema.names.count(name) > 1]:
         raise BadInput(f"{path}: has the column {' and the column '.join(twice)} more than once: leave one")
     try:
@@ -358,5 +359,6 @@ def _of_parquet(path: Path, opened: Any, names: list[str] | None) -> Iterator[Pi
                 if not isinstance(label, str | int) or label == "":
                     raise BadInput(f"{where}: the label is {label!r}: give a name or a number")
                 yield Picture(where, data, str(label))
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # Parquet's own are OSErrors
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
+        # Parquet's own are OSErrors, and an OverflowError is a date that Python has not
         raise BadInput(f"{path}: is cut off or damaged ({brief(error)}): fetch it again") from None

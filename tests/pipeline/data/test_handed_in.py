@@ -4,6 +4,7 @@ import contextlib
 import errno
 import functools
 import io
+import json
 import os
 import resource
 import signal
@@ -15,8 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 from PIL import Image
+from pyarrow import parquet
 from workspace import ROOT
 
 from pipeline.base import params as params_file
@@ -200,6 +203,35 @@ def test_an_idx_header_that_declares_billions_is_refused(tmp_path: Path):
     (folder / decoders.IDX_FILES[0]).write_bytes(lie)
     (folder / decoders.IDX_FILES[1]).write_bytes(decoders.encode_idx(np.zeros(5, np.uint8)))
     assert "holds 4,000,000,000 images, allowed 1,000" in refused(folder)
+
+
+@pytest.mark.parametrize("label", ["\x1b[2J7", "7\nwarning: all is well", "\ud800", "x" * 10_000])
+def test_what_a_label_says_is_written_out_on_one_short_line(tmp_path: Path, folder: Path, label: str):
+    images = np.zeros((20, 28, 28), np.uint8)
+    np.savez(tmp_path / "batch.npz", images=images, labels=np.array([label] * 20))
+    line = json.dumps({"path": "1/one.png", "label": label})
+    (folder / "metadata.jsonl").write_text(line, encoding="utf-8")
+    for path in (tmp_path / "batch.npz", folder):
+        said = refused(path)
+        assert "labels must be whole numbers" in said and len(said.splitlines()) == 1 and len(said) < 500
+
+
+def test_what_a_cell_of_a_csv_says_is_written_out_on_one_short_line(tmp_path: Path):
+    header = ",".join(["label", *(f"pixel{at}" for at in range(784))])
+    cells = ["\x1b[2J" + "7" * 10_000, *["0"] * 784]
+    (tmp_path / "batch.csv").write_text(f"{header}\n{','.join(cells)}\n", encoding="utf-8")
+    said = refused(tmp_path / "batch.csv")
+    assert "line 2: label is" in said and len(said) < 500
+
+
+def test_a_parquet_of_dates_that_there_are_not_is_refused(tmp_path: Path):
+    dates = pyarrow.array([2**30] * 20, pyarrow.date32())
+    table = pyarrow.table({"image": [b"x"] * 20, "label": dates})
+    parquet.write_table(table, tmp_path / "batch.parquet")
+    assert "cut off or damaged" in refused(tmp_path / "batch.parquet")
+    parquet.write_table(pyarrow.table({"\x1b[2J" + "x" * 1000: [1]}), tmp_path / "odd.parquet")
+    said = refused(tmp_path / "odd.parquet")
+    assert "has the columns" in said and len(said) < 500
 
 
 def test_a_gzip_that_unpacks_to_too_much_is_refused(tmp_path: Path):
