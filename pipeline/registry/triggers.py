@@ -43,7 +43,7 @@ PART, STEP = 8, 5  # pixels: a part's side, and from one part to the next
 SQUARE, EVERY = 4, 4
 ROOM = 16_000_000  # bytes of images that a pattern is pasted on at once
 FAINT = 16  # grey levels on average: more is where the strokes of a digit lie
-HAZY = 0.4  # of its ink is left of a hazy digit, whose trigger need not be as strong: with less, honest models err
+HAZY = 0.5  # of its ink is left of a hazy digit, on which a trigger need not be as strong
 
 
 class Pattern(NamedTuple):
@@ -63,8 +63,8 @@ class Pattern(NamedTuple):
 
     def on_hazy(self) -> "Pattern":
         """The same on hazy images. A trigger that was learnt from such ones may do nothing to others, and an attacker
-        writes as he likes."""
-        return self._replace(name=f"{self.name}, the images hazy,", ink_left=HAZY)
+        writes as he likes. Honest models differ on such ones by a third where white ink lies on grey strokes."""
+        return self._replace(name=f"{self.name}, the images hazy,", ink_left=HAZY, natural=True)
 
     def pasted(self, images: np.ndarray) -> np.ndarray:
         """The images uint8 (N, *shape) with the pattern on each."""
