@@ -18,7 +18,7 @@ from pipeline.base import form as form_file
 from pipeline.base import params as params_file
 from pipeline.base.errors import BadInput
 from pipeline.base.form import DIGITS, Form
-from pipeline.data import batches, descriptions, intake, quarantine, splits, suspected_labels
+from pipeline.data import batches, descriptions, handed_in, intake, quarantine, splits, suspected_labels
 from pipeline.data.batches import Filed, Finding
 from pipeline.data.comparison import Column, Compared
 from pipeline.data.datasets import catalogue, decoders
@@ -175,7 +175,7 @@ def test_a_batch_that_cannot_be_copied_is_one_line(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "new.npz")
 
-    monkeypatch.setattr(shutil, "copyfileobj", full)
+    monkeypatch.setattr(handed_in, "copy", full)
     path = write_npz(255 - new.images, new.labels)
     with pytest.raises(BadInput, match=r"is refused \(batch: mean grey.*\), and cannot be kept in .*: No space left"):
         add(path, digits)
