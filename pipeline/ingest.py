@@ -46,11 +46,13 @@ def manifest(
     loaded: Loaded, counts: dict[str, int], accepted: list[Batch], others: list[str], raw: Path
 ) -> dict[str, Any]:
     """What was read, from where, how much of it, and the digests of what lies in ``raw``; the same for the same data,
-    on every machine. ``others`` are the batches of other data sets."""
+    on every machine. ``others`` are the batches of other data sets. ``of_batches`` of train's images, the last, are of
+    batches."""
     return {
         "dataset": loaded.name,
         "source": loaded.source,
         "batches": [batch.name for batch in accepted],
+        **({"of_batches": sum(len(batch.train.labels) for batch in accepted)} if accepted else {}),
         **({"other_batches": others} if others else {}),
         **loaded.form.as_json(),
         "counts": counts,

@@ -64,9 +64,9 @@ class Reference(NamedTuple):
     """described, a sample of a large one"""
     test: pd.DataFrame
     images: Split
-    """some of train"""
+    """some of train's that came with the data set: one batch of somebody's does not vouch for the next"""
     in_train: int
-    """images, of which those are some"""
+    """images in all"""
     form: Form = DIGITS
 
 
@@ -153,11 +153,12 @@ def reference(dataset: str) -> Reference:
     for workspace in (Path(), places.RETRAIN):
         if (workspace / places.FEATURES).is_dir():
             manifest = workspace / places.MANIFEST
-            held = files.read_json(manifest)["dataset"] if manifest.is_file() else dataset
-            if held != dataset:
-                raise BadInput(f"data/ holds {held}, and params.yaml says {dataset}: `digits run` first")
+            facts: dict[str, Any] = files.read_json(manifest) if manifest.is_file() else {"dataset": dataset}
+            if facts["dataset"] != dataset:
+                raise BadInput(f"data/ holds {facts['dataset']}, and params.yaml says {dataset}: `digits run` first")
             images = splits.load(workspace / places.RAW / "train")
-            some = slice(None, None, max(len(images.labels) // KNOWN_IMAGES, 1))
+            own = len(images.labels) - facts.get("of_batches", 0)
+            some = slice(None, own, max(own // KNOWN_IMAGES, 1))
             train, test = descriptions.sample("train", workspace), descriptions.load("test", workspace)
             known = Split(images.images[some], images.labels[some])
             return Reference(train, test, known, len(images.labels), form_file.load(workspace / places.RAW))

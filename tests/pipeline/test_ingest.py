@@ -132,7 +132,7 @@ def test_accepted_batches_come_with_train_and_what_is_held_out_of_them_apart(wor
     np.testing.assert_array_equal(train.images[-15:], new.images[:15])
     np.testing.assert_array_equal(recent.labels, new.labels[15:])
     manifest = files.read_json("data/raw/manifest.json")
-    assert (manifest["batches"], manifest["other_batches"]) == (["b"], ["c"])
+    assert (manifest["batches"], manifest["other_batches"], manifest["of_batches"]) == (["b"], ["c"], 15)
 
 
 def test_what_was_known_when_it_came_is_not_held_out(workspace: Path) -> None:

@@ -52,6 +52,15 @@ def new(digits: Loaded) -> Split:
     return Split(digits.train.images[half:], digits.train.labels[half:])
 
 
+def test_a_batch_is_held_beside_what_came_with_the_data_set_and_no_earlier_batch(workspace: Path, digits: Loaded):
+    count = len(splits.load(places.RAW / "train").labels)
+    assert len(intake.reference("digits").images.labels) == count
+    files.write_json(workspace / places.MANIFEST, {"dataset": "digits", "of_batches": count - 100})
+    known = intake.reference("digits")
+    np.testing.assert_array_equal(known.images.images, digits.train.images[:100])
+    assert known.in_train == count
+
+
 def answers(digits: Loaded) -> Callable[[np.ndarray], np.ndarray]:
     """A champion that knows every image of the data set and is sure of it."""
     both = [np.concatenate(pair) for pair in zip(digits.train, digits.test, strict=True)]
