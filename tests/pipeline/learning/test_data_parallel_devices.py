@@ -22,13 +22,13 @@ import json, sys
 import numpy as np
 from bars import bars
 from pipeline.base.params import Network, Recipe
-from pipeline.learning import export, fitting, together
+from pipeline.learning import data_parallel, export, fitting
 from pipeline.learning.backend import keras, tensorflow
 devices, dropout, batch_size = json.loads(sys.argv[1])
 cpu = tensorflow.config.list_physical_devices("CPU")[0]
 halves = [tensorflow.config.LogicalDeviceConfiguration()] * 2
 tensorflow.config.set_logical_device_configuration(cpu, halves)
-together.devices = lambda: [f"CPU:{number}" for number in range(devices)]
+data_parallel.devices = lambda: [f"CPU:{number}" for number in range(devices)]
 network = Network(name="conv-blocks", blocks=1, filters=4, batch_norm=bool(dropout), dropout=dropout)
 recipe = Recipe(network=network, val_share=0.1, epochs=3, batch_size=batch_size, optimizer="adam", learning_rate=0.01)
 model, history = fitting.fit(bars(160, 0), bars(101, 1), recipe, 7)
