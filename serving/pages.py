@@ -73,7 +73,7 @@ def _models(request: Request, answer: Answer) -> str:
         fault=answer.fault,
         before="before" in request.query_params,
         mlflow=links.mlflow(),
-        elsewhere=links.known(request.app.state.predictor.name),
+        links=links.known(request.app.state.predictor.name),
     )
 
 

@@ -97,7 +97,8 @@ async def predict(request: Request, asked: Asked) -> Response:
     except BadInput as error:
         raise Problem(503, str(error), **{"retry-after": "10"}) from None
     ids = identities(secrets.token_hex(8), len(items))
-    _remember(state.memory, state.predictor.name, served, [ids[index] for index in read], images, answers.probabilities)
+    seen = [ids[index] for index in read]
+    _remember(state.recorder, state.predictor.name, served, seen, images, answers.probabilities)
     content: dict[str, Any] = {
         "model": state.predictor.name,
         "version": served.number,
@@ -163,12 +164,12 @@ def named(label: int | None, form: Form) -> dict[str, Any]:
 
 
 def _remember(
-    memory: Recorder, name: str, served: Served, ids: list[str], images: np.ndarray, probabilities: np.ndarray
+    recorder: Recorder, name: str, served: Served, ids: list[str], images: np.ndarray, probabilities: np.ndarray
 ) -> None:
     if not ids:
         return
     labels, confidences = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    memory.put(Seen(ids, clock.now(), name, served.number, images, labels, confidences))
+    recorder.put(Seen(ids, clock.now(), name, served.number, images, labels, confidences))
     for label, count in enumerate(np.bincount(labels).tolist()):
         if count:
             telemetry.child(telemetry.ANSWERS, served.number, served.form.classes[label]).inc(count)

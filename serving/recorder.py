@@ -46,7 +46,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._logged = -LOG_SECONDS
-        self._thread = threading.Thread(target=self._work, name="memory", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
 
     def start(self) -> None:
         self._thread.start()

@@ -93,7 +93,7 @@ def correct(request: Request, correction: schemas.Correction) -> dict[str, Any]:
     if label is None and not correction.of_none:
         raise Problem(422, f"the correction: give one class, as {schemas.NAMED} of {_range(form)}, or `none`: true")
     try:
-        request.app.state.memory.correct(correction.id, label, request.state.person)
+        request.app.state.recorder.correct(correction.id, label, request.state.person)
     except live.InBatch as error:
         raise Problem(409, str(error)) from None
     except live.Full as error:
@@ -115,14 +115,14 @@ def _range(form: Form) -> str:
     "/health", responses=problem(), summary="The process lives; what it answers with, and what is wrong, if anything"
 )
 async def health(request: Request) -> dict[str, Any]:
-    predictor, memory = request.app.state.predictor, request.app.state.memory
+    predictor, recorder = request.app.state.predictor, request.app.state.recorder
     champion = predictor.champion
     return {
         "status": "ok" if champion and not predictor.fault else "degraded",
         "model": predictor.name,
         "version": champion and champion.number,
         "fault": predictor.fault,
-        "memory": {"written": memory.written, "dropped": memory.dropped},
+        "memory": {"written": recorder.written, "dropped": recorder.dropped},
     }
 
 
@@ -161,14 +161,14 @@ def _champion(request: Request) -> Served:
 
 @router.get("/metrics", response_class=Response, responses=problem(), summary="For Prometheus")
 def metrics(request: Request) -> Response:
-    predictor, memory = request.app.state.predictor, request.app.state.memory
+    predictor, recorder = request.app.state.predictor, request.app.state.recorder
     telemetry.VERSION.clear()
     for alias in (versions.CHAMPION, versions.CHALLENGER):
         if served := getattr(predictor, alias):
             telemetry.VERSION.labels(alias, served.number).set(1)
     telemetry.FAULT.set(predictor.fault is not None)
-    telemetry.REMEMBERED.set(memory.written)
-    telemetry.DROPPED.set(memory.dropped)
+    telemetry.REMEMBERED.set(recorder.written)
+    telemetry.DROPPED.set(recorder.dropped)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -197,12 +197,12 @@ def application(
         app.state.webhook_secret = secrets.token_urlsafe(32) if address else None
         app.state.predictor = Predictor(name, address, app.state.webhook_secret or "")
         app.state.batches = Batches(app.state.predictor)
-        app.state.memory = Recorder(settings, app.state.predictor)
+        app.state.recorder = Recorder(settings, app.state.predictor)
         app.state.archive = Archive(name)
         app.state.readers = readers
         await readers.open()
         app.state.predictor.start()
-        app.state.memory.start()
+        app.state.recorder.start()
         work = asyncio.create_task(app.state.batches.work())
         gc.collect()
         gc.freeze()  # what is there now stays: the collector need not look at it again while requests wait
@@ -211,7 +211,7 @@ def application(
         with suppress(asyncio.CancelledError):
             await work
         app.state.archive.stop()
-        app.state.memory.stop()
+        app.state.recorder.stop()
         app.state.predictor.stop()
 
     app = FastAPIOffline(

@@ -93,7 +93,7 @@ def summed(values: list[Any]) -> list[Any]:
     return every
 
 
-class Together(keras.Model):
+class DataParallel(keras.Model):
     """A model whose step is taken by all processes."""
 
     def train_step(self, data: Any) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def compiled(recipe: Recipe, steps_per_epoch: int, form: Form = DIGITS) -> keras
     alone = data_parallel.place().alone
     one_device = alone and not tensorflow.distribute.has_strategy()
     if not alone:
-        model = data_parallel.Together(model.inputs, model.outputs)
+        model = data_parallel.DataParallel(model.inputs, model.outputs)
     if recipe.l1 or recipe.l2:
         for layer in filter(lambda layer: hasattr(layer, "kernel"), model.layers):
             layer.kernel.regularizer = keras.regularizers.L1L2(recipe.l1, recipe.l2)

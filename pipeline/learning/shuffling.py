@@ -14,7 +14,7 @@ from pipeline.data.splits import Split
 
 IN_MEMORY = 500_000_000  # bytes of images; a fixed number, so that the order is no matter of the machine
 RUN = 512  # images that lie one behind the other, and are read at once
-TOGETHER = 200_000_000  # bytes of images that are shuffled at a time
+AT_ONCE = 200_000_000  # bytes of images that are shuffled at a time
 
 
 def brought(split: Split) -> Split:
@@ -38,7 +38,7 @@ def shuffled(images: Images, rng: np.random.Generator) -> np.ndarray:
 
 def _runs(images: Images) -> int:
     """How many runs are shuffled at a time."""
-    return max(images_in(TOGETHER, images.shape[1:]) // RUN, 1)
+    return max(images_in(AT_ONCE, images.shape[1:]) // RUN, 1)
 
 
 class Reader:

@@ -70,22 +70,22 @@ def _fit(command: Sequence[str], count: int) -> None:
     """Run the processes on this machine. :class:`Died` if one did; then the others are killed."""
     addresses = [f"{places.LOOPBACK}:{port}" for port in _free_ports(count)]
     with contextlib.ExitStack() as stack:
-        crew = []
+        running = []
         for number in range(count):
             to = stack.enter_context(log(number).open("w")) if number else sys.stdout
             env = processes.environment(TF_CONFIG=config(addresses, number))
-            crew.append(stack.enter_context(processes.started(command, env=env, to=to)))
-        _wait(crew)
+            running.append(stack.enter_context(processes.started(command, env=env, to=to)))
+        _wait(running)
 
 
-def _wait(crew: Sequence["subprocess.Popen[str]"]) -> None:
+def _wait(running: Sequence["subprocess.Popen[str]"]) -> None:
     """Until all have ended, or one has :class:`Died`."""
     while True:
-        codes = [process.poll() for process in crew]
+        codes = [process.poll() for process in running]
         for number, code in enumerate(codes):
             if code in SAID:
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    crew[0].wait(SAYS_SECONDS)  # the one that is heard says it too
+                    running[0].wait(SAYS_SECONDS)  # the one that is heard says it too
                 sys.exit(code)
             if code:
                 raise Died(number, code)

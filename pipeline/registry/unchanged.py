@@ -18,7 +18,7 @@ from pipeline.registry import snapshot
 from pipeline.registry.records import Event, Record
 
 
-class Settled(Record):
+class Unchanged(Record):
     """A decision to leave everything as it is, and all that it came from."""
 
     origin: dict[str, Any]
@@ -42,10 +42,10 @@ def origin(params: Params) -> dict[str, Any]:
     return {}
 
 
-def read(name: str, origin: dict[str, Any]) -> Settled | None:
+def read(name: str, origin: dict[str, Any]) -> Unchanged | None:
     """What the last run came to, if this one would come to the same."""
     with suppress(OSError, ValidationError):
-        kept = Settled.model_validate_json(_place(name).read_bytes())
+        kept = Unchanged.model_validate_json(_place(name).read_bytes())
         if kept.origin == origin != {}:
             return kept
     return None
@@ -57,9 +57,9 @@ def keep(name: str, origin: dict[str, Any], decision: Event, reported: str | Non
         return
     with suppress(OSError):  # a full disk: the next run asks again
         files.private_folder(_place(name).parent)
-        settled = Settled(origin=origin, decision=decision, reported=reported)
-        files.write_json(_place(name), settled.as_json())
+        kept = Unchanged(origin=origin, decision=decision, reported=reported)
+        files.write_json(_place(name), kept.as_json())
 
 
 def _place(name: str) -> Path:
-    return places.SETTLED / f"{quote(name, safe='')}.json"
+    return places.UNCHANGED / f"{quote(name, safe='')}.json"

@@ -1,4 +1,4 @@
-"""Requests, batches, promotions and the memory at random, in virtual time: whom is answered what, and when?
+"""Requests, batches, promotions and the recorder at random, in virtual time: whom is answered what, and when?
 
 A seed is a run of some seconds, always the same; where one fails its number is told. SIMULATION_SEEDS=17:18 runs that
 one again, SIMULATION_SEEDS=0:10000 so many.
@@ -87,9 +87,9 @@ class World:
         self.predictor = Followed("m")
         self.predictor.world = self
         self.batches = Batches(self.predictor)
-        self.memory = Recorder(SETTINGS, self.predictor)
-        self.memory._write = self.written  # type: ignore[method-assign]
-        state = {"predictor": self.predictor, "batches": self.batches, "memory": self.memory, "settings": SETTINGS}
+        self.recorder = Recorder(SETTINGS, self.predictor)
+        self.recorder._write = self.written  # type: ignore[method-assign]
+        state = {"predictor": self.predictor, "batches": self.batches, "recorder": self.recorder, "settings": SETTINGS}
         self.app = SimpleNamespace(state=SimpleNamespace(**state, readers=SimpleNamespace(parse=print)))
         self.each = SLOWEST / 2
         self.versions: list[tuple[float, str | None]] = [(0.0, None)]
@@ -133,7 +133,7 @@ class World:
     async def write(self) -> None:
         while True:
             await asyncio.sleep(recorder.WRITE_SECONDS)
-            self.memory._write_some()
+            self.recorder._write_some()
 
     async def client(self, number: int) -> None:
         """Some requests, one after the other; now and then it goes away."""
@@ -193,23 +193,23 @@ class World:
         if found != expected:
             self.wrong(f"answered {found[:5]}… to {expected[:5]}…")
         for answer, value in list(zip(told["answers"], values, strict=True))[:3]:
-            seen = self.memory._find(answer["id"])
+            seen = self.recorder._find(answer["id"])
             if seen is not None and shown(seen.images).tolist() != [value]:
                 self.wrong(f"{answer['id']} is remembered as another image")
-        if self.batches.bytes_waiting > predictor.MOST_WAITING or self.memory.bytes_waiting > QUEUE_BYTES + 2**21:
+        if self.batches.bytes_waiting > predictor.MOST_WAITING or self.recorder.bytes_waiting > QUEUE_BYTES + 2**21:
             self.wrong("more waits than may")
 
     def settle(self) -> None:
         """What is left when all have been answered: nothing that waits, and nothing that was lost uncounted."""
-        while self.memory.waiting:
-            self.memory._write_some()
+        while self.recorder.waiting:
+            self.recorder._write_some()
         if self.batches.waiting or self.batches.bytes_waiting or self.batches.images_waiting:
             self.wrong("something waits that nobody asked for")
-        if self.memory.bytes_waiting or self.memory.written != self.kept:
-            self.wrong("the memory does not add up")
-        held = sum(recorder._size(seen) for seen in self.memory.recent.values())
-        if held != self.memory.bytes_recent or (held > RECENT_BYTES and len(self.memory.recent) > 1):
-            self.wrong(f"{held} bytes are held, {self.memory.bytes_recent} are counted")
+        if self.recorder.bytes_waiting or self.recorder.written != self.kept:
+            self.wrong("the recorder does not add up")
+        held = sum(recorder._size(seen) for seen in self.recorder.recent.values())
+        if held != self.recorder.bytes_recent or (held > RECENT_BYTES and len(self.recorder.recent) > 1):
+            self.wrong(f"{held} bytes are held, {self.recorder.bytes_recent} are counted")
 
     def wrong(self, what: str) -> None:
         self.failures.append(f"at {self.loop.now:.4f} s: {what}")
@@ -238,7 +238,8 @@ def test_whatever_comes_each_is_answered_its_own_in_time_or_refused_at_once():
     for seed in range(int(FIRST), int(END)):
         world = simulated(seed)
         assert not world.failures, f"seed {seed}: {world.failures[:3]}"
-        answered, refused, dropped = answered + world.answered, refused + world.refused, dropped + world.memory.dropped
+        answered, refused = answered + world.answered, refused + world.refused
+        dropped += world.recorder.dropped
     if int(END) - int(FIRST) >= 100:  # else it says nothing
         assert answered and refused and dropped
 

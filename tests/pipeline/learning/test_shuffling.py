@@ -17,7 +17,7 @@ LABELS = (np.arange(COUNT) * CLASSES // COUNT).astype(np.uint8)  # in the order 
 def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InFile:
     """On the disk, of 4×2 pixels: the first four of them an image's own number."""
     monkeypatch.setattr(shuffling, "RUN", 16)
-    monkeypatch.setattr(shuffling, "TOGETHER", 8 * 2000)  # bytes of 2,000 images
+    monkeypatch.setattr(shuffling, "AT_ONCE", 8 * 2000)  # bytes of 2,000 images
     numbers = np.repeat(np.arange(COUNT, dtype="<u4"), 2)
     (tmp_path / "images").write_bytes(numbers.tobytes())
     return InFile(tmp_path / "images", (COUNT, 4, 2), 0)

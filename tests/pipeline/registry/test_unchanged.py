@@ -36,7 +36,7 @@ def remember(decision: Event = UNCHANGED) -> None:
     unchanged.keep(NAME, unchanged.origin(PARAMS), decision, "2")
 
 
-def remembered(name: str = NAME, params: Params = PARAMS) -> unchanged.Settled | None:
+def remembered(name: str = NAME, params: Params = PARAMS) -> unchanged.Unchanged | None:
     return unchanged.read(name, unchanged.origin(params))
 
 
@@ -103,6 +103,6 @@ def test_another_registry_s_file_is_another_s(workspace: Path, monkeypatch: pyte
 
 def test_what_is_remembered_and_not_whole_counts_as_nothing(workspace: Path):
     remember()
-    (kept,) = places.SETTLED.iterdir()
+    (kept,) = places.UNCHANGED.iterdir()
     kept.write_text(kept.read_text()[:-20])
     assert remembered() is None
