@@ -94,8 +94,8 @@ class Recorder:
         )
 
     def _work(self) -> None:
-        if sys.platform == "linux":  # where each thread has a priority of its own
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        if sys.platform == "linux":  # where it is of this thread alone
+            os.nice(NICENESS)  # beyond the service's own: back to less only root may go
         while not self._stopping.wait(WRITE_SECONDS) or self.waiting:
             self._write_some()
 

@@ -1,6 +1,9 @@
 """The store's writer, without a server: it never blocks, never grows without end, and outlives a full disk."""
 
+import os
 import sqlite3
+import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -49,6 +52,28 @@ def test_what_was_put_is_written_when_it_stops():
         assert (last, len(rows)) == (350, 100) and set(rows["answer"]) <= set("0123456789")
         assert live.find(store, "r0-0") is None  # images are not kept unless that is asked for
         assert live.window(store, "m", "1", after=last, most=100)[0] == last
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has its process's priority")
+def test_the_writer_stands_behind_the_rest_of_a_service_that_stands_behind_others(monkeypatch: pytest.MonkeyPatch):
+    priorities: list[int] = []
+    monkeypatch.setattr(live, "write", lambda *_: priorities.append(priority()))
+
+    def priority() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def nice_service() -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 7)  # as `nice digits serve`; of this thread alone
+        writer = Recorder(SETTINGS, NOBODY)
+        writer.start()
+        writer.put(seen("r", 1))
+        writer.stop()
+        priorities.append(priority())
+
+    service = threading.Thread(target=nice_service)
+    service.start()
+    service.join()
+    assert priorities == [7 + recorder.NICENESS, 7]
 
 
 def test_a_full_queue_drops_and_counts_and_returns_at_once():
