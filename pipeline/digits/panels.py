@@ -20,6 +20,9 @@ CROSSED_RIM = 0.6  # of its edge is its own, where a digit reaches that
 ONE_STROKE = 0.7  # of what is not its own
 HOLE = 0.75  # no fuller in its own box: a square 0's hole is
 PANEL_STRAIGHT = 0.96  # of its box: a panel fills it, a digit's outline does not
+DISC_SHARE = 0.15  # of the picture's pixels, at least
+DISC_ROUND = 0.93  # of the longest radius or side
+DISC_SLIT = 0.5  # of its height: a hole that is narrower than this is a 1 on a disc
 UPRIGHT = 0.5  # degrees
 PANEL_RIM = 0.015  # of its shorter side: lines along the edge, and what is mixed with the page
 TICKS = 0.1  # of its shorter side: what sticks out no further is no part of it
@@ -80,7 +83,10 @@ def find(mask: np.ndarray) -> Panel | None:
     largest = max(outlines, key=cv2.contourArea)
     ticks = np.ones(2 * (max(3, int(TICKS * min(cv2.boundingRect(largest)[2:]))),), np.uint8)
     within = cv2.drawContours(np.zeros(mask.shape, np.uint8), [largest], -1, 1, cv2.FILLED)
-    panel = _filled_by(cv2.morphologyEx(within, cv2.MORPH_OPEN, ticks))
+    solid = cv2.morphologyEx(within, cv2.MORPH_OPEN, ticks)
+    if (panel := _disc(solid)) and _is_more_than_a_zero(panel.own(mask)):
+        return panel
+    panel = _filled_by(solid)
     if panel and (_holds_a_digit(panel.own(mask)) or _is_line_around(panel, mask)):
         return panel
     around = cv2.findNonZero(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, ticks))
@@ -99,6 +105,29 @@ def _filled_by(solid: np.ndarray) -> Panel | None:
     width, height = (height, width) if quarters % 2 else (width, height)
     panel = Panel((x, y), (width + 1, height + 1), angle - 90 * quarters)  # it goes through the middles of pixels
     return panel if solid.sum() >= PANEL_STRAIGHT * math.prod(panel.size) else None
+
+
+def _disc(solid: np.ndarray) -> Panel | None:
+    """The square within the disc that is all of what is 1, as a digit on a badge has it; None if it is no disc."""
+    x, y, width, height = cv2.boundingRect(solid)
+    area = math.pi / 4 * width * height
+    if solid.mean() < DISC_SHARE or rim(solid).any() or min(width, height) < DISC_ROUND * max(width, height):
+        return None
+    if not PANEL_STRAIGHT <= solid.sum() / area <= 1 / PANEL_STRAIGHT:
+        return None
+    outlines, _ = cv2.findContours(solid, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    away = np.linalg.norm((outlines[0][:, 0] - (x + (width - 1) / 2, y + (height - 1) / 2)), axis=1)
+    if away.min() < DISC_ROUND * away.max():
+        return None
+    return Panel((x + width / 2, y + height / 2), (width / 2**0.5, height / 2**0.5), 0.0)
+
+
+def _is_more_than_a_zero(own: np.ndarray) -> bool:
+    """Whether what is not a disc's own may be a digit, and not the hole of a round 0, as broad as it is tall."""
+    if not own.size or own.mean() < PANEL_FULL or own.all():
+        return False
+    height, width = (np.ptp(np.flatnonzero(~own.all(axis=axis))) + 1 for axis in (1, 0))
+    return bool(not _is_hole(own) or min(height, width) < DISC_SLIT * max(height, width))
 
 
 def _holds_a_digit(own: np.ndarray) -> bool:

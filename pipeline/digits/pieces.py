@@ -9,6 +9,9 @@ SPECK_SHARE = 0.04  # of the largest stroke's area: smaller pieces are dust, not
 ALONG = 0.95  # of a frame lies along its own box; of a side of the picture, what is beside a sheet
 LEAST_FRAME = 8  # pixels of its shorter side
 FRAME_WIDTH = 0.12  # of its box's shorter side, at most
+LEAST_AROUND = 16  # pixels of the shorter side of what surrounds digits,
+HOLLOW = 0.3  # of whose box it takes no more
+MOST_AROUND = 200  # such pieces of a sheet are looked at, the largest
 ON_SHEET = 0.2  # of the picture's height: a digit on a sheet that does not fill the picture is as tall
 ROUND = 0.9  # of its hull: a ring's outline has no bays
 RINGED = 0.35  # of a ring's height: the digit within it is as tall
@@ -68,6 +71,43 @@ def frames(mask: np.ndarray) -> np.ndarray:
     narrow = np.minimum(widths, heights)
     few = (narrow >= LEAST_FRAME) & (areas <= 4 * FRAME_WIDTH * np.maximum(widths, heights) * narrow)
     return np.isin(labels, [piece for piece in np.flatnonzero(few).tolist() if piece and _frames(labels, stats, piece)])
+
+
+def surroundings(mask: np.ndarray) -> np.ndarray:
+    """The pixels of what surrounds digits on a sheet: of rings, and of the lines of tables, of boxes that share their
+    sides and of frames around several. A frame around one digit is a panel's: bool (height, width)."""
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    _, _, widths, heights, areas = stats.T
+    hollow = (np.minimum(widths, heights) >= LEAST_AROUND) & (areas <= HOLLOW * widths * heights)
+    hollow[0] = False  # the paper
+    found = np.zeros(mask.shape, bool)
+    for piece in sorted(np.flatnonzero(hollow).tolist(), key=lambda piece: -areas[piece])[:MOST_AROUND]:
+        x, y, width, height, _ = stats[piece]
+        box = slice(y, y + height), slice(x, x + width)
+        if not _frames(labels, stats, piece) and _rings(labels, stats, piece):
+            found[box] |= labels[box] == piece
+        else:
+            found[box] |= _grid(labels[box], stats, piece)
+    return found
+
+
+def _grid(labels: np.ndarray, stats: np.ndarray, piece: int) -> np.ndarray:
+    """The lines of a piece that go from side to side of its box, the outermost among them, where there are others
+    between, or several digits; bool (height, width) as the box."""
+    own = labels == piece
+    rows, columns = (own.mean(axis=axis) >= ALONG for axis in (1, 0))
+    margin = max(2, round(FRAME_WIDTH * min(own.shape)))
+    closed = all(side.any() for line in (rows, columns) for side in (line[:margin], line[-margin:]))
+    if not closed:
+        return np.zeros(own.shape, bool)
+    held = np.flatnonzero(np.bincount(labels.ravel()))
+    held = held[(held > 0) & (held != piece)]
+    if len(held):
+        main = held[stats[held, cv2.CC_STAT_AREA].argmax()]
+        divided = rows[margin:-margin].any() or columns[margin:-margin].any()
+        if divided or any(_another(stats[main], stats[other]) for other in held if other != main):
+            return np.asarray(own & (rows[:, None] | columns))
+    return np.zeros(own.shape, bool)
 
 
 def _beside(labels: np.ndarray, stats: np.ndarray) -> list[int]:

@@ -70,6 +70,9 @@ def _strokes(pixels: np.ndarray) -> tuple[Strokes, bool]:
     strokes, even = paper.on_even_paper(pixels)
     if not even:
         return _with_faint(paper.on_uneven_paper(pixels)), False
+    around = pieces.surroundings(strokes.mask)
+    edges = cv2.dilate(around.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0  # antialiased ones
+    strokes = strokes._replace(mask=strokes.mask & ~around, contrast=np.where(edges, 0, strokes.contrast))
     unruled = paper.without_lines(strokes)  # among which may be those of frames, one behind the other
     return _with_faint(unruled._replace(mask=unruled.mask | pieces.frames(strokes.mask))), True
 

@@ -223,3 +223,21 @@ def test_a_digit_with_corners_is_no_panel(digit: int, width: int):
     found, count = ink.find(np.repeat(page[:, :, None], 3, axis=2).astype(np.float32))
     assert count == 1
     assert ((found > 128) == (page < 128)).all()
+
+
+@DIGITS
+@pytest.mark.parametrize(("ink_colour", "disc"), [((255, 255, 255), (200, 30, 30)), ((0, 0, 0), (210, 210, 210))])
+def test_a_digit_on_a_disc_is_no_zero(digit: int, ink_colour: tuple[int, int, int], disc: tuple[int, int, int]):
+    drawn = draw(digit, (200, 200), (75, 55), 90, 10, ink_colour, disc)
+    within = cv2.circle(np.zeros((200, 200), np.uint8), (100, 100), 80, 1, -1) > 0
+    found, count = ink.find(np.where(within[:, :, None], drawn, 255).astype(np.float32))
+    alone, _ = ink.find(draw(digit, (200, 200), (75, 55), 90, 10).astype(np.float32))
+    assert count == 1
+    assert difference(framing.to_mnist(framing.thinned(found)), framing.to_mnist(framing.thinned(alone))) < 10
+
+
+@pytest.mark.parametrize("pen", [12, 30, 50, 64])
+def test_a_round_zero_is_no_disc(pen: int):
+    page = cv2.circle(np.full((200, 200), 255, np.uint8), (100, 100), 80 - pen // 2, 0, pen, cv2.LINE_AA)
+    found, count = ink.find(np.repeat(page[:, :, None], 3, axis=2).astype(np.float32))
+    assert count == 1 and found.shape == page.shape and ((found > 128) == (page < 128)).mean() > 0.99

@@ -159,3 +159,31 @@ def test_the_panels_of_a_plot_are_read_one_by_one(
     assert len(seen) == len(digits)
     assert all(same_as_alone(one.image, digit) for one, digit in zip(seen, digits, strict=True))
     assert seen[4].box[:2] == pytest.approx((155, 160), abs=3)
+
+
+IN_A_ROW = [4, 7, 1, 5]
+
+
+def in_a_row() -> np.ndarray:
+    """A page of four digits, 100 pixels apart and within 20 to 420, 20 to 120: uint8 (140, 440, 3)."""
+    return page([(digit, 52 + 100 * place, 40) for place, digit in enumerate(IN_A_ROW)], (440, 140), 60)
+
+
+@pytest.mark.parametrize("width", [1, 3])
+@pytest.mark.parametrize("around", ["boxes that share their sides", "one frame", "rings", "discs"])
+def test_what_surrounds_digits_is_none(around: str, width: int):
+    picture = in_a_row()
+    if around == "one frame":
+        cv2.rectangle(picture, (10, 10), (430, 130), (90, 90, 90), width)
+    for left in range(20, 420, 100):
+        centre = (left + 50, 70)
+        if around == "boxes that share their sides":
+            cv2.rectangle(picture, (left, 20), (left + 100, 120), (90, 90, 90), width)
+        elif around == "rings":
+            cv2.circle(picture, centre, 47, (90, 90, 90), width, cv2.LINE_AA)
+        elif around == "discs":
+            disc = cv2.circle(np.zeros(picture.shape[:2], np.uint8), centre, 47, 1, -1) > 0
+            picture[disc] = 255 - picture[disc]
+    seen = found(picture)
+    assert len(seen) == len(IN_A_ROW)
+    assert all(same_as_alone(one.image, digit) for one, digit in zip(seen, IN_A_ROW, strict=True))
