@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request, Response
 
-from pipeline.base import places
+from pipeline.base import files, places
 from pipeline.base.errors import BadInput, brief
 from serving.problems import Problem
 
@@ -78,7 +78,9 @@ def is_signed(headers: Mapping[str, str], body: bytes, secret: str, now: float) 
 
 def ring() -> None:
     """Have the watcher ask now."""
-    (places.home() / places.REGISTRY_EVENT).touch(mode=0o600)
+    event = places.home() / places.REGISTRY_EVENT
+    files.private_folder(event.parent)  # a service that never had a champion has none
+    event.touch(mode=0o600)
 
 
 def rung_at() -> int:
