@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # asking again is this module's business,
@@ -88,6 +89,16 @@ def _changes(webhook: Webhook | None = None) -> Iterator[None]:
         while True:
             yield
             time.sleep(POLL_SECONDS)
+    while True:
+        try:
+            yield from _commits(database)
+        except sqlite3.Error:  # it cannot be opened: the question will tell
+            yield
+            time.sleep(POLL_SECONDS)
+
+
+def _commits(database: Path) -> Iterator[None]:
+    """Yields after each commit to a SQLite file, and now and then without one. sqlite3.Error if it cannot be opened."""
     with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", timeout=0, uri=True)) as file:
         seen, ask_at = None, 0.0
         while True:

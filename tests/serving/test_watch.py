@@ -62,6 +62,21 @@ def test_a_file_that_is_locked_is_left_to_the_question(database: Path, monkeypat
         next(changes)
 
 
+def test_a_file_that_cannot_be_opened_is_asked_for_each_second_until_it_can(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+):
+    database.rename(database.with_suffix(".away"))
+    slept: list[float] = []
+    monkeypatch.setattr(watch, "time", SimpleNamespace(sleep=slept.append, monotonic=lambda: 1.0))
+    changes = watch._changes()
+    for _ in range(3):
+        next(changes)
+    assert slept == [watch.POLL_SECONDS] * 2
+    database.with_suffix(".away").rename(database)
+    next(changes)
+    assert slept == [watch.POLL_SECONDS] * 3
+
+
 def test_another_registry_is_asked_each_second(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     slept: list[float] = []
