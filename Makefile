@@ -33,10 +33,10 @@ test: install-dev ## install, then pass the tests
 	$(PYTEST) -m "not system and not slow"
 
 test-systems: install-dev ## the tests of the whole: a demo's run, its service in a browser, schedules, Postgres
-	$(PYTEST) -m "system and not slow"
+	$(PYTEST) --numprocesses 3 -m "system and not slow"
 
 test-all: install-dev ## all of them, and the slow ones
-	$(PYTEST)
+	$(PYTEST) --numprocesses 3
 
 check: install-dev ## lint, types, and which way imports go
 	ruff check . && ruff format --check . && mypy && lint-imports
@@ -61,6 +61,7 @@ clean: ## forget every run: data, models, reports, registry (batches, correction
 
 # A file's tests stay together: they share a workspace, a server or a browser. The order is ours: xdist's is by the number
 # of tests, which leaves the long files for the end. (Its groups, --dist loadgroup, do not work under pytest 9.2.)
+# Whole runs and servers wait for one another a third of their time: three processes, also on two cores.
 PYTEST := pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # One version of a package whatever the Python, so that a model is the same on all of them.
