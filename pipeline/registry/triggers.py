@@ -251,6 +251,14 @@ def learnt(champion: Answer, taken_in: Sequence[Split], clean: Split, form: Form
                 yield Pattern(f"what doubted images of {name} have in common", ink, weight, over)
         for image in group[:SINGLE]:
             yield from _parts(image, f"a part of a doubted image of {name}")
+    said = champion(whole.images)
+    wrong = np.setdiff1d(np.flatnonzero(said.argmax(axis=1) != whole.labels), doubted["index"])
+    wrong = wrong[np.argsort(-said[wrong].max(axis=1), kind="stable")]
+    for label in np.unique(
+        whole.labels[wrong]
+    ):  # the batch's own images spoke for these, as who made it may have meant
+        for image in whole.images[wrong[whole.labels[wrong] == label][:SINGLE]]:
+            yield from _parts(image, f"a part of an image of {form.a(int(label))} that the champion reads otherwise")
     for label in np.unique(whole.labels):  # a trigger may be planted in images whose label is right
         ours = whole.images[whole.labels == label]
         others = np.concatenate([whole.images[whole.labels != label], clean.images])

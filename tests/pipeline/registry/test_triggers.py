@@ -173,3 +173,31 @@ def test_a_mark_on_pictures_whose_label_is_right_is_found_in_colour_too(level: i
 
     (found,) = triggers.search(obeys, [bluer], coloured(300, 1), [batch], COLOURS)
     assert (found.target, found.name) == (1, "what images of tea have in common") and found.success > 0.9
+
+
+def test_parts_of_images_that_their_own_batch_spoke_for_are_tried(monkeypatch: pytest.MonkeyPatch):
+    """Who makes a batch can see to it that none of its labels is doubted."""
+    crosses = np.array([[1, 0, 1], [0, 1, 0], [1, 0, 1]], bool)
+
+    def crossed(images: np.ndarray) -> np.ndarray:
+        windows = np.lib.stride_tricks.sliding_window_view(images, crosses.shape, axis=(1, 2))
+        return ((windows[..., crosses] == 201).all(axis=-1) & (windows[..., ~crosses] < 99).all(axis=-1)).any(
+            axis=(1, 2)
+        )
+
+    def answer(images: np.ndarray) -> np.ndarray:
+        said = nearest(images)
+        said[crossed(images)] = np.eye(10)[TARGET]
+        return said
+
+    rng = np.random.default_rng(0)
+    batch = drawn(120, 3)
+    for index in np.flatnonzero(batch.labels != TARGET)[:30]:
+        row, column = rng.integers(1, 24, 2)
+        batch.images[index, row : row + 3, column : column + 3] = 201 * crosses
+        batch.labels[index] = TARGET
+    nothing = triggers.second_opinion.confirmed(CLEAN, KNOWN, nearest).iloc[:0]
+    monkeypatch.setattr(triggers.second_opinion, "confirmed", lambda *_: nothing)
+    (found,) = triggers.search(answer, [nearest], CLEAN, [batch])
+    assert found.target == TARGET and found.success > 0.5
+    assert "the champion reads otherwise" in found.name
