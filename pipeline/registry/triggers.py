@@ -254,9 +254,8 @@ def learnt(champion: Answer, taken_in: Sequence[Split], clean: Split, form: Form
     said = champion(whole.images)
     wrong = np.setdiff1d(np.flatnonzero(said.argmax(axis=1) != whole.labels), doubted["index"])
     wrong = wrong[np.argsort(-said[wrong].max(axis=1), kind="stable")]
-    for label in np.unique(
-        whole.labels[wrong]
-    ):  # the batch's own images spoke for these, as who made it may have meant
+    # For these the batch's own images spoke, as who made it may have meant.
+    for label in np.unique(whole.labels[wrong]):
         for image in whole.images[wrong[whole.labels[wrong] == label][:SINGLE]]:
             yield from _parts(image, f"a part of an image of {form.a(int(label))} that the champion reads otherwise")
     for label in np.unique(whole.labels):  # a trigger may be planted in images whose label is right
